@@ -1,0 +1,178 @@
+/**
+ * The one catalogue of errors. Every refusal that a client or an operator sees is a row here: a stable
+ * code, the MySQL error number and SQLSTATE it travels with, and a sentence that says what was refused,
+ * why, and what to do. docs/errors.md lists the same rows (a test compares the two). A retired code is
+ * never used again.
+ */
+import createError from '@fastify/error';
+
+/** One row: `message` has printf places (%s) that the constructor's arguments fill. */
+interface ErrorRow {
+  errno: number;
+  sqlState: string;
+  message: string;
+}
+
+const catalogue = {
+  // Login and limits
+  DBPROXY_ACCESS_DENIED: {
+    errno: 1045,
+    sqlState: '28000',
+    message: "Access denied for user '%s'@'%s' (using password: %s)",
+  },
+  DBPROXY_ADDRESS_NOT_ALLOWED: {
+    errno: 1130,
+    sqlState: 'HY000',
+    message: "Host '%s' is not allowed to connect to dbproxy's %s; add it to 'allow' there",
+  },
+  DBPROXY_TOO_MANY_CONNECTIONS: {
+    errno: 1040,
+    sqlState: '08004',
+    message: 'Too many connections: %s has reached max_connections = %s; raise it or close some',
+  },
+  DBPROXY_USER_CONNECTIONS: {
+    errno: 1226,
+    sqlState: '42000',
+    message: "User '%s' has exceeded the 'max_connections' resource (current value: %s)",
+  },
+  DBPROXY_HANDSHAKE: { errno: 1043, sqlState: '08S01', message: 'Bad handshake: %s' },
+  DBPROXY_HANDSHAKE_TIMEOUT: {
+    errno: 1159,
+    sqlState: '08S01',
+    message: 'Login was not finished within handshake_timeout (%s ms)',
+  },
+  DBPROXY_OLD_CLIENT: {
+    errno: 1251,
+    sqlState: '08004',
+    message:
+      'Client speaks a protocol older than 4.1 (or has no secure authentication), which dbproxy does not serve; upgrade the client',
+  },
+  // Packets
+  DBPROXY_PACKET_TOO_LARGE: {
+    errno: 1153,
+    sqlState: '08S01',
+    message: 'Got a packet bigger than %s bytes during login',
+  },
+  DBPROXY_PACKET_OUT_OF_ORDER: {
+    errno: 1156,
+    sqlState: '08S01',
+    message: 'Got packets out of order: expected number %s, got %s',
+  },
+  DBPROXY_MALFORMED_PACKET: { errno: 1835, sqlState: 'HY000', message: 'Malformed communication packet: %s' },
+  DBPROXY_UNKNOWN_COMMAND: { errno: 1047, sqlState: '08S01', message: 'Unknown command %s' },
+  // Routing and pool
+  DBPROXY_NO_PRIMARY: {
+    errno: 1290,
+    sqlState: 'HY000',
+    message: "No primary in cluster '%s' can take writes: %s; gave up after queue_timeout (%s ms)",
+  },
+  DBPROXY_NO_READABLE: {
+    errno: 1290,
+    sqlState: 'HY000',
+    message: "No server of cluster '%s' can take reads: %s; gave up after queue_timeout (%s ms)",
+  },
+  DBPROXY_QUEUE_TIMEOUT: {
+    errno: 1040,
+    sqlState: '08004',
+    message:
+      "No connection to backend '%s' became free within queue_timeout (%s ms): max_connections = %s are in use",
+  },
+  DBPROXY_BACKEND_CONNECT: {
+    errno: 2003,
+    sqlState: 'HY000',
+    message: "Can't connect to backend '%s' (%s): %s",
+  },
+  DBPROXY_BACKEND_LOST: {
+    errno: 2013,
+    sqlState: 'HY000',
+    message: "Lost connection to backend '%s' during query: %s",
+  },
+  DBPROXY_BACKEND_LOGIN: { errno: 1045, sqlState: '28000', message: "Backend '%s' refused user '%s': %s" },
+  DBPROXY_READ_ENDPOINT: {
+    errno: 1290,
+    sqlState: 'HY000',
+    message:
+      "Listener '%s' is a read endpoint, so it cannot execute this statement (%s); use the write endpoint",
+  },
+  DBPROXY_SESSION_ENDED: {
+    errno: 1053,
+    sqlState: '08S01',
+    message: 'dbproxy ended this session: %s; connect again',
+  },
+  DBPROXY_SESSION_KILLED: {
+    errno: 1927,
+    sqlState: '70100',
+    message: 'Connection was killed by an operator of dbproxy',
+  },
+  DBPROXY_IDLE_TIMEOUT: {
+    errno: 4031,
+    sqlState: 'HY000',
+    message: 'The client was disconnected by dbproxy because of inactivity (idle_timeout = %s ms)',
+  },
+  DBPROXY_SHUTDOWN: { errno: 1053, sqlState: '08S01', message: 'dbproxy is shutting down' },
+  DBPROXY_NO_SUCH_THREAD: { errno: 1094, sqlState: 'HY000', message: 'Unknown thread id: %s' },
+  DBPROXY_NOT_AVAILABLE: {
+    errno: 1235,
+    sqlState: '42000',
+    message: '%s is not available in this version of dbproxy',
+  },
+  // Admin port
+  DBPROXY_ADMIN_SYNTAX: { errno: 1064, sqlState: '42000', message: 'dbproxy admin: %s; see HELP' },
+  DBPROXY_ADMIN_UNKNOWN_OBJECT: {
+    errno: 1146,
+    sqlState: '42S02',
+    message: "dbproxy admin: there is no %s '%s'; known: %s",
+  },
+  DBPROXY_ADMIN_BAD_VALUE: {
+    errno: 1231,
+    sqlState: '42000',
+    message: "dbproxy admin: %s = '%s' is not possible: %s",
+  },
+  // Promotion
+  DBPROXY_PROMOTE_REFUSED: {
+    errno: 1290,
+    sqlState: 'HY000',
+    message: 'PROMOTE %s was refused and nothing was changed: %s',
+  },
+  DBPROXY_PROMOTE_FAILED: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message: "PROMOTE %s failed at step '%s': %s; %s",
+  },
+  // Configuration and command line
+  DBPROXY_CONFIG: { errno: 1105, sqlState: 'HY000', message: 'Configuration has errors:\n%s' },
+} as const satisfies Record<string, ErrorRow>;
+
+/** Stable code of an error. */
+export type ErrorCode = keyof typeof catalogue;
+
+/** An error of the catalogue: what `refusal` makes. */
+export interface ProxyError extends Error {
+  code: ErrorCode;
+  /** MySQL error number of the ERR packet. */
+  errno: number;
+  /** Five characters, without the `#`. */
+  sqlState: string;
+}
+
+const classes = Object.fromEntries(
+  Object.entries(catalogue).map(([code, row]) => [code, createError(code, row.message)]),
+) as Record<ErrorCode, new (...parts: (string | number)[]) => Error>;
+
+/** Makes the error `code`, its places filled with `parts`. */
+export function refusal(code: ErrorCode, ...parts: (string | number)[]): ProxyError {
+  const row = catalogue[code];
+  return Object.assign(new classes[code](...parts), { code, errno: row.errno, sqlState: row.sqlState });
+}
+
+/** True for an error of the catalogue. */
+export function isRefusal(error: unknown): error is ProxyError {
+  return (
+    error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code in catalogue
+  );
+}
+
+/** All rows, for the documentation test. */
+export function errorRows(): { code: ErrorCode; errno: number; sqlState: string; message: string }[] {
+  return Object.entries(catalogue).map(([code, row]) => ({ code: code as ErrorCode, ...row }));
+}

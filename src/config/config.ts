@@ -1,0 +1,84 @@
+/**
+ * The configuration as the program sees it: checked, with defaults filled in, durations in
+ * milliseconds, sizes in bytes, secrets read. `config/keys.ts` is the table of what a file may say,
+ * `config/load.ts` turns a file into this.
+ */
+import type { Endpoint } from '../base/address.ts';
+import type { LogLevel } from '../base/log.ts';
+
+export interface ProxyConfig {
+  dbproxy: {
+    stateDir: string;
+    /** Number of worker processes; `auto` has been resolved to the number of cores. */
+    workers: number;
+    logLevel: LogLevel;
+    logFormat: 'json' | 'pretty';
+    shutdownTimeoutMs: number;
+  };
+  admin: { address: Endpoint; user: string; password: string; allow: string[] };
+  http: { address: Endpoint; allow: string[]; dashboard: boolean };
+  clusters: ClusterConfig[];
+  backends: BackendConfig[];
+  listeners: ListenerConfig[];
+  users: UserConfig[];
+}
+
+export interface ClusterConfig {
+  name: string;
+  monitorUser: string;
+  monitorPassword: string;
+  replicationUser: string;
+  replicationPassword: string;
+  checkIntervalMs: number;
+  checkFastIntervalMs: number;
+  checkTimeoutMs: number;
+  /** Good checks in a row that bring a server back. */
+  rise: number;
+  /** Failed checks in a row that take a server out. */
+  fall: number;
+  maxLagMs: number;
+  readmitLagMs: number;
+  catchUpTimeoutMs: number;
+  holdTimeoutMs: number;
+  transactionGraceMs: number;
+}
+
+export interface BackendConfig {
+  name: string;
+  cluster: string;
+  address: Endpoint;
+  rwWeight: number;
+  roWeight: number;
+  maxConnections: number;
+}
+
+export type ListenerMode = 'write' | 'read';
+
+export interface ListenerConfig {
+  name: string;
+  cluster: string;
+  address: Endpoint;
+  mode: ListenerMode;
+  balance: 'weighted_round_robin' | 'least_connections';
+  /** Clients at once over all workers. */
+  maxConnections: number;
+  queueTimeoutMs: number;
+  idleTimeoutMs: number;
+  handshakeTimeoutMs: number;
+  /** CIDRs that may connect; an empty list means everyone. */
+  allow: string[];
+}
+
+export interface UserConfig {
+  name: string;
+  /** Clear password, when the file gives one. */
+  password?: string;
+  /** `mysql.user`'s form of a hash, for example `*6BB4…` (double SHA-1), when the file gives that. */
+  auth?: string;
+  /** CIDRs the user may come from; an empty list means everywhere. */
+  allow: string[];
+  /** Sessions at once over all workers; 0 means no limit of its own. */
+  maxConnections: number;
+  /** Listeners the user may use; an empty list means all. */
+  listeners: string[];
+}

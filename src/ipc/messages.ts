@@ -1,0 +1,108 @@
+/**
+ * Every message between the supervisor (control plane) and its workers (data plane).
+ * A worker gets `start` first and answers `ready` when all its listeners have been tried; requests
+ * carry a `requestId` that the answer repeats.
+ */
+import type { ProxyConfig } from '../config/config.ts';
+import type { Snapshot } from '../topology/snapshot.ts';
+
+export type ToWorker =
+  | { type: 'start'; slot: number; config: ProxyConfig; snapshot: Snapshot }
+  | { type: 'snapshot'; snapshot: Snapshot }
+  /** End all client sessions on a backend; those inside a transaction have until `graceMs`. */
+  | { type: 'end-sessions'; requestId: number; backend: string; graceMs: number; reason: string }
+  | { type: 'stats-wanted'; requestId: number }
+  | { type: 'sessions-wanted'; requestId: number }
+  /** Operator's KILL: `query` ends the running statement only. */
+  | { type: 'kill-session'; requestId: number; sessionId: number; query: boolean }
+  /** Answer to `session-wanted`. */
+  | { type: 'session-found'; requestId: number; place: SessionPlace | null }
+  /** `count` slots of `key` are now the worker's (see `SlotLedger`). */
+  | { type: 'slots-granted'; key: string; count: number }
+  /** Others wait for slots of `key`: give back what idles. */
+  | { type: 'slots-wanted-back'; key: string }
+  /** Stop accepting, let sessions end until `timeoutMs`, then exit. */
+  | { type: 'stop'; timeoutMs: number };
+
+export type FromWorker =
+  | { type: 'ready' }
+  /** Listening, or not yet because this host does not have the address (`error` then says so). */
+  | { type: 'listening'; listener: string; error: string | null }
+  | { type: 'sessions-ended'; requestId: number; ended: number }
+  | { type: 'stats'; requestId: number; stats: WorkerStats }
+  | { type: 'sessions'; requestId: number; sessions: SessionInfo[] }
+  | { type: 'session-killed'; requestId: number; found: boolean }
+  /** Where is the session with this id? Asked for KILL from another session. */
+  | { type: 'session-wanted'; requestId: number; sessionId: number }
+  | { type: 'slots-wanted'; key: string; count: number }
+  | { type: 'slots-returned'; key: string; count: number }
+  /** A connection to the backend failed on the data path: worth a probe at once. */
+  | { type: 'backend-failed'; backend: string; error: string };
+
+/** Where a proxied session lives on the server side. */
+export interface SessionPlace {
+  backend: string;
+  /** The server's own id of the connection (its processlist id). */
+  threadId: number;
+}
+
+/** One client session, for SHOW SESSIONS. Times are milliseconds of age, not points in time. */
+export interface SessionInfo {
+  id: number;
+  user: string;
+  clientAddress: string;
+  listener: string;
+  backend: string | null;
+  threadId: number | null;
+  database: string;
+  /** login, idle, active, transaction, closing. */
+  state: string;
+  ageMs: number;
+  /** How long it is in this state. */
+  stateMs: number;
+  queries: number;
+}
+
+/** Histogram bounds of `dbproxy_query_duration_seconds`, in seconds. */
+export const DURATION_BOUNDS_SECONDS = [
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+] as const;
+
+/** What a worker has counted since its start, and what it holds now. */
+export interface WorkerStats {
+  slot: number;
+  /** Client connections now, by listener. */
+  clientConnections: { listener: string; count: number }[];
+  pools: PoolStats[];
+  queries: QueryStats[];
+  /** MySQL error numbers that dbproxy itself sent to clients, and those it relayed are not counted. */
+  errors: { code: number; count: number }[];
+  bytes: { fromClients: number; toClients: number };
+  poolWaits: number;
+  /** Sessions that wait for a backend connection or a primary now. */
+  waiting: number;
+  loginsRefused: { reason: string; count: number }[];
+  residentBytes: number;
+  eventLoopLagMs: number;
+}
+
+export interface PoolStats {
+  backend: string;
+  user: string;
+  used: number;
+  idle: number;
+  /** Being opened or reset. */
+  connecting: number;
+  waiting: number;
+}
+
+export interface QueryStats {
+  listener: string;
+  backend: string;
+  /** Statement class as SPEC names it. */
+  class: string;
+  count: number;
+  /** Per bucket of DURATION_BOUNDS_SECONDS (not cumulative), one more for above the last. */
+  durationBuckets: number[];
+  durationSumSeconds: number;
+}

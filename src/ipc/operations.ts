@@ -1,0 +1,80 @@
+/**
+ * What the supervisor offers to its own doors, the admin port and the HTTP port: look and act.
+ * Refusals are errors of the catalogue (`base/errors.ts`).
+ */
+import type { ProxyConfig } from '../config/config.ts';
+import type { Snapshot } from '../topology/snapshot.ts';
+import type { SessionInfo, WorkerStats } from './messages.ts';
+
+/** What an operator may change of a backend; what is absent stays. */
+export interface BackendChange {
+  rwWeight?: number;
+  roWeight?: number;
+  maxConnections?: number;
+  /** `draining`: no new sessions; those that are there may end until `drainTimeoutMs`, then are ended. */
+  admin?: 'online' | 'draining' | 'offline';
+  drainTimeoutMs?: number;
+}
+
+/** One step of a promotion, as it went. */
+export interface PromoteStep {
+  step: string;
+  result: 'done' | 'skipped' | 'failed' | 'undone';
+  detail: string;
+  durationMs: number;
+}
+
+/** One line of the timeline (SHOW EVENTS). */
+export interface EventRecord {
+  id: number;
+  /** Unix time in milliseconds. */
+  wallMs: number;
+  /** Log event name, for example `backend.down`. */
+  event: string;
+  /** Backend, cluster, listener or worker it is about. */
+  subject: string;
+  detail: string;
+}
+
+export interface ListenerStatus {
+  listener: string;
+  worker: number;
+  /** Null when it listens; else why not yet. */
+  error: string | null;
+}
+
+export interface CheckSettings {
+  rise: number;
+  fall: number;
+  intervalMs: number;
+  fastIntervalMs: number;
+}
+
+export interface Operations {
+  config(): ProxyConfig;
+  snapshot(): Snapshot;
+  /** Milliseconds since the supervisor started. */
+  uptimeMs(): number;
+  /** From all workers; a worker that does not answer in time is left out. */
+  sessions(): Promise<SessionInfo[]>;
+  /** From all workers; a worker that does not answer in time is left out. */
+  stats(): Promise<WorkerStats[]>;
+  listeners(): ListenerStatus[];
+  /** The newest last; bounded. */
+  events(): EventRecord[];
+  /** Acts at once, is in the state file when it resolves. */
+  setBackend(name: string, change: BackendChange): Promise<void>;
+  /** Makes `name` the primary of its cluster; rejects with DBPROXY_PROMOTE_REFUSED or _FAILED. */
+  promote(name: string): Promise<PromoteStep[]>;
+  /** Ends a proxied session (or only its running statement); false when there is no such session. */
+  killSession(sessionId: number, query: boolean): Promise<boolean>;
+  /** Graceful within shutdown_timeout, or at once. */
+  shutdown(now: boolean): void;
+  /** Promotions so far: for `dbproxy_failovers_total`. */
+  promotions(): {
+    kind: 'switchover' | 'failover';
+    result: 'done' | 'failed';
+    count: number;
+    lastDurationMs: number;
+  }[];
+}

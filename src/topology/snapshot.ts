@@ -1,0 +1,56 @@
+/**
+ * The topology snapshot: what the control plane knows, as one immutable, numbered value.
+ * The supervisor makes it, workers read it; it is the only thing they share. It is plain data, so it
+ * travels between processes as it is.
+ */
+import type { Endpoint } from '../base/address.ts';
+
+/** What a server is in its cluster. */
+export type BackendRole = 'primary' | 'replica' | 'standalone' | 'unknown';
+
+/**
+ * online: takes traffic as its role and weights allow. suspect: a check has failed, not enough of them
+ * to take it out. down: unreachable. draining: an operator lets its sessions run out. offline: an
+ * operator took it out.
+ */
+export type BackendState = 'online' | 'suspect' | 'down' | 'draining' | 'offline';
+
+export interface BackendView {
+  readonly name: string;
+  readonly cluster: string;
+  readonly address: Endpoint;
+  readonly role: BackendRole;
+  readonly state: BackendState;
+  /** read_only is off there, as last seen. */
+  readonly writable: boolean;
+  /** Replication lag in milliseconds; null when unknown or not a replica. */
+  readonly lagMs: number | null;
+  readonly rwWeight: number;
+  readonly roWeight: number;
+  readonly maxConnections: number;
+  /** May be given reads as a replica now (online or suspect, replicating or orphaned, lag in bounds). */
+  readonly readable: boolean;
+  /** In plain words why it is in this state; empty when all is well. */
+  readonly reason: string;
+  /** VERSION() of the server as last seen; null before the first good check. */
+  readonly serverVersion: string | null;
+}
+
+export interface ClusterView {
+  readonly name: string;
+  /** The backend that takes the writes now; null when writes have nowhere to go. */
+  readonly primary: string | null;
+  /** True while a promotion is under way: new write sessions wait instead of being refused. */
+  readonly writesHeld: boolean;
+  /** Why there is no primary; empty when there is one. */
+  readonly reason: string;
+}
+
+export interface Snapshot {
+  /** Grows by one with each publication by this supervisor. */
+  readonly version: number;
+  /** Grows by one with each promotion; kept over restarts. */
+  readonly epoch: number;
+  readonly clusters: readonly ClusterView[];
+  readonly backends: readonly BackendView[];
+}
