@@ -139,8 +139,37 @@ const catalogue = {
     sqlState: 'HY000',
     message: "PROMOTE %s failed at step '%s': %s; %s",
   },
+  // State file
+  DBPROXY_STATE_FILE: {
+    errno: 1026,
+    sqlState: 'HY000',
+    message:
+      "State file '%s' could not be written, so nothing was changed: %s; free space or mend the directory and try again",
+  },
+  DBPROXY_STATE_UNREADABLE: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message:
+      "State file '%s' cannot be used: %s; it holds who the primary is, so restore it, or remove it after making sure that exactly one server is writable",
+  },
   // Configuration and command line
   DBPROXY_CONFIG: { errno: 1105, sqlState: 'HY000', message: 'Configuration has errors:\n%s' },
+  DBPROXY_PORT_IN_USE: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message: 'Port %s on 127.0.0.1 is taken, and %s needs it; stop what listens there and try again',
+  },
+  DBPROXY_DEMO_RUNNING: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message: 'The demo in %s is running already, as process %s; stop that one first',
+  },
+  DBPROXY_PROGRAM_MISSING: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message: 'The program %s is not on this machine; install it with: %s',
+  },
+  DBPROXY_DEMO_SERVER: { errno: 1105, sqlState: 'HY000', message: "Server '%s' %s; see its log, %s" },
 } as const satisfies Record<string, ErrorRow>;
 
 /** Stable code of an error. */
@@ -157,7 +186,7 @@ export interface ProxyError extends Error {
 
 const classes = Object.fromEntries(
   Object.entries(catalogue).map(([code, row]) => [code, createError(code, row.message)]),
-) as Record<ErrorCode, new (...parts: (string | number)[]) => Error>;
+) as unknown as Record<ErrorCode, new (...parts: (string | number)[]) => Error>;
 
 /** Makes the error `code`, its places filled with `parts`. */
 export function refusal(code: ErrorCode, ...parts: (string | number)[]): ProxyError {

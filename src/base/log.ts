@@ -2,7 +2,7 @@
  * The log: events with fields, not prose. Every line has an `event` name in the form `area.what`
  * (for example `session.login_refused`, `promote.fence`), so that scripts can rely on it.
  */
-import { pino } from 'pino';
+import { pino, type BaseLogger } from 'pino';
 
 /** Fields of one event; values are what JSON can hold. */
 export type LogFields = Record<string, unknown>;
@@ -47,7 +47,12 @@ export const silentLog: Log = {
   child: () => silentLog,
 };
 
-function wrap(logger: ReturnType<typeof pino>): Log {
+/** The part of pino's logger that we use. */
+type PinoLogger = Pick<BaseLogger, 'debug' | 'info' | 'warn' | 'error'> & {
+  child(fields: LogFields): PinoLogger;
+};
+
+function wrap(logger: PinoLogger): Log {
   return {
     debug: (event, fields) => logger.debug({ event, ...fields }),
     info: (event, fields) => logger.info({ event, ...fields }),

@@ -49,7 +49,11 @@ export interface BackendConfig {
   address: Endpoint;
   rwWeight: number;
   roWeight: number;
+  /** The file names a ro_weight; see BackendView.roWeightSet. */
+  roWeightSet: boolean;
   maxConnections: number;
+  /** A connection that idles in a pool longer than this is closed. */
+  poolIdleTimeoutMs: number;
 }
 
 export type ListenerMode = 'write' | 'read';

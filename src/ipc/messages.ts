@@ -15,6 +15,8 @@ export type ToWorker =
   | { type: 'sessions-wanted'; requestId: number }
   /** Operator's KILL: `query` ends the running statement only. */
   | { type: 'kill-session'; requestId: number; sessionId: number; query: boolean }
+  /** Another worker asks where a session of this one is; answered by `session-place`. */
+  | { type: 'session-asked'; requestId: number; sessionId: number }
   /** Answer to `session-wanted`. */
   | { type: 'session-found'; requestId: number; place: SessionPlace | null }
   /** `count` slots of `key` are now the worker's (see `SlotLedger`). */
@@ -34,6 +36,8 @@ export type FromWorker =
   | { type: 'session-killed'; requestId: number; found: boolean }
   /** Where is the session with this id? Asked for KILL from another session. */
   | { type: 'session-wanted'; requestId: number; sessionId: number }
+  /** Answer to `session-asked`. */
+  | { type: 'session-place'; requestId: number; place: SessionPlace | null }
   | { type: 'slots-wanted'; key: string; count: number }
   | { type: 'slots-returned'; key: string; count: number }
   /** A connection to the backend failed on the data path: worth a probe at once. */

@@ -27,6 +27,11 @@ export interface BackendView {
   readonly lagMs: number | null;
   readonly rwWeight: number;
   readonly roWeight: number;
+  /**
+   * The ro_weight was written by somebody (file or admin port). The default counts while the server is a
+   * replica only; one that was set is its share of the reads in any role.
+   */
+  readonly roWeightSet: boolean;
   readonly maxConnections: number;
   /** May be given reads as a replica now (online or suspect, replicating or orphaned, lag in bounds). */
   readonly readable: boolean;

@@ -1,0 +1,302 @@
+/**
+ * The connections of one worker to one backend. A connection is in exactly one of these places, and its
+ * state is the place it is in: opening (not a connection yet), idle, lent, or being reset. A session that
+ * ends gives its connection back; it is reset at once (its transaction, locks and tables must not live on)
+ * and then goes to the first who waits, or idles.
+ *
+ * Who wants a connection gets, in this order:
+ *   1. an idle one of the same identity in the right first state already,
+ *   2. an idle one of the same identity, brought to that state,
+ *   3. a new one, if a slot is free,
+ *   4. a new one in the slot of an idle one of another identity,
+ *   5. a place in the queue, until its deadline.
+ */
+import type { Endpoint } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { isRefusal, refusal } from '../base/errors.ts';
+import type { Secret } from '../protocol/auth.ts';
+import { BackendConnection, type Identity, type Preparation } from './connection.ts';
+import type { Slots } from './slots.ts';
+
+/** What a pool must know of its backend; it changes with the snapshots. */
+export interface PoolTarget {
+  name: string;
+  address: Endpoint;
+  maxConnections: number;
+}
+
+export interface PoolOptions {
+  slots: Slots;
+  clock: Clock;
+  idleTimeoutMs: number;
+  /** A connection could not be opened: the server should be looked at. */
+  onConnectFailure: (backend: string, error: string) => void;
+}
+
+/** A wish for a connection. */
+export interface PoolRequest {
+  identity: Identity;
+  secret: Secret;
+  preparation: Preparation;
+  /** How long to wait in the queue, and for the server's login. */
+  timeoutMs: number;
+}
+
+interface Waiter {
+  request: PoolRequest;
+  timer: Timer;
+  resolve: (connection: BackendConnection) => void;
+  reject: (error: Error) => void;
+}
+
+/** How many of each there are now, by user. */
+export interface PoolCount {
+  user: string;
+  used: number;
+  idle: number;
+  connecting: number;
+  waiting: number;
+}
+
+export class BackendPool {
+  readonly #target: PoolTarget;
+  readonly #options: PoolOptions;
+  readonly #slotKey: string;
+  readonly #idle: BackendConnection[] = [];
+  readonly #lent = new Set<BackendConnection>();
+  readonly #resetting = new Set<BackendConnection>();
+  readonly #waiters: Waiter[] = [];
+  /** Users whose connections are being opened, one entry each. */
+  readonly #opening: string[] = [];
+  #waits = 0;
+  #listening = false;
+
+  constructor(target: PoolTarget, options: PoolOptions) {
+    this.#target = target;
+    this.#options = options;
+    this.#slotKey = `backend:${target.name}`;
+  }
+
+  /** How often a session had to wait in the queue. */
+  get waits(): number {
+    return this.#waits;
+  }
+
+  /** Connections lent to sessions. */
+  get lentCount(): number {
+    return this.#lent.size;
+  }
+
+  get waitingCount(): number {
+    return this.#waiters.length;
+  }
+
+  /**
+   * Lends a connection in the first state of a session. Rejects with ServerError (the server refused),
+   * DBPROXY_BACKEND_CONNECT or DBPROXY_QUEUE_TIMEOUT.
+   */
+  acquire(request: PoolRequest): Promise<BackendConnection> {
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = { request, resolve, reject, timer: NO_TIMER };
+      if (this.#waiters.length === 0 && this.#serve(waiter)) return;
+      this.#waits++;
+      waiter.timer = this.#options.clock.after(request.timeoutMs, () => this.#expire(waiter));
+      this.#waiters.push(waiter);
+      this.#listenForSlot();
+    });
+  }
+
+  /**
+   * Takes a connection back. `reusable` false: it is in an unknown state (an answer was under way) and is
+   * closed.
+   */
+  release(connection: BackendConnection, reusable: boolean): void {
+    connection.user = null;
+    if (!this.#lent.delete(connection)) throw new Error(`connection to ${connection.backend} released twice`);
+    if (connection.closed) return this.#pump();
+    if (!reusable) return connection.close();
+    connection.resume();
+    this.#resetting.add(connection);
+    const next = this.#waiters.find(({ request }) => isSame(request.identity, connection.identity));
+    connection.prepare(next?.request.preparation ?? connection.preparation).then(
+      () => {
+        this.#resetting.delete(connection);
+        this.#becomeIdle(connection);
+      },
+      () => {
+        this.#resetting.delete(connection);
+        connection.close();
+      },
+    );
+  }
+
+  /** Closes connections that have idled too long. */
+  trim(nowMs: number): void {
+    const limit = nowMs - this.#options.idleTimeoutMs;
+    for (const connection of this.#idle.filter(({ idleSinceMs }) => idleSinceMs < limit)) connection.close();
+  }
+
+  /** Closes all that idles: the slots are wanted elsewhere, or the server is gone. */
+  dropIdle(): void {
+    for (const connection of [...this.#idle]) connection.close();
+  }
+
+  /** Closes everything; who waits is told `reason`. */
+  close(reason: Error): void {
+    for (const waiter of this.#waiters.splice(0)) {
+      waiter.timer.cancel();
+      waiter.reject(reason);
+    }
+    for (const connection of [...this.#idle, ...this.#resetting, ...this.#lent]) connection.close();
+  }
+
+  /** Counts by user. */
+  counts(): PoolCount[] {
+    const counts = new Map<string, PoolCount>();
+    const of = (user: string): PoolCount => {
+      let count = counts.get(user);
+      if (count === undefined)
+        counts.set(user, (count = { user, used: 0, idle: 0, connecting: 0, waiting: 0 }));
+      return count;
+    };
+    for (const { identity } of this.#lent) of(identity.user).used++;
+    for (const { identity } of this.#idle) of(identity.user).idle++;
+    for (const { identity } of this.#resetting) of(identity.user).connecting++;
+    for (const user of this.#opening) of(user).connecting++;
+    for (const { request } of this.#waiters) of(request.identity.user).waiting++;
+    return [...counts.values()];
+  }
+
+  /** Tries the ways 1 to 4; true when the waiter will be answered by one of them. */
+  #serve(waiter: Waiter): boolean {
+    const { identity, preparation } = waiter.request;
+    const same = this.#idle.filter((connection) => isSame(connection.identity, identity));
+    // The one that idled last is the warmest.
+    const ready = same.findLast((connection) => connection.isPreparedFor(preparation));
+    if (ready !== undefined) {
+      this.#takeIdle(ready);
+      this.#lend(ready, waiter);
+      return true;
+    }
+    const other = same.at(-1);
+    if (other !== undefined) {
+      this.#takeIdle(other);
+      this.#prepareFor(other, waiter);
+      return true;
+    }
+    if (!this.#options.slots.tryTake(this.#slotKey)) {
+      // The slot of an idle one of somebody else changes hands: it is free when that socket is gone.
+      this.#idle[0]?.close();
+      return false;
+    }
+    void this.#open(waiter);
+    return true;
+  }
+
+  #prepareFor(connection: BackendConnection, waiter: Waiter): void {
+    this.#resetting.add(connection);
+    connection.prepare(waiter.request.preparation).then(
+      () => {
+        this.#resetting.delete(connection);
+        this.#lend(connection, waiter);
+      },
+      (error: Error) => {
+        this.#resetting.delete(connection);
+        waiter.timer.cancel();
+        waiter.reject(error);
+      },
+    );
+  }
+
+  async #open(waiter: Waiter): Promise<void> {
+    const { request } = waiter;
+    const { name, address } = this.#target;
+    const { user } = request.identity;
+    this.#opening.push(user);
+    let abort: (reason: string) => void = () => undefined;
+    const timer = this.#options.clock.after(request.timeoutMs, () =>
+      abort(`no answer within ${request.timeoutMs} ms`),
+    );
+    try {
+      const connection = await BackendConnection.open(
+        name,
+        address,
+        request.identity,
+        request.secret,
+        request.preparation,
+        (abortOpening) => {
+          abort = abortOpening;
+        },
+      );
+      connection.onGone = () => this.#gone(connection);
+      this.#lend(connection, waiter);
+    } catch (error) {
+      this.#options.slots.release(this.#slotKey);
+      waiter.timer.cancel();
+      if (isRefusal(error)) this.#options.onConnectFailure(name, error.message);
+      waiter.reject(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      timer.cancel();
+      this.#opening.splice(this.#opening.indexOf(user), 1);
+    }
+  }
+
+  #lend(connection: BackendConnection, waiter: Waiter): void {
+    waiter.timer.cancel();
+    this.#lent.add(connection);
+    waiter.resolve(connection);
+  }
+
+  #becomeIdle(connection: BackendConnection): void {
+    if (connection.closed) return;
+    connection.idleSinceMs = this.#options.clock.nowMs();
+    this.#idle.push(connection);
+    this.#pump();
+    const stillIdle = this.#idle.includes(connection);
+    if (stillIdle && this.#options.slots.isOwed(this.#slotKey)) connection.close();
+  }
+
+  /** Serves the queue from its head as far as it goes. */
+  #pump(): void {
+    while (this.#waiters.length > 0) {
+      const waiter = this.#waiters[0]!;
+      if (!this.#serve(waiter)) return this.#listenForSlot();
+      this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+    }
+  }
+
+  #listenForSlot(): void {
+    if (this.#listening) return;
+    this.#listening = true;
+    this.#options.slots.onFree(this.#slotKey, () => {
+      this.#listening = false;
+      this.#pump();
+    });
+  }
+
+  #expire(waiter: Waiter): void {
+    const index = this.#waiters.indexOf(waiter);
+    if (index < 0) return;
+    this.#waiters.splice(index, 1);
+    const { name, maxConnections } = this.#target;
+    waiter.reject(refusal('DBPROXY_QUEUE_TIMEOUT', name, waiter.request.timeoutMs, maxConnections));
+  }
+
+  #takeIdle(connection: BackendConnection): void {
+    const index = this.#idle.indexOf(connection);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
+
+  /** A connection of ours is gone, from whichever place. */
+  #gone(connection: BackendConnection): void {
+    this.#takeIdle(connection);
+    this.#resetting.delete(connection);
+    this.#options.slots.release(this.#slotKey);
+  }
+}
+
+const NO_TIMER: Timer = { cancel: () => undefined };
+
+function isSame(left: Identity, right: Identity): boolean {
+  return left.user === right.user && left.capabilities === right.capabilities;
+}

@@ -1,0 +1,150 @@
+/**
+ * A TCP or Unix stream as the relay wants it: one fixed input buffer a connection, filled by the kernel
+ * and handed to the handler without a copy or an event, and a write that says at once whether the kernel
+ * has taken everything. While it has not, the bytes must stay as they are, so the reader of their source
+ * pauses: that is the whole backpressure, and it bounds the memory of a connection to its input buffer.
+ *
+ * net.Socket offers this mode (`onread`) for sockets that it connects. For accepted ones it is had by
+ * giving the accepted handle to a socket made with `onread`.
+ */
+import net from 'node:net';
+import type { Endpoint } from './address.ts';
+
+/** Who is told of what happens on a socket. */
+export interface SocketHandler {
+  /** `socket.input[0, length)` holds new bytes; they are overwritten after the call, unless it pauses. */
+  onData(length: number): void;
+  /** A write that answered false has been taken whole. */
+  onDrain(): void;
+  /** The connection is gone; the last call. `error` is undefined after an orderly end. */
+  onClose(error: Error | undefined): void;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+/** After our end: how long the peer may be silent, and how much it may still send. */
+const LINGER_MS = 2000;
+const LINGER_BYTES = 1024 * 1024;
+
+export class ByteSocket {
+  readonly input: Buffer;
+  /** May be replaced at any time: logins and relays take turns. */
+  handler: SocketHandler;
+  readonly #socket: net.Socket;
+  #error: Error | undefined;
+  #ending = false;
+  #dropped = 0;
+
+  private constructor(socket: net.Socket, input: Buffer, handler: SocketHandler) {
+    this.#socket = socket;
+    this.input = input;
+    this.handler = handler;
+    socket.on('error', (error) => {
+      this.#error = error;
+    });
+    socket.on('close', () => this.handler.onClose(this.#error));
+  }
+
+  /**
+   * Wraps a socket that a server with `pauseOnConnect` has accepted. Nothing is read before `resume`.
+   * Answers undefined when the peer has gone already.
+   */
+  static accept(accepted: net.Socket, inputBytes: number, handler: SocketHandler): ByteSocket | undefined {
+    const owner = accepted as unknown as { _handle: unknown };
+    const handle = owner._handle;
+    if (!handle) return undefined;
+    owner._handle = null;
+    return ByteSocket.#make(inputBytes, handler, (onread) => {
+      const options = { handle, readable: true, writable: true, onread };
+      return new net.Socket(options as net.SocketConstructorOpts);
+    });
+  }
+
+  /** Connects, and reads from then on; a failure comes as `onClose` with the error. */
+  static connect(endpoint: Endpoint, inputBytes: number, handler: SocketHandler): ByteSocket {
+    const where =
+      endpoint.kind === 'unix'
+        ? { path: endpoint.path }
+        : { host: endpoint.host, port: endpoint.port, noDelay: true, keepAlive: true };
+    return ByteSocket.#make(inputBytes, handler, (onread) => net.connect({ ...where, onread }));
+  }
+
+  static #make(
+    inputBytes: number,
+    handler: SocketHandler,
+    open: (onread: net.OnReadOpts) => net.Socket,
+  ): ByteSocket {
+    const input = Buffer.allocUnsafeSlow(inputBytes);
+    const made: ByteSocket = new ByteSocket(
+      open({
+        buffer: input,
+        callback: (length: number) => {
+          made.#received(length);
+          return true;
+        },
+      }),
+      input,
+      handler,
+    );
+    return made;
+  }
+
+  #received(length: number): void {
+    if (!this.#ending) return this.handler.onData(length);
+    this.#dropped += length;
+    if (this.#dropped > LINGER_BYTES) this.#socket.destroy();
+  }
+
+  /** The peer's IP address, IPv4-mapped addresses as IPv4; `localhost` for a Unix socket. */
+  get remoteAddress(): string {
+    return this.#socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'localhost';
+  }
+
+  get remotePort(): number {
+    return this.#socket.remotePort ?? 0;
+  }
+
+  get destroyed(): boolean {
+    return this.#socket.destroyed;
+  }
+
+  /**
+   * Sends `bytes`. True: the kernel has them all, the memory is free again. False: it has not, the memory
+   * must stay untouched until `onDrain`.
+   */
+  write(bytes: Buffer): boolean {
+    this.#socket.write(bytes);
+    if (this.#socket.writableLength === 0) return true;
+    this.#socket.write(EMPTY, (error) => {
+      if (!error) this.handler.onDrain();
+    });
+    return false;
+  }
+
+  /** Stops reading; `input` stays as it is. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  /** Reads (again). */
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /**
+   * Sends what is queued and `bytes`, then closes in order. What still comes is dropped; a peer that does
+   * not close its side in time, or goes on sending, is cut off.
+   */
+  end(bytes?: Buffer): void {
+    this.#ending = true;
+    if (bytes === undefined) this.#socket.end();
+    else this.#socket.end(bytes);
+    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
+    this.#socket.resume();
+  }
+
+  /** Closes at once; what is queued is lost. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}

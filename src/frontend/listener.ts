@@ -1,0 +1,147 @@
+/**
+ * An endpoint: listens on its address in every worker (the kernel spreads the connections), lets in who
+ * may come within the limits, and begins a session for each. An address that this host does not have (a
+ * virtual IP held elsewhere) is tried again until it is there.
+ */
+import net from 'node:net';
+import { formatEndpoint, networkList, type NetworkList } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { refusal } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { ByteSocket, type SocketHandler } from '../base/socket.ts';
+import type { Slots } from '../backend/slots.ts';
+import type { ListenerConfig } from '../config/config.ts';
+import { toErrorPacket, writeError } from '../protocol/packets.ts';
+import type { Counters } from './counters.ts';
+import { takeSlot } from './session.ts';
+
+export interface ListenerOptions {
+  config: ListenerConfig;
+  clock: Clock;
+  log: Log;
+  slots: Slots;
+  counters: Counters;
+  /** Begins a session; `onOver` is to be called when it has ended. */
+  begin(client: ByteSocket, onOver: () => void): void;
+  /** Listening (null), or why not yet. */
+  onStatus(error: string | null): void;
+}
+
+/** How soon a missing address is tried again: the contract says bound within 200 ms of its arrival. */
+const MISSING_ADDRESS_RETRY_MS = 100;
+const OTHER_RETRY_MS = 1000;
+/** Input buffer of a client: commands are short. */
+const INPUT_BYTES = 16 * 1024;
+const BACKLOG = 1024;
+
+export class Listener {
+  readonly #options: ListenerOptions;
+  readonly #allowed: NetworkList | undefined;
+  readonly #slotKey: string;
+  #server: net.Server | undefined;
+  #retry: Timer | undefined;
+  #lastError: string | null | undefined;
+
+  constructor(options: ListenerOptions) {
+    const { config } = options;
+    this.#options = options;
+    this.#allowed = config.allow.length > 0 ? networkList(config.allow) : undefined;
+    this.#slotKey = `listener:${config.name}`;
+  }
+
+  /** Begins to listen, now or when the address is there; the outcome is told by `onStatus`. */
+  open(): void {
+    const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true });
+    this.#server = server;
+    server.on('connection', (socket) => this.#accept(socket));
+    server.once('error', (error: NodeJS.ErrnoException) => this.#failed(error));
+    server.once('listening', () => this.#tell(null));
+    const { address } = this.#options.config;
+    if (address.kind === 'unix') server.listen({ path: address.path, backlog: BACKLOG });
+    else
+      server.listen({
+        host: address.host,
+        port: address.port,
+        backlog: BACKLOG,
+        reusePort: true,
+        exclusive: true,
+      });
+  }
+
+  /** Stops to accept; sessions go on. */
+  close(): void {
+    this.#retry?.cancel();
+    this.#server?.close();
+  }
+
+  #failed(error: NodeJS.ErrnoException): void {
+    const missing = error.code === 'EADDRNOTAVAIL';
+    const where = formatEndpoint(this.#options.config.address);
+    this.#tell(
+      missing
+        ? `this host does not have ${where} (now)`
+        : `cannot listen on ${where}: ${error.code ?? error.message}`,
+    );
+    this.#retry = this.#options.clock.after(missing ? MISSING_ADDRESS_RETRY_MS : OTHER_RETRY_MS, () =>
+      this.open(),
+    );
+  }
+
+  #tell(error: string | null): void {
+    if (error === this.#lastError) return;
+    this.#lastError = error;
+    this.#options.onStatus(error);
+  }
+
+  #accept(socket: net.Socket): void {
+    const waiting: SocketHandler = {
+      onData: () => undefined,
+      onDrain: () => undefined,
+      onClose: () => undefined,
+    };
+    const client = ByteSocket.accept(socket, INPUT_BYTES, waiting);
+    if (client === undefined) return;
+    const { remoteAddress } = client;
+    const isLocal = this.#options.config.address.kind === 'unix';
+    if (this.#allowed !== undefined && !isLocal && !this.#allowed.contains(remoteAddress)) {
+      return this.#refuse(
+        client,
+        refusal('DBPROXY_ADDRESS_NOT_ALLOWED', remoteAddress, `listener '${this.#options.config.name}'`),
+      );
+    }
+    const { slots } = this.#options;
+    if (slots.tryTake(this.#slotKey)) this.#begin(client);
+    else void this.#beginWithSlot(client);
+  }
+
+  async #beginWithSlot(client: ByteSocket): Promise<void> {
+    const { config, slots, clock } = this.#options;
+    if (await takeSlot(slots, clock, this.#slotKey)) {
+      if (client.destroyed) slots.release(this.#slotKey);
+      else this.#begin(client);
+    } else {
+      this.#refuse(
+        client,
+        refusal('DBPROXY_TOO_MANY_CONNECTIONS', `listener '${config.name}'`, config.maxConnections),
+      );
+    }
+  }
+
+  #begin(client: ByteSocket): void {
+    this.#options.begin(client, () => this.#options.slots.release(this.#slotKey));
+  }
+
+  #refuse(client: ByteSocket, error: ReturnType<typeof refusal>): void {
+    const { counters, log, config } = this.#options;
+    counters.loginRefused(error.code);
+    counters.error(error.errno);
+    log.warn('session.login_refused', {
+      listener: config.name,
+      client: client.remoteAddress,
+      code: error.code,
+      error: error.message,
+    });
+    // Before the greeting a client knows no SQLSTATE.
+    client.end(writeError(0, toErrorPacket(error), false));
+  }
+}

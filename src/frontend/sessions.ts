@@ -1,0 +1,78 @@
+/**
+ * The sessions of one worker: who is there, under which id, and on which backend.
+ */
+import { refusal, type ProxyError } from '../base/errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { formatSessionId, SESSION_COUNTER_MAX } from '../ipc/session-id.ts';
+import type { Session } from './session.ts';
+
+export class Sessions {
+  readonly #slot: number;
+  readonly #clock: Clock;
+  readonly #byId = new Map<number, Session>();
+  #counter = 0;
+
+  /** `slot`: the worker's number, part of each id. */
+  constructor(slot: number, clock: Clock) {
+    this.#slot = slot;
+    this.#clock = clock;
+  }
+
+  /** An id that no session of this worker has. */
+  nextId(): number {
+    do {
+      this.#counter = (this.#counter + 1) & SESSION_COUNTER_MAX;
+    } while (this.#byId.has(formatSessionId(this.#slot, this.#counter)));
+    return formatSessionId(this.#slot, this.#counter);
+  }
+
+  add(session: Session): void {
+    this.#byId.set(session.id, session);
+  }
+
+  remove(session: Session): void {
+    this.#byId.delete(session.id);
+  }
+
+  find(id: number): Session | undefined {
+    return this.#byId.get(id);
+  }
+
+  all(): Iterable<Session> {
+    return this.#byId.values();
+  }
+
+  /** Sessions on a backend now. */
+  countOn(backend: string): number {
+    let count = 0;
+    for (const session of this.#byId.values()) if (session.backend === backend) count++;
+    return count;
+  }
+
+  /** Lets every session look at its limits of time. */
+  tick(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const session of this.#byId.values()) session.tick(nowMs);
+  }
+
+  /**
+   * Ends the sessions on a backend, each at its next rest, at the latest after `graceMs`. Resolves with
+   * their number when the last one has left the backend.
+   */
+  async endOn(backend: string, graceMs: number, reason: string): Promise<number> {
+    const ending = [...this.#byId.values()].filter((session) => session.backend === backend);
+    await this.#endAll(ending, graceMs, refusal('DBPROXY_SESSION_ENDED', reason));
+    return ending.length;
+  }
+
+  /** Ends all sessions, each at its next rest, at the latest after `graceMs`. */
+  async endEach(graceMs: number): Promise<void> {
+    await this.#endAll([...this.#byId.values()], graceMs, refusal('DBPROXY_SHUTDOWN'));
+  }
+
+  #endAll(ending: readonly Session[], graceMs: number, error: ProxyError): Promise<void> {
+    const deadlineMs = this.#clock.nowMs() + graceMs;
+    const ends = ending.map((session) => session.endWhenIdle(error, deadlineMs));
+    return Promise.all(ends).then(() => undefined);
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * Recognises KILL, because the id in it is one that dbproxy told a client and no server knows.
+ */
+import { Lexer } from './lexer.ts';
+
+/** A KILL of one connection by its number. */
+export interface KillStatement {
+  /** Ends the running statement only. */
+  query: boolean;
+  id: number;
+  /** Where the id stands in the text, so that it can be replaced. */
+  idStart: number;
+  idEnd: number;
+}
+
+/** False when the statement `text[start, end)` cannot be a KILL: cheap, for the path of every statement. */
+export function mayBeKill(text: Buffer, start: number, end: number): boolean {
+  if (start >= end) return false;
+  const first = text[start]!;
+  // k, K, or something that may stand before the first word: a blank or a comment.
+  return (first | 0x20) === 0x6b || first <= 0x20 || first === 0x2f || first === 0x2d || first === 0x23;
+}
+
+/**
+ * Reads `KILL [HARD | SOFT] [CONNECTION | QUERY] id`; undefined for all else, also for KILL USER and for an
+ * id that is an expression, which the server itself answers.
+ */
+export function parseKill(text: Buffer, start: number, end: number): KillStatement | undefined {
+  const lexer = new Lexer(text, start, end);
+  if (lexer.next() !== 'word' || lexer.word() !== 'KILL') return undefined;
+  let query = false;
+  for (;;) {
+    if (lexer.next() !== 'word') return undefined;
+    const word = lexer.word();
+    if (word === 'QUERY') query = true;
+    else if (/^\d{1,10}$/.test(word)) break;
+    else if (word !== 'HARD' && word !== 'SOFT' && word !== 'CONNECTION') return undefined;
+  }
+  const found = { query, id: Number(lexer.word()), idStart: lexer.tokenStart, idEnd: lexer.tokenEnd };
+  const after = lexer.next();
+  if (after === 'semicolon') return lexer.next() === 'end' ? found : undefined;
+  return after === 'end' ? found : undefined;
+}

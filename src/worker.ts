@@ -1,0 +1,313 @@
+/**
+ * One worker: the composition root of the data plane. It is told everything by its supervisor (who it is,
+ * the configuration, each new snapshot) and reads nothing else; when the supervisor is gone, it ends.
+ */
+import { systemClock, type Timer } from './base/clock.ts';
+import { openLog, type Log } from './base/log.ts';
+import { refusal } from './base/errors.ts';
+import type { ByteSocket } from './base/socket.ts';
+import { BackendPool } from './backend/pool.ts';
+import { Slots } from './backend/slots.ts';
+import type { ListenerConfig, ProxyConfig } from './config/config.ts';
+import { Counters } from './frontend/counters.ts';
+import { Listener } from './frontend/listener.ts';
+import { offerOf } from './frontend/offer.ts';
+import { Session, type SessionContext, type SessionEndpoint } from './frontend/session.ts';
+import { Sessions } from './frontend/sessions.ts';
+import { buildUsers } from './frontend/users.ts';
+import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
+import { slotOfSessionId } from './ipc/session-id.ts';
+import type { Snapshot } from './topology/snapshot.ts';
+
+/** How often sessions look at their limits of time. */
+const TICK_MS = 200;
+/** How often pools close what has idled too long. */
+const TRIM_MS = 5000;
+/** How long the supervisor may take to say where a session is. */
+const PLACE_TIMEOUT_MS = 2000;
+
+/** Runs this process as a worker. Resolves with the exit code when it is to end. */
+export function runWorker(): Promise<number> {
+  return new Promise((resolve) => {
+    let worker: Worker | undefined;
+    process.once('disconnect', () => resolve(1));
+    process.on('message', (message: ToWorker) => {
+      if (message.type === 'start') worker = new Worker(message, send, resolve);
+      else worker?.receive(message);
+    });
+  });
+}
+
+function send(message: FromWorker): void {
+  if (process.connected) process.send!(message);
+}
+
+class Worker {
+  readonly #slot: number;
+  readonly #config: ProxyConfig;
+  readonly #send: (message: FromWorker) => void;
+  readonly #exit: (code: number) => void;
+  readonly #log: Log;
+  readonly #slots: Slots;
+  readonly #counters = new Counters();
+  readonly #sessions: Sessions;
+  readonly #pools = new Map<string, BackendPool>();
+  readonly #listeners: Listener[];
+  readonly #context: SessionContext;
+  /** Listeners that have not been tried yet; `ready` is sent when the last one has. */
+  readonly #untried: Set<string>;
+  readonly #placeQuestions = new Map<number, (place: SessionPlace | null) => void>();
+  #snapshotWaiters: (() => void)[] = [];
+  #snapshot: Snapshot;
+  #question = 0;
+  #lagMs = 0;
+
+  constructor(
+    start: Extract<ToWorker, { type: 'start' }>,
+    sendMessage: (message: FromWorker) => void,
+    exit: (code: number) => void,
+  ) {
+    const { config, slot } = start;
+    this.#slot = slot;
+    this.#config = config;
+    this.#snapshot = start.snapshot;
+    this.#send = sendMessage;
+    this.#exit = exit;
+    this.#log = openLog({
+      level: config.dbproxy.logLevel,
+      format: config.dbproxy.logFormat,
+      base: { worker: slot },
+    });
+    this.#slots = new Slots({
+      want: (key, count) => this.#send({ type: 'slots-wanted', key, count }),
+      giveBack: (key, count) => this.#send({ type: 'slots-returned', key, count }),
+    });
+    this.#sessions = new Sessions(slot, systemClock);
+    this.#context = this.#makeContext();
+    this.#untried = new Set(config.listeners.map(({ name }) => name));
+    this.#listeners = config.listeners.map((listener) => this.#openListener(listener));
+    this.#startTimers();
+  }
+
+  receive(message: Exclude<ToWorker, { type: 'start' }>): void {
+    switch (message.type) {
+      case 'snapshot':
+        return this.#takeSnapshot(message.snapshot);
+      case 'end-sessions':
+        return void this.#endSessions(message);
+      case 'stats-wanted':
+        return this.#send({ type: 'stats', requestId: message.requestId, stats: this.#stats() });
+      case 'sessions-wanted': {
+        const sessions = [...this.#sessions.all()].map((session) => session.info());
+        return this.#send({ type: 'sessions', requestId: message.requestId, sessions });
+      }
+      case 'session-asked': {
+        const place = this.#sessions.find(message.sessionId)?.place ?? null;
+        return this.#send({ type: 'session-place', requestId: message.requestId, place });
+      }
+      case 'kill-session':
+        return void this.#kill(message);
+      case 'session-found':
+        return this.#answerPlace(message.requestId, message.place);
+      case 'slots-granted':
+        return this.#slots.granted(message.key, message.count);
+      case 'slots-wanted-back':
+        return this.#giveBack(message.key);
+      case 'stop':
+        return void this.#stop(message.timeoutMs);
+    }
+  }
+
+  #makeContext(): SessionContext {
+    return {
+      clock: systemClock,
+      log: this.#log,
+      slots: this.#slots,
+      counters: this.#counters,
+      users: buildUsers(this.#config.users),
+      snapshot: () => this.#snapshot,
+      nextSnapshot: (timeoutMs) => this.#nextSnapshot(timeoutMs),
+      pool: (backend) => this.#pool(backend),
+      sessionsOn: (backend) => this.#sessions.countOn(backend),
+      placeOf: (sessionId) => this.#placeOf(sessionId),
+      onEnd: (session) => this.#sessions.remove(session),
+    };
+  }
+
+  #openListener(config: ListenerConfig): Listener {
+    const endpoint: SessionEndpoint = {
+      config,
+      credits: new Map(),
+      offer: () => {
+        const members = this.#snapshot.backends.filter(({ cluster }) => cluster === config.cluster);
+        const cluster = this.#snapshot.clusters.find(({ name }) => name === config.cluster);
+        return offerOf(members, cluster?.primary ?? null);
+      },
+    };
+    const listener = new Listener({
+      config,
+      clock: systemClock,
+      log: this.#log,
+      slots: this.#slots,
+      counters: this.#counters,
+      begin: (client, onOver) => this.#beginSession(client, endpoint, onOver),
+      onStatus: (error) => {
+        this.#send({ type: 'listening', listener: config.name, error });
+        this.#listenerTried(config.name);
+      },
+    });
+    listener.open();
+    return listener;
+  }
+
+  #listenerTried(name: string): void {
+    if (this.#untried.delete(name) && this.#untried.size === 0) this.#send({ type: 'ready' });
+  }
+
+  #beginSession(client: ByteSocket, endpoint: SessionEndpoint, onOver: () => void): void {
+    const context: SessionContext = {
+      ...this.#context,
+      onEnd: (session) => {
+        this.#context.onEnd(session);
+        onOver();
+      },
+    };
+    const session = new Session(this.#sessions.nextId(), client, endpoint, context);
+    this.#sessions.add(session);
+    session.start();
+  }
+
+  #startTimers(): void {
+    let expectedMs = systemClock.nowMs() + TICK_MS;
+    systemClock.every(TICK_MS, () => {
+      const nowMs = systemClock.nowMs();
+      this.#lagMs = Math.max(0, nowMs - expectedMs);
+      expectedMs = nowMs + TICK_MS;
+      this.#sessions.tick();
+    });
+    systemClock.every(TRIM_MS, () => {
+      for (const pool of this.#pools.values()) pool.trim(systemClock.nowMs());
+    });
+  }
+
+  #takeSnapshot(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    for (const { name, state } of snapshot.backends) {
+      // Idle connections to a dead server may be half open: nobody should be given one.
+      if (state === 'down' || state === 'offline') this.#pools.get(name)?.dropIdle();
+    }
+    const waiters = this.#snapshotWaiters;
+    this.#snapshotWaiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  #nextSnapshot(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer: Timer = systemClock.after(timeoutMs, resolve);
+      this.#snapshotWaiters.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  #pool(backend: string): BackendPool {
+    let pool = this.#pools.get(backend);
+    if (pool === undefined) {
+      const view = this.#snapshot.backends.find(({ name }) => name === backend);
+      const config = this.#config.backends.find(({ name }) => name === backend);
+      if (view === undefined || config === undefined) throw new Error(`no backend '${backend}'`);
+      pool = new BackendPool(view, {
+        slots: this.#slots,
+        clock: systemClock,
+        idleTimeoutMs: config.poolIdleTimeoutMs,
+        onConnectFailure: (name, error) => this.#send({ type: 'backend-failed', backend: name, error }),
+      });
+      this.#pools.set(backend, pool);
+    }
+    return pool;
+  }
+
+  async #placeOf(sessionId: number): Promise<SessionPlace | null> {
+    const slot = slotOfSessionId(sessionId);
+    if (slot === undefined) return null;
+    if (slot === this.#slot) return this.#sessions.find(sessionId)?.place ?? null;
+    const requestId = ++this.#question;
+    return new Promise((resolve) => {
+      const timer = systemClock.after(PLACE_TIMEOUT_MS, () => this.#answerPlace(requestId, null));
+      this.#placeQuestions.set(requestId, (place) => {
+        timer.cancel();
+        resolve(place);
+      });
+      this.#send({ type: 'session-wanted', requestId, sessionId });
+    });
+  }
+
+  #answerPlace(requestId: number, place: SessionPlace | null): void {
+    const answer = this.#placeQuestions.get(requestId);
+    this.#placeQuestions.delete(requestId);
+    answer?.(place);
+  }
+
+  async #endSessions(message: Extract<ToWorker, { type: 'end-sessions' }>): Promise<void> {
+    const { requestId, backend, graceMs, reason } = message;
+    const ended = await this.#sessions.endOn(backend, graceMs, reason);
+    this.#pools.get(backend)?.dropIdle();
+    this.#log.info('sessions.ended', { backend, ended, reason });
+    this.#send({ type: 'sessions-ended', requestId, ended });
+  }
+
+  async #kill(message: Extract<ToWorker, { type: 'kill-session' }>): Promise<void> {
+    const { requestId, sessionId, query } = message;
+    const session = this.#sessions.find(sessionId);
+    try {
+      // Also the statement on the server must end when its session does.
+      if (session?.isActive === true) await session.killQuery();
+    } catch (error) {
+      this.#log.warn('session.kill_failed', { session: sessionId, error: String(error) });
+    }
+    if (!query) session?.end(refusal('DBPROXY_SESSION_KILLED'));
+    this.#send({ type: 'session-killed', requestId, found: session !== undefined });
+  }
+
+  #giveBack(key: string): void {
+    if (key.startsWith('backend:')) this.#pools.get(key.slice('backend:'.length))?.dropIdle();
+    this.#slots.giveBackIdle(key);
+  }
+
+  async #stop(timeoutMs: number): Promise<void> {
+    for (const listener of this.#listeners) listener.close();
+    await this.#sessions.endEach(timeoutMs);
+    for (const pool of this.#pools.values()) pool.close(refusal('DBPROXY_SHUTDOWN'));
+    this.#exit(0);
+  }
+
+  #stats(): WorkerStats {
+    const live = { fromClient: 0, toClient: 0 };
+    const clients = new Map(this.#config.listeners.map(({ name }) => [name, 0]));
+    for (const session of this.#sessions.all()) {
+      const bytes = session.liveBytes();
+      live.fromClient += bytes.fromClient;
+      live.toClient += bytes.toClient;
+      const { name } = session.endpoint.config;
+      clients.set(name, (clients.get(name) ?? 0) + 1);
+    }
+    const pools = [...this.#pools];
+    return {
+      slot: this.#slot,
+      clientConnections: [...clients].map(([listener, count]) => ({ listener, count })),
+      pools: pools.flatMap(([backend, pool]) => pool.counts().map((count) => ({ backend, ...count }))),
+      queries: this.#counters.queryStats(),
+      errors: this.#counters.errorStats(),
+      bytes: {
+        fromClients: this.#counters.bytesFromClients + live.fromClient,
+        toClients: this.#counters.bytesToClients + live.toClient,
+      },
+      poolWaits: pools.reduce((sum, [, pool]) => sum + pool.waits, 0),
+      waiting: this.#counters.waiting,
+      loginsRefused: this.#counters.loginStats(),
+      residentBytes: process.memoryUsage.rss(),
+      eventLoopLagMs: this.#lagMs,
+    };
+  }
+}
