@@ -130,7 +130,6 @@ class Worker {
       pool: (backend) => this.#pool(backend),
       sessionsOn: (backend) => this.#sessions.countOn(backend),
       placeOf: (sessionId) => this.#placeOf(sessionId),
-      onEnd: (session) => this.#sessions.remove(session),
     };
   }
 
@@ -165,14 +164,10 @@ class Worker {
   }
 
   #beginSession(client: ByteSocket, endpoint: SessionEndpoint, onOver: () => void): void {
-    const context: SessionContext = {
-      ...this.#context,
-      onEnd: (session) => {
-        this.#context.onEnd(session);
-        onOver();
-      },
-    };
-    const session = new Session(this.#sessions.nextId(), client, endpoint, context);
+    const session = new Session(this.#sessions.nextId(), client, endpoint, this.#context, (over) => {
+      this.#sessions.remove(over);
+      onOver();
+    });
     this.#sessions.add(session);
     session.start();
   }
@@ -295,6 +290,7 @@ class Worker {
     const pools = [...this.#pools];
     return {
       slot: this.#slot,
+      pid: process.pid,
       clientConnections: [...clients].map(([listener, count]) => ({ listener, count })),
       pools: pools.flatMap(([backend, pool]) => pool.counts().map((count) => ({ backend, ...count }))),
       queries: this.#counters.queryStats(),

@@ -182,8 +182,15 @@ export class BackendConnection implements SocketHandler {
   /** COM_RESET_CONNECTION, and READ ONLY again where the session is to be so. Rejects as `execute` does. */
   async reset(readOnly: boolean): Promise<LoginOk> {
     const ok = await this.#command(writeCommand(Command.RESET_CONNECTION));
-    if (readOnly) await this.#makeReadOnly();
-    return ok;
+    if (!readOnly) return ok;
+    try {
+      await this.#makeReadOnly();
+      return ok;
+    } catch (error) {
+      // It could write now.
+      this.close();
+      throw error;
+    }
   }
 
   /** Runs a statement without rows; rejects with ServerError, the connection stays usable then. */
@@ -202,6 +209,11 @@ export class BackendConnection implements SocketHandler {
 
   resume(): void {
     this.#socket.resume();
+  }
+
+  /** Gives up the exchange under way, which rejects with `reason`, and closes. */
+  abort(reason: string): void {
+    this.#fail(refusal('DBPROXY_BACKEND_CONNECT', this.backend, 'connection', reason));
   }
 
   /** Closes at once. Harmless when it is closed. */
@@ -253,6 +265,10 @@ export class BackendConnection implements SocketHandler {
       while (packet !== undefined && this.#exchange !== null) {
         this.#exchange.receive(packet.payload, packet.sequence);
         packet = this.#framer.next();
+      }
+      // What follows the answer nobody asked for; a connection with bytes left over serves nobody.
+      if (this.#exchange === null && (packet !== undefined || this.#framer.takeRest().length > 0)) {
+        this.close();
       }
     } catch (error) {
       this.#fail(error instanceof Error ? error : new Error(String(error)));

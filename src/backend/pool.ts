@@ -1,6 +1,6 @@
 /**
  * The connections of one worker to one backend. A connection is in exactly one of these places, and its
- * state is the place it is in: opening (not a connection yet), idle, lent, or being reset. A session that
+ * state is the place it is in: opening (not a connection yet), idle, lent, being reset, or closing. A session that
  * ends gives its connection back; it is reset at once (its transaction, locks and tables must not live on)
  * and then goes to the first who waits, or idles.
  *
@@ -65,11 +65,14 @@ export class BackendPool {
   readonly #idle: BackendConnection[] = [];
   readonly #lent = new Set<BackendConnection>();
   readonly #resetting = new Set<BackendConnection>();
+  /** Were idle, are being closed; they hold their slots until they are gone. */
+  readonly #closing = new Set<BackendConnection>();
   readonly #waiters: Waiter[] = [];
   /** Users whose connections are being opened, one entry each. */
   readonly #opening: string[] = [];
   #waits = 0;
-  #listening = false;
+  /** Takes back the wish to be told of a free slot; null when there is none. */
+  #stopListening: (() => void) | null = null;
 
   constructor(target: PoolTarget, options: PoolOptions) {
     this.#target = target;
@@ -116,29 +119,23 @@ export class BackendPool {
     if (connection.closed) return this.#pump();
     if (!reusable) return connection.close();
     connection.resume();
-    this.#resetting.add(connection);
     const next = this.#waiters.find(({ request }) => isSame(request.identity, connection.identity));
-    connection.prepare(next?.request.preparation ?? connection.preparation).then(
-      () => {
-        this.#resetting.delete(connection);
-        this.#becomeIdle(connection);
-      },
-      () => {
-        this.#resetting.delete(connection);
-        connection.close();
-      },
+    this.#prepare(connection, next?.request.preparation ?? connection.preparation, RESET_TIMEOUT_MS).then(
+      () => this.#becomeIdle(connection),
+      () => this.#pump(),
     );
   }
 
   /** Closes connections that have idled too long. */
   trim(nowMs: number): void {
     const limit = nowMs - this.#options.idleTimeoutMs;
-    for (const connection of this.#idle.filter(({ idleSinceMs }) => idleSinceMs < limit)) connection.close();
+    for (const connection of this.#idle.filter(({ idleSinceMs }) => idleSinceMs < limit))
+      this.#drop(connection);
   }
 
   /** Closes all that idles: the slots are wanted elsewhere, or the server is gone. */
   dropIdle(): void {
-    for (const connection of [...this.#idle]) connection.close();
+    for (const connection of [...this.#idle]) this.#drop(connection);
   }
 
   /** Closes everything; who waits is told `reason`. */
@@ -147,6 +144,7 @@ export class BackendPool {
       waiter.timer.cancel();
       waiter.reject(reason);
     }
+    this.#wantNothing();
     for (const connection of [...this.#idle, ...this.#resetting, ...this.#lent]) connection.close();
   }
 
@@ -186,7 +184,7 @@ export class BackendPool {
     }
     if (!this.#options.slots.tryTake(this.#slotKey)) {
       // The slot of an idle one of somebody else changes hands: it is free when that socket is gone.
-      this.#idle[0]?.close();
+      if (this.#closing.size === 0 && this.#idle.length > 0) this.#drop(this.#idle[0]!);
       return false;
     }
     void this.#open(waiter);
@@ -194,18 +192,35 @@ export class BackendPool {
   }
 
   #prepareFor(connection: BackendConnection, waiter: Waiter): void {
-    this.#resetting.add(connection);
-    connection.prepare(waiter.request.preparation).then(
-      () => {
-        this.#resetting.delete(connection);
-        this.#lend(connection, waiter);
-      },
+    const { preparation, timeoutMs } = waiter.request;
+    const deadlineMs = this.#options.clock.nowMs() + timeoutMs;
+    this.#prepare(connection, preparation, timeoutMs).then(
+      () => this.#lend(connection, waiter),
       (error: Error) => {
-        this.#resetting.delete(connection);
         waiter.timer.cancel();
-        waiter.reject(error);
+        // The server may have closed it while it idled: that says nothing of the next one.
+        const stale = isRefusal(error) && this.#options.clock.nowMs() < deadlineMs;
+        if (stale) this.acquire(waiter.request).then(waiter.resolve, waiter.reject);
+        else waiter.reject(error);
       },
     );
+  }
+
+  /** Brings a connection to a first state; one that does not get there in time is closed. */
+  async #prepare(connection: BackendConnection, preparation: Preparation, timeoutMs: number): Promise<void> {
+    this.#resetting.add(connection);
+    const timer = this.#options.clock.after(timeoutMs, () =>
+      connection.abort(`no answer to the reset within ${timeoutMs} ms`),
+    );
+    try {
+      await connection.prepare(preparation);
+    } catch (error) {
+      connection.close();
+      throw error;
+    } finally {
+      timer.cancel();
+      this.#resetting.delete(connection);
+    }
   }
 
   async #open(waiter: Waiter): Promise<void> {
@@ -253,7 +268,7 @@ export class BackendPool {
     this.#idle.push(connection);
     this.#pump();
     const stillIdle = this.#idle.includes(connection);
-    if (stillIdle && this.#options.slots.isOwed(this.#slotKey)) connection.close();
+    if (stillIdle && this.#options.slots.isOwed(this.#slotKey)) this.#drop(connection);
   }
 
   /** Serves the queue from its head as far as it goes. */
@@ -263,13 +278,19 @@ export class BackendPool {
       if (!this.#serve(waiter)) return this.#listenForSlot();
       this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
     }
+    this.#wantNothing();
+  }
+
+  /** With nobody in the queue, a slot that becomes free is not for us. */
+  #wantNothing(): void {
+    if (this.#waiters.length > 0) return;
+    this.#stopListening?.();
+    this.#stopListening = null;
   }
 
   #listenForSlot(): void {
-    if (this.#listening) return;
-    this.#listening = true;
-    this.#options.slots.onFree(this.#slotKey, () => {
-      this.#listening = false;
+    this.#stopListening ??= this.#options.slots.onFree(this.#slotKey, () => {
+      this.#stopListening = null;
       this.#pump();
     });
   }
@@ -278,8 +299,11 @@ export class BackendPool {
     const index = this.#waiters.indexOf(waiter);
     if (index < 0) return;
     this.#waiters.splice(index, 1);
+    this.#wantNothing();
     const { name, maxConnections } = this.#target;
-    waiter.reject(refusal('DBPROXY_QUEUE_TIMEOUT', name, waiter.request.timeoutMs, maxConnections));
+    waiter.reject(
+      refusal('DBPROXY_QUEUE_TIMEOUT', name, Math.round(waiter.request.timeoutMs), maxConnections),
+    );
   }
 
   #takeIdle(connection: BackendConnection): void {
@@ -287,13 +311,24 @@ export class BackendPool {
     if (index >= 0) this.#idle.splice(index, 1);
   }
 
+  /** Closes an idle one. It leaves the list at once, so that nobody is given it; its slot is free when the socket is gone. */
+  #drop(connection: BackendConnection): void {
+    this.#takeIdle(connection);
+    this.#closing.add(connection);
+    connection.close();
+  }
+
   /** A connection of ours is gone, from whichever place. */
   #gone(connection: BackendConnection): void {
     this.#takeIdle(connection);
+    this.#closing.delete(connection);
     this.#resetting.delete(connection);
     this.#options.slots.release(this.#slotKey);
   }
 }
+
+/** How long a server may take to reset a connection that nobody waits for. */
+const RESET_TIMEOUT_MS = 10_000;
 
 const NO_TIMER: Timer = { cancel: () => undefined };
 

@@ -39,10 +39,7 @@ export class Slots {
       purse.used++;
       return true;
     }
-    if (purse.asked === 0) {
-      purse.asked = ASK_AT_ONCE;
-      this.#line.want(key, ASK_AT_ONCE);
-    }
+    this.#ask(key, purse);
     return false;
   }
 
@@ -61,8 +58,9 @@ export class Slots {
     const purse = this.#purse(key);
     if (purse.used === 0) throw new Error(`slot of ${key} released twice`);
     purse.used--;
-    if (purse.waiting.length > 0) this.#wake(purse);
-    else if (purse.owed) this.giveBackIdle(key);
+    this.#wake(purse);
+    // Nobody here has taken it, and others are in need.
+    if (purse.owed && purse.waiting.length === 0 && purse.used < purse.granted) this.giveBackIdle(key);
   }
 
   /** True when others wait for a slot of `key`: what idles should be let go. */
@@ -70,13 +68,19 @@ export class Slots {
     return this.#purse(key).owed;
   }
 
-  /** The supervisor has granted `count` slots. */
+  /** The supervisor has granted `count` slots: fewer than were asked for, perhaps. */
   granted(key: string, count: number): void {
     const purse = this.#purse(key);
     purse.asked = 0;
+    if (purse.waiting.length === 0) {
+      // Who needed them has been served or has given up; others may be in line.
+      this.#line.giveBack(key, count);
+      return;
+    }
     purse.granted += count;
     for (let free = purse.granted - purse.used; free > 0 && purse.waiting.length > 0; free--)
       this.#wake(purse);
+    if (purse.waiting.length > 0) this.#ask(key, purse);
   }
 
   /** Others are in need, or the limit was lowered: gives back all that is not used. */
@@ -92,6 +96,12 @@ export class Slots {
   /** Slots of `key` in use in this worker. */
   used(key: string): number {
     return this.#purses.get(key)?.used ?? 0;
+  }
+
+  #ask(key: string, purse: Purse): void {
+    if (purse.asked > 0) return;
+    purse.asked = ASK_AT_ONCE;
+    this.#line.want(key, ASK_AT_ONCE);
   }
 
   #wake(purse: Purse): void {

@@ -117,7 +117,7 @@ const catalogue = {
     message: '%s is not available in this version of dbproxy',
   },
   // Admin port
-  DBPROXY_ADMIN_SYNTAX: { errno: 1064, sqlState: '42000', message: 'dbproxy admin: %s; see HELP' },
+  DBPROXY_ADMIN_SYNTAX: { errno: 1064, sqlState: '42000', message: 'dbproxy admin: %s; see SHOW HELP' },
   DBPROXY_ADMIN_UNKNOWN_OBJECT: {
     errno: 1146,
     sqlState: '42S02',

@@ -115,8 +115,9 @@ export class ByteSocket {
   write(bytes: Buffer): boolean {
     this.#socket.write(bytes);
     if (this.#socket.writableLength === 0) return true;
+    // Several writes may be on their way; only when the last of them is taken is all memory free.
     this.#socket.write(EMPTY, (error) => {
-      if (!error) this.handler.onDrain();
+      if (!error && this.#socket.writableLength === 0) this.handler.onDrain();
     });
     return false;
   }

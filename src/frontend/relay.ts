@@ -11,10 +11,10 @@
  */
 import type { ByteSocket, SocketHandler } from '../base/socket.ts';
 import type { BackendConnection, ConnectionUser } from '../backend/connection.ts';
-import { Command, HEADER_BYTES, MAX_PACKET_PAYLOAD, Status } from '../protocol/constants.ts';
+import { Capability, Command, HEADER_BYTES, MAX_PACKET_PAYLOAD, Status } from '../protocol/constants.ts';
 import { hasNoReply, NOT_ENDED, ReplyTracker } from '../protocol/reply-tracker.ts';
 import { mayBeKill } from '../sql/kill.ts';
-import { isPlainSelect } from '../sql/read-guard.ts';
+import { beginsWithSelect, isPlainSelect } from '../sql/read-guard.ts';
 
 /** Who decides what the relay cannot, and is told what happens. */
 export interface RelayHost {
@@ -69,6 +69,8 @@ export class Relay implements SocketHandler, ConnectionUser {
   readonly #host: RelayHost;
   readonly #guardsReads: boolean;
   readonly tracker: ReplyTracker;
+  /** A packet of the client may hold several statements. */
+  #mayHoldSeveral: boolean;
   bytesFromClient = 0;
   bytesToClient = 0;
   #phase = COMMAND;
@@ -102,6 +104,7 @@ export class Relay implements SocketHandler, ConnectionUser {
     this.#guardsReads = guardsReads;
     this.tracker = new ReplyTracker(backend.capabilities);
     this.tracker.status = backend.loginOk.status;
+    this.#mayHoldSeveral = (backend.capabilities & Capability.MULTI_STATEMENTS) !== 0;
     backend.user = this;
   }
 
@@ -143,7 +146,7 @@ export class Relay implements SocketHandler, ConnectionUser {
 
   /** The host has answered the command itself: `bytes` go to the client, and the next command may come. */
   answer(bytes: Buffer): void {
-    this.#client.write(bytes);
+    this.#sendToClient(bytes);
     this.#nextCommand();
   }
 
@@ -171,10 +174,11 @@ export class Relay implements SocketHandler, ConnectionUser {
     this.#consume(0, length);
   }
 
-  /** The client has taken what was written last. */
+  /** The client has taken what was written last; its next command may wait for that. */
   onDrain(): void {
     this.#clientBlocked = false;
     this.#backend.resume();
+    this.#continue();
   }
 
   onClose(error: Error | undefined): void {
@@ -189,10 +193,7 @@ export class Relay implements SocketHandler, ConnectionUser {
     const unasked = tracker.idle;
     const ended = unasked ? NOT_ENDED : tracker.feed(input, 0, length);
     if (unasked || (ended !== NOT_ENDED && ended < length)) this.#spoiled = true;
-    if (!this.#client.write(input.subarray(0, length))) {
-      this.#clientBlocked = true;
-      this.#backend.pause();
-    }
+    this.#sendToClient(input.subarray(0, length));
     if (ended !== NOT_ENDED) this.#answered();
     else if (tracker.wantsFile) this.#sendFile();
   }
@@ -211,7 +212,7 @@ export class Relay implements SocketHandler, ConnectionUser {
     const { input } = this.#client;
     let offset = start;
     this.#consuming = true;
-    while (offset < end && !this.#backendBlocked && this.#phase < ANSWER) {
+    while (offset < end && !this.#backendBlocked && this.#mayTake()) {
       switch (this.#phase) {
         case COMMAND:
           offset = this.#takeCommand(input, offset, end);
@@ -236,6 +237,14 @@ export class Relay implements SocketHandler, ConnectionUser {
     this.#leftEnd = end;
     if (offset < end || this.#backendBlocked) this.#pauseClient();
     else this.#resumeClient();
+  }
+
+  /**
+   * No command is begun before the client has taken the answer to its last one: so a client that asks and
+   * does not read costs no memory, and a connection is not given back while its input is still being sent.
+   */
+  #mayTake(): boolean {
+    return this.#phase < ANSWER && !(this.#clientBlocked && this.#phase === COMMAND);
   }
 
   /** Goes on with what waits in the client's input buffer, then reads again. */
@@ -285,8 +294,13 @@ export class Relay implements SocketHandler, ConnectionUser {
   /** The first look at a statement: true when nobody needs to see it whole. */
   #passes(how: number, input: Buffer, start: number, end: number, whole: boolean): boolean {
     if (how !== LOOK) return false;
-    if (this.#guardsReads) return whole && isPlainSelect(input, start, end);
-    return !mayBeKill(input, start, end);
+    if (this.#guardsReads) {
+      return this.#mayHoldSeveral
+        ? whole && isPlainSelect(input, start, end)
+        : beginsWithSelect(input, start, end);
+    }
+    // Of a statement whose text is still to come nothing is known.
+    return (whole || start < end) && !mayBeKill(input, start, end);
   }
 
   /** A command whose header came in pieces: rare, so it is put together by way of a copy. */
@@ -426,11 +440,18 @@ export class Relay implements SocketHandler, ConnectionUser {
 
   #begun(): void {
     if (!hasNoReply(this.#command)) this.tracker.begin(this.#command);
+    if (this.#command === Command.SET_OPTION) this.#mayHoldSeveral = true;
     this.#host.onSent(this.#command);
   }
 
   #sendToBackend(bytes: Buffer): void {
     if (!this.#backend.write(bytes)) this.#backendBlocked = true;
+  }
+
+  #sendToClient(bytes: Buffer): void {
+    if (this.#client.write(bytes)) return;
+    this.#clientBlocked = true;
+    this.#backend.pause();
   }
 
   /** The server has asked for a local file: the client's packets are its content now. */

@@ -47,8 +47,6 @@ export interface SessionContext {
   sessionsOn(backend: string): number;
   /** Where the session with this id lives, over all workers; null when there is none. */
   placeOf(sessionId: number): Promise<SessionPlace | null>;
-  /** The session is over. */
-  onEnd(session: Session): void;
 }
 
 /** An endpoint as its sessions see it. */
@@ -70,13 +68,14 @@ export class Session implements SocketHandler, RelayHost {
   readonly id: number;
   readonly endpoint: SessionEndpoint;
   readonly #context: SessionContext;
+  readonly #onOver: (session: Session) => void;
   readonly #client: ByteSocket;
   readonly #clientAddress: string;
   readonly #clientPort: number;
   readonly #startedMs: number;
   #state: State = 'login';
   #stateSinceMs: number;
-  #login: ServerLogin;
+  readonly #login: ServerLogin;
   #framer = new PacketFramer(LOGIN_PACKET_BYTES);
   #accepted: AcceptedLogin | null = null;
   #userSlot: string | null = null;
@@ -91,8 +90,16 @@ export class Session implements SocketHandler, RelayHost {
   #ending: { error: ProxyError; deadlineMs: number } | null = null;
   readonly #whenOver: (() => void)[] = [];
 
-  constructor(id: number, client: ByteSocket, endpoint: SessionEndpoint, context: SessionContext) {
+  /** `onOver` is called once, when the session has ended and given everything back. */
+  constructor(
+    id: number,
+    client: ByteSocket,
+    endpoint: SessionEndpoint,
+    context: SessionContext,
+    onOver: (session: Session) => void,
+  ) {
     this.id = id;
+    this.#onOver = onOver;
     this.endpoint = endpoint;
     this.#context = context;
     this.#client = client;
@@ -153,7 +160,8 @@ export class Session implements SocketHandler, RelayHost {
   tick(nowMs: number): void {
     const { handshakeTimeoutMs, idleTimeoutMs } = this.endpoint.config;
     if (this.#state === 'login' && nowMs - this.#stateSinceMs > handshakeTimeoutMs) {
-      this.#refuseLogin(refusal('DBPROXY_HANDSHAKE_TIMEOUT', handshakeTimeoutMs), 0);
+      const { expectedSequence } = this.#login;
+      this.#refuseLogin(refusal('DBPROXY_HANDSHAKE_TIMEOUT', handshakeTimeoutMs), expectedSequence);
     } else if (this.#ending !== null && nowMs >= this.#ending.deadlineMs) {
       this.end(this.#ending.error);
     } else if (this.#relay?.idle === true && nowMs - this.#stateSinceMs > idleTimeoutMs) {
@@ -166,6 +174,7 @@ export class Session implements SocketHandler, RelayHost {
    * Resolves when it has ended.
    */
   endWhenIdle(error: ProxyError, deadlineMs: number): Promise<void> {
+    if (this.#isOver()) return Promise.resolve();
     const ended = new Promise<void>((resolve) => this.#whenOver.push(resolve));
     if (this.#ending === null || deadlineMs < this.#ending.deadlineMs) this.#ending = { error, deadlineMs };
     this.#endIfResting();
@@ -203,11 +212,26 @@ export class Session implements SocketHandler, RelayHost {
     }
     if (this.#state !== 'login') return;
     try {
-      const packet = this.#framer.next(this.#client.input.subarray(0, length));
-      if (packet !== undefined) this.#step(this.#login.receive(packet.payload, packet.sequence));
+      let packet = this.#framer.next(this.#client.input.subarray(0, length));
+      while (packet !== undefined) {
+        this.#step(this.#login.receive(packet.payload, packet.sequence));
+        if (this.#state !== 'login') return this.#keepEarly();
+        packet = this.#framer.next();
+      }
     } catch (error) {
-      this.#refuseLogin(isRefusal(error) ? error : refusal('DBPROXY_HANDSHAKE', String(error)), 1);
+      const { expectedSequence } = this.#login;
+      const answer = isRefusal(error) ? error : refusal('DBPROXY_HANDSHAKE', String(error));
+      this.#refuseLogin(answer, expectedSequence + 1);
     }
+  }
+
+  /** A client may send its first commands together with its login: they wait in its input buffer. */
+  #keepEarly(): void {
+    const rest = this.#framer.takeRest();
+    if (rest.length === 0 || this.#isOver()) return;
+    this.#client.input.set(rest);
+    this.#early = rest.length;
+    this.#client.pause();
   }
 
   onDrain(): void {
@@ -224,7 +248,7 @@ export class Session implements SocketHandler, RelayHost {
     switch (payload[0]) {
       case Command.QUIT:
         this.#client.end();
-        return this.#over(true);
+        return this.#over(this.#relay!.reusable);
       case Command.QUERY:
       case Command.STMT_PREPARE:
         return this.#statement(payload);
@@ -358,7 +382,7 @@ export class Session implements SocketHandler, RelayHost {
     const login = this.#accepted!;
     counters.waiting++;
     try {
-      if (userSlot !== null && this.#userSlot !== userSlot) await this.#takeUserSlot(userSlot, userLimit);
+      if (this.#userSlot !== userSlot) await this.#takeUserSlot(userSlot, userLimit);
       const connection = await this.#acquire(login);
       if (this.#isOver()) return this.#context.pool(connection.backend).release(connection, true);
       this.#serve(connection);
@@ -369,8 +393,9 @@ export class Session implements SocketHandler, RelayHost {
     }
   }
 
-  async #takeUserSlot(key: string, limit: number): Promise<void> {
+  async #takeUserSlot(key: string | null, limit: number): Promise<void> {
     this.#releaseUserSlot();
+    if (key === null) return;
     if (!(await takeSlot(this.#context.slots, this.#context.clock, key))) {
       throw refusal('DBPROXY_USER_CONNECTIONS', this.#accepted!.user, limit);
     }
@@ -534,8 +559,9 @@ export class Session implements SocketHandler, RelayHost {
     this.#dropRelay();
     this.#giveBack(reusable);
     this.#framer = new PacketFramer(LOGIN_PACKET_BYTES);
-    this.#login = new ServerLogin(this.#loginOptions());
     this.#enter('login');
+    // The relay may have paused the client, for a command that came before its turn.
+    this.#client.resume();
     this.#step(this.#login.changeUser(payload, capabilities));
   }
 
@@ -567,7 +593,7 @@ export class Session implements SocketHandler, RelayHost {
     this.#giveBack(reusable);
     this.#releaseUserSlot();
     this.#context.log.debug('session.closed', this.#who());
-    this.#context.onEnd(this);
+    this.#onOver(this);
     for (const tell of this.#whenOver) tell();
   }
 

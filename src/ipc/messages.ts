@@ -75,6 +75,8 @@ export const DURATION_BOUNDS_SECONDS = [
 /** What a worker has counted since its start, and what it holds now. */
 export interface WorkerStats {
   slot: number;
+  /** Process id: another one in the same slot has counted from zero again. */
+  pid: number;
   /** Client connections now, by listener. */
   clientConnections: { listener: string; count: number }[];
   pools: PoolStats[];

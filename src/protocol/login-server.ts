@@ -64,6 +64,11 @@ export class ServerLogin {
     this.#options = options;
   }
 
+  /** The number that the client's next packet must carry. */
+  get expectedSequence(): number {
+    return this.#expectedSequence;
+  }
+
   /** The first packet of the connection. */
   greeting(): Buffer {
     return writeGreeting({

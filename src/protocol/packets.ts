@@ -48,7 +48,7 @@ export function parseOk(payload: Buffer): { status: number; warnings: number } {
 /** Writes an ERR packet. Clients before the login is known (`withState` false) get no SQLSTATE. */
 export function writeError(sequence: number, error: ErrorPacket, withState = true): Buffer {
   const writer = new PacketWriter().begin().u8(0xff).u16(error.errno);
-  if (withState) writer.text('#').text(error.sqlState.padEnd(5, '0').slice(0, 5));
+  if (withState) writer.text('#').text(/^.{5}$/.test(error.sqlState) ? error.sqlState : 'HY000');
   return writer.text(error.message.slice(0, 4096)).end(sequence).take();
 }
 

@@ -18,6 +18,8 @@ const NEWLINE = 0x0a;
 export class Lexer {
   readonly #text: Buffer;
   readonly #end: number;
+  /** Between the marks of an executable comment; only there a star and a slash are its end. */
+  #inExecutable = false;
   /** Offsets of the token found last. */
   tokenStart = 0;
   tokenEnd: number;
@@ -70,8 +72,10 @@ export class Lexer {
       else if (byte === MINUS && following === MINUS && this.#isBlankAt(offset + 2))
         offset = this.#afterLine(offset);
       else if (byte === SLASH && following === STAR) offset = this.#afterCommentStart(offset);
-      else if (byte === STAR && following === SLASH) offset += 2;
-      else break;
+      else if (byte === STAR && following === SLASH && this.#inExecutable) {
+        this.#inExecutable = false;
+        offset += 2;
+      } else break;
     }
     return offset;
   }
@@ -90,6 +94,7 @@ export class Lexer {
     let mark = from + 2;
     if (this.#text[mark] === 0x4d && this.#text[mark + 1] === 0x21) mark++;
     if (mark < this.#end && this.#text[mark] === 0x21) {
+      this.#inExecutable = true;
       mark++;
       while (mark < this.#end && isDigit(this.#text[mark]!)) mark++;
       return mark;
@@ -104,7 +109,8 @@ export class Lexer {
     while (offset < this.#end) {
       const byte = text[offset]!;
       if (byte === BACKSLASH && quote !== 0x60) offset += 2;
-      else if (byte === quote) return offset + 1;
+      else if (byte === quote && text[offset + 1] === quote) offset += 2;
+      else if (byte === quote) return Math.min(offset + 1, this.#end);
       else offset++;
     }
     return this.#end;

@@ -16,24 +16,36 @@ const PASS: GuardVerdict = { kind: 'pass' };
 /** A semicolon, the only byte by which one packet can hold several statements. */
 const SEMICOLON = 0x3b;
 
-/** True when the statement is a plain SELECT, alone in its packet: the path of nearly every read. */
-export function isPlainSelect(text: Buffer, start: number, end: number): boolean {
+const BACKSLASH = 0x5c;
+
+/** Marks the words that were quoted. */
+const QUOTE = "'";
+
+/** True when `text[start, end)`, perhaps the beginning of a statement only, begins with SELECT and a blank. */
+export function beginsWithSelect(text: Buffer, start: number, end: number): boolean {
   if (end - start < 7) return false;
-  const isSelect =
+  return (
     (text[start]! | 0x20) === 0x73 &&
     (text[start + 1]! | 0x20) === 0x65 &&
     (text[start + 2]! | 0x20) === 0x6c &&
     (text[start + 3]! | 0x20) === 0x65 &&
     (text[start + 4]! | 0x20) === 0x63 &&
     (text[start + 5]! | 0x20) === 0x74 &&
-    text[start + 6]! <= 0x20;
-  if (!isSelect) return false;
+    text[start + 6]! <= 0x20
+  );
+}
+
+/** True when the whole statement is a SELECT alone in its packet: the path of nearly every read. */
+export function isPlainSelect(text: Buffer, start: number, end: number): boolean {
+  if (!beginsWithSelect(text, start, end)) return false;
   const semicolon = text.indexOf(SEMICOLON, start + 7);
   return semicolon < 0 || semicolon >= end;
 }
 
 /** Looks at the whole text of a COM_QUERY or COM_STMT_PREPARE. */
 export function guardRead(text: Buffer, start: number, end: number): GuardVerdict {
+  if (mayHideSetting(text, start, end))
+    return { kind: 'refuse', what: 'READ WRITE among several statements' };
   const statements = splitStatements(text, start, end);
   for (const [index, words] of statements.entries()) {
     const verdict = guardStatement(words);
@@ -45,6 +57,26 @@ export function guardRead(text: Buffer, start: number, end: number): GuardVerdic
       : verdict;
   }
   return PASS;
+}
+
+/**
+ * Several statements in one packet that name the setting anywhere. Where a quote ends depends on the
+ * session's sql_mode and character set, so among several statements even quoted text is not trusted; and
+ * whether an executable comment is code depends on the server's version.
+ */
+function mayHideSetting(text: Buffer, start: number, end: number): boolean {
+  const semicolon = text.indexOf(SEMICOLON, start);
+  const several = semicolon >= 0 && semicolon < end - 1;
+  const raw = text.toString('latin1', start, end);
+  return (several || /\/\*M?!/.test(raw)) && namesSetting(raw);
+}
+
+/** True when the setting, or TRANSACTION with READ and WRITE, is anywhere in the raw text. */
+function namesSetting(raw: string): boolean {
+  return (
+    /(?:tx|transaction)_read_only/i.test(raw) ||
+    (/transaction/i.test(raw) && /(?<![a-z_$])read(?![\w$])[^]*(?<![a-z_$])write(?![\w$])/i.test(raw))
+  );
 }
 
 /** The words of each statement; quoted text that a statement would execute is read as words, too. */
@@ -64,12 +96,14 @@ function splitStatements(text: Buffer, start: number, end: number): string[][] {
   }
 }
 
-/** Quoted text counts as one word when it is a name (`tx_read_only` in backquotes), else as its words. */
+/** The words in quoted text, each marked by a quote, after a quote alone for the beginning of the text. */
 function quotedWords(text: Buffer, start: number, end: number): string[] {
   const lexer = new Lexer(text, start + 1, end - 1);
-  const words: string[] = [];
+  const words: string[] = [QUOTE];
+  // With a backslash in it the text is not what its words say: it counts as more than one piece.
+  if (text.subarray(start, end).includes(BACKSLASH)) words.push(QUOTE);
   for (let token = lexer.next(); token !== 'end'; token = lexer.next()) {
-    if (token === 'word') words.push(`'${lexer.word()}`);
+    if (token === 'word') words.push(`${QUOTE}${lexer.word()}`);
   }
   return words;
 }
@@ -80,18 +114,18 @@ function quotedWords(text: Buffer, start: number, end: number): string[] {
  * 3. SET of tx_read_only / transaction_read_only, however it is spelled: refused.
  * 4. A text that is executed (PREPARE … FROM, EXECUTE IMMEDIATE, BEGIN NOT ATOMIC, SET STATEMENT) with
  *    any of these inside: refused.
+ * 5. A text that is executed and cannot be seen here (a variable, an expression): refused.
+ * 6. Any of these inside a compound statement (IF, LOOP, FOR, a label): refused.
  */
 function guardStatement(words: readonly string[]): GuardVerdict {
   const plain = words.map((word) => word.replace(/^'/, ''));
-  const readWrite = plain.some((word, index) => word === 'READ' && plain[index + 1] === 'WRITE');
+  const readWrite = hasReadWrite(plain);
+  if (runsUnseenText(words)) return { kind: 'refuse', what: 'the text it executes cannot be checked' };
   switch (plain[0]) {
     case 'SET':
       if (plain.some(namesReadOnly)) return { kind: 'refuse', what: 'SET of transaction_read_only' };
       if (!readWrite) return PASS;
-      return plain.includes('TRANSACTION') &&
-        plain[1] !== 'STATEMENT' &&
-        plain[1] !== 'GLOBAL' &&
-        !words.some((word) => word.startsWith("'"))
+      return /^SET (?:(?:SESSION|LOCAL) )?TRANSACTION READ WRITE$/.test(words.join(' '))
         ? { kind: 'answer_ok' }
         : quietSet(words);
     case 'START':
@@ -104,15 +138,40 @@ function guardStatement(words: readonly string[]): GuardVerdict {
         : PASS;
     case undefined:
     default:
-      return PASS;
+      return insideCompound(words, plain);
   }
+}
+
+function hasReadWrite(words: readonly string[]): boolean {
+  return words.some((word, index) => word === 'READ' && words[index + 1] === 'WRITE');
+}
+
+/** PREPARE name FROM and EXECUTE IMMEDIATE, with anything but one literal that holds no such text itself. */
+function runsUnseenText(words: readonly string[]): boolean {
+  const at = words.findIndex(
+    (word, index) =>
+      (word === 'IMMEDIATE' && words[index - 1] === 'EXECUTE') ||
+      (word === 'FROM' && (words[index - 2] === 'PREPARE' || words[index - 3] === 'PREPARE')),
+  );
+  if (at < 0 || words[0] === 'SELECT') return false;
+  const using = words.indexOf('USING', at);
+  const text = words.slice(at + 1, using < 0 ? words.length : using);
+  const oneLiteral =
+    text[0] === QUOTE && text.slice(1).every((word) => word.length > 1 && word.startsWith(QUOTE));
+  return !oneLiteral || text.some((word) => word === `${QUOTE}IMMEDIATE` || word === `${QUOTE}PREPARE`);
+}
+
+/** READ and WRITE are reserved words, so side by side and unquoted they are nothing else. */
+function insideCompound(words: readonly string[], plain: readonly string[]): GuardVerdict {
+  const unquoted = words.filter((word) => !word.startsWith(QUOTE));
+  const sets = unquoted.includes('SET') && plain.some(namesReadOnly);
+  return sets || hasReadWrite(unquoted) ? { kind: 'refuse', what: 'READ WRITE inside a statement' } : PASS;
 }
 
 /** READ WRITE inside a quoted value (SET @a = 'read write') changes nothing. */
 function quietSet(words: readonly string[]): GuardVerdict {
-  const unquoted = words.filter((word) => !word.startsWith("'"));
-  const readWrite = unquoted.some((word, index) => word === 'READ' && unquoted[index + 1] === 'WRITE');
-  return readWrite ? { kind: 'refuse', what: 'SET … READ WRITE' } : PASS;
+  const unquoted = words.filter((word) => !word.startsWith(QUOTE));
+  return hasReadWrite(unquoted) ? { kind: 'refuse', what: 'SET … READ WRITE' } : PASS;
 }
 
 function namesReadOnly(word: string): boolean {

@@ -1,0 +1,20 @@
+/**
+ * What a question about load is: a sysbench script with its options, a number of clients, and the endpoint
+ * that it goes to. The questions themselves are one file each.
+ */
+
+export type Endpoint = 'write' | 'read';
+
+export interface Load {
+  /** For `--only` and for programs. */
+  name: string;
+  /** For people. */
+  title: string;
+  endpoint: Endpoint;
+  clients: number;
+  /** A script of sysbench's own by name, or one of ours by path. */
+  script: string;
+  options: readonly string[];
+  /** Also asked by `--quick`. */
+  quick: boolean;
+}

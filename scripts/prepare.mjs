@@ -1,0 +1,291 @@
+/**
+ * Makes sure that what a command needs is on this machine: the npm packages of package-lock.json (one
+ * of them is a Node.js new enough to run the sources) and a few Debian packages. Each step first looks
+ * whether there is anything to do, so a second run takes milliseconds.
+ *
+ * This file runs before anything is installed: plain JavaScript for Node.js 20 or newer, no packages.
+ *
+ *   node scripts/prepare.mjs start|run|test|bench PROGRAM [ARGUMENTS]
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const THIS_FILE = fileURLToPath(import.meta.url);
+const CACHE = join(ROOT, '.cache');
+const NODE_MAJOR_NEEDED = 24;
+const EXIT_MISSING = 69;
+const EXIT_TRY_AGAIN = 75;
+/** How long to wait for another run that installs, or for somebody else's apt. */
+const LOCK_WAIT_SECONDS = 600;
+const LOCK_RETRY_MS = 3_000;
+const KILL_AFTER_MS = 1_000;
+const HEARTBEAT_MS = 10_000;
+
+const POLICY = '/usr/sbin/policy-rc.d';
+const POLICY_SAVED = '/usr/sbin/policy-rc.d.before-dbproxy';
+const POLICY_TEXT = '#!/bin/sh\n# put here by dbproxy while it installs Debian packages\nexit 101\n';
+
+/** What has to answer on this machine, and the Debian package that brings it. */
+const MARIADB_SERVER = { package: 'mariadb-server', present: () => hasProgram('mariadbd') };
+const MARIADB_INSTALL = { package: 'mariadb-server', present: () => hasProgram('mariadb-install-db') };
+const MARIADB_CLIENT = { package: 'mariadb-client', present: () => hasProgram('mariadb') };
+const PYMYSQL = { package: 'python3-pymysql', present: hasPymysql };
+const HAPROXY = { package: 'haproxy', present: () => hasProgram('haproxy') };
+const SYSBENCH = { package: 'sysbench', present: () => hasProgram('sysbench') };
+
+const DEBIAN_NEEDS = {
+  run: () => [],
+  start: (args) => (startsDemo(args) ? [MARIADB_SERVER, MARIADB_INSTALL] : []),
+  test: () => [MARIADB_SERVER, MARIADB_INSTALL, MARIADB_CLIENT, PYMYSQL],
+  bench: () => [MARIADB_SERVER, MARIADB_INSTALL, HAPROXY, SYSBENCH],
+};
+
+let running = null;
+let interrupted = null;
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    interrupted = signal;
+    if (running === null) process.exit(exitCodeOf(signal));
+    if (!running.interruptible) return say('finishing the installation first');
+    running.child.kill('SIGTERM');
+    // npm ci hears SIGTERM only between its steps; what it leaves half done the next run does again.
+    if (running.insist) setTimeout((child) => child.kill('SIGKILL'), KILL_AFTER_MS, running.child).unref();
+  });
+}
+
+try {
+  await main(process.argv[2], process.argv.slice(3));
+} catch (error) {
+  if (interrupted !== null) process.exit(exitCodeOf(interrupted));
+  fail(EXIT_MISSING, error.message);
+}
+
+async function main(kind, args) {
+  if (kind === '--locked-packages') return installPackages();
+  if (kind === '--locked-debian') return installDebianPackages(args);
+  if (!(kind in DEBIAN_NEEDS)) fail(64, 'usage: prepare.mjs start|run|test|bench PROGRAM [ARGUMENTS]');
+
+  const withDevelopment = kind === 'test' || kind === 'bench';
+  if (!packagesAreCurrent(withDevelopment)) {
+    await underLock(join(CACHE, 'install.lock'), '--locked-packages', []);
+    if (!packagesAreCurrent(withDevelopment)) fail(EXIT_MISSING, 'npm ci did not bring all packages');
+  }
+  requireNode();
+
+  const missing = missingPackages(DEBIAN_NEEDS[kind](args));
+  if (missing.length === 0) return;
+  const command = `apt-get install --no-install-recommends ${missing.join(' ')}`;
+  if (!hasProgram('apt-get')) fail(EXIT_MISSING, `please install these programs: ${missing.join(' ')}`);
+  if (process.getuid() !== 0) fail(EXIT_MISSING, `please install what is missing, as root: ${command}`);
+  await underLock('/run/dbproxy-apt.lock', '--locked-debian', missing);
+  const still = missingPackages(DEBIAN_NEEDS[kind](args));
+  if (still.length > 0)
+    fail(EXIT_MISSING, `${command} did not bring what is needed from: ${still.join(' ')}`);
+}
+
+/** `npm start` runs the demo unless it is given a configuration; src/cli.ts decides by the same rule. */
+function startsDemo(args) {
+  const configured = args.some((argument) => argument === '--config' || argument.startsWith('--config='));
+  return !configured && !existsSync(join(ROOT, 'proxy.conf'));
+}
+
+// ---- npm packages
+
+/** True when node_modules holds what package-lock.json says, by npm's own record of what it installed. */
+function packagesAreCurrent(withDevelopment) {
+  const wanted = readJson(join(ROOT, 'package-lock.json'));
+  const installed = readJson(join(ROOT, 'node_modules', '.package-lock.json'));
+  if (wanted === null) fail(EXIT_MISSING, 'package-lock.json is missing or cannot be read');
+  if (installed === null) return false;
+  return Object.entries(wanted.packages).every(([path, entry]) => {
+    if (path === '' || (entry.dev && !withDevelopment)) return true;
+    const found = installed.packages[path];
+    // What is optional may be for another kind of machine; the Node.js among it is looked at later.
+    if (found === undefined) return entry.optional === true;
+    return found.version === entry.version;
+  });
+}
+
+/** Runs under the lock: another run may have done the work while we waited for it. */
+async function installPackages() {
+  if (packagesAreCurrent(true)) return;
+  const args = ['ci', '--include=dev', '--include=optional', '--ignore-scripts', '--no-audit', '--no-fund'];
+  await run('npm packages (npm ci)', 'npm', args, { env: { ...process.env, PATH: pathWithoutOurs() } });
+}
+
+/** npm must not be run by the very Node.js that it is about to replace. */
+function pathWithoutOurs() {
+  const ours = join(ROOT, 'node_modules');
+  return process.env.PATH.split(delimiter)
+    .filter((folder) => !folder.startsWith(ours))
+    .join(delimiter);
+}
+
+/** The Node.js that scripts/launch.sh will run the program with. */
+function requireNode() {
+  const bundled = join(ROOT, 'node_modules', '.bin', 'node');
+  const program = existsSync(bundled) ? bundled : process.execPath;
+  const answer = program === process.execPath ? process.version : versionOf(program);
+  if (answer === null) fail(EXIT_MISSING, `${program} does not run on this machine`);
+  const major = Number(/^v(\d+)/.exec(answer)?.[1] ?? 0);
+  if (major < NODE_MAJOR_NEEDED) {
+    fail(EXIT_MISSING, `please install Node.js ${NODE_MAJOR_NEEDED} or newer; found is ${answer}`);
+  }
+}
+
+function versionOf(program) {
+  const result = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  return result.status === 0 ? result.stdout.trim() : null;
+}
+
+// ---- Debian packages
+
+function missingPackages(needs) {
+  return [...new Set(needs.filter((need) => !need.present()).map((need) => need.package))];
+}
+
+/**
+ * Runs under the lock. A policy-rc.d that forbids it keeps the installed services from starting; the one
+ * that was there comes back in any case, also after an earlier run was killed in the middle.
+ */
+async function installDebianPackages(packages) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (what, args, interruptible = true) =>
+    run(what, 'apt-get', ['-q', '-o', `DPkg::Lock::Timeout=${LOCK_WAIT_SECONDS}`, ...args], {
+      env,
+      interruptible,
+    });
+  const install = ['install', '-y', '--no-install-recommends'];
+
+  await apt('list of Debian packages (apt-get update)', ['update']);
+  await apt(`download of ${packages.join(', ')}`, [...install, '--download-only', ...packages]);
+  const restore = forbidServices();
+  try {
+    await apt(`Debian packages ${packages.join(', ')}`, [...install, ...packages], false);
+  } finally {
+    restore();
+  }
+}
+
+function forbidServices() {
+  const leftover = existsSync(POLICY) && readFileSync(POLICY, 'utf8') === POLICY_TEXT;
+  if (existsSync(POLICY) && !leftover) renameSync(POLICY, POLICY_SAVED);
+  writeFileSync(POLICY, POLICY_TEXT, { mode: 0o755 });
+  return () => {
+    rmSync(POLICY, { force: true });
+    if (existsSync(POLICY_SAVED)) renameSync(POLICY_SAVED, POLICY);
+  };
+}
+
+// ---- running and looking
+
+/** Runs one long step; its output goes to a file, of which the end is shown when it fails. */
+async function run(what, program, args, { env, interruptible = true }) {
+  mkdirSync(CACHE, { recursive: true });
+  const logPath = join(CACHE, `${program}.log`);
+  const started = Date.now();
+  const seconds = () => `${Math.round((Date.now() - started) / 1000)} s`;
+  say(`installing: ${what}`);
+  const heartbeat = setInterval(() => say(`installing: ${what}, ${seconds()} so far`), HEARTBEAT_MS);
+  try {
+    for (;;) {
+      const log = openSync(logPath, 'w');
+      const stdio = ['ignore', log, log];
+      // A step that must not be cut short is kept out of the process group that a terminal's Ctrl-C ends.
+      const child = spawn(program, args, { cwd: ROOT, env, stdio, detached: !interruptible });
+      const code = await exitOf(child, interruptible, true);
+      closeSync(log);
+      if (interrupted !== null) throw new Error('interrupted');
+      if (code === 0) break;
+      const output = readFileSync(logPath, 'utf8').trimEnd();
+      const waited = (Date.now() - started) / 1000;
+      if (!output.includes('Could not get lock') || waited > LOCK_WAIT_SECONDS) {
+        console.error(output.split('\n').slice(-15).join('\n'));
+        throw new Error(`${program} ${args.join(' ')} failed (${code}); its output is in ${logPath}`);
+      }
+      await delay(LOCK_RETRY_MS);
+    }
+  } finally {
+    clearInterval(heartbeat);
+  }
+  say(`installed:  ${what}, ${seconds()}`);
+}
+
+/** Runs this file again while it holds a lock that the kernel takes back when the holder dies. */
+async function underLock(lockPath, step, args) {
+  mkdirSync(dirname(lockPath), { recursive: true });
+  const command = [process.execPath, THIS_FILE, step, ...args];
+  const locked = ['flock', '--no-fork', '--timeout', String(LOCK_WAIT_SECONDS), lockPath, ...command];
+  const [program, ...rest] = hasProgram('flock') ? locked : command;
+  const code = await exitOf(spawn(program, rest, { cwd: ROOT, stdio: 'inherit' }), true);
+  if (interrupted !== null) process.exit(exitCodeOf(interrupted));
+  if (code === 1) fail(EXIT_TRY_AGAIN, `another installation holds ${lockPath}; try again later`);
+  if (code !== 0) process.exit(EXIT_MISSING);
+}
+
+/** Waits for `child`; a signal that arrives meanwhile is passed on when it may be interrupted. */
+async function exitOf(child, interruptible, insist = false) {
+  running = { child, interruptible, insist };
+  const code = await new Promise((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (status, signal) => resolve(status ?? signal));
+  });
+  running = null;
+  return code;
+}
+
+function hasProgram(name) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+  return folders.some((folder) => isExecutable(join(folder, name)));
+}
+
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Debian's own Python: another one that comes first in PATH would not see Debian's packages. */
+function hasPymysql() {
+  return spawnSync('/usr/bin/python3', ['-c', 'import pymysql'], { stdio: 'ignore' }).status === 0;
+}
+
+function readJson(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return null;
+  }
+}
+
+function say(text) {
+  console.error(`dbproxy: ${text}`);
+}
+
+function fail(code, text) {
+  say(text);
+  process.exit(code);
+}
+
+function exitCodeOf(signal) {
+  return { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }[signal];
+}

@@ -1,0 +1,72 @@
+/**
+ * `npm test`: first the checks that need no running program (types, lint, format, dead code), two at a
+ * time; then every test file, unit before integration, one after the other, so that what measures time
+ * has the machine to itself. With files as arguments it runs just those.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync } from 'node:fs';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+const CHECKS = ['typecheck', 'lint', 'format:check', 'deadcode'];
+const CHECKS_AT_ONCE = 2;
+/** Simple to elaborate: a failure at the bottom explains those above it. */
+const ORDER = ['test/unit/', 'test/scenarios/', 'test/sim/', 'test/integration/'];
+/** For a whole file; a test that hangs must not hang the run. */
+const FILE_TIMEOUT_MS = 300_000;
+
+const asked = process.argv.slice(2);
+if (asked.length > 0) await runTests(expand(asked));
+else if (await runChecks()) await runTests(inOrder(globSync('test/**/*.test.ts')));
+else process.exitCode = 1;
+
+async function runChecks(): Promise<boolean> {
+  const waiting = [...CHECKS];
+  const results: boolean[] = [];
+  const lane = async (): Promise<void> => {
+    for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
+      results.push(await runCheck(check));
+    }
+  };
+  await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, lane));
+  return results.every(Boolean);
+}
+
+async function runCheck(name: string): Promise<boolean> {
+  const started = performance.now();
+  const child = spawn('npm', ['run', '--silent', name], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  }
+  const [code] = (await once(child, 'close')) as [number | null];
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`${code === 0 ? '✔' : '✖'} ${name} (${seconds} s)`);
+  if (code !== 0) console.log(output);
+  return code === 0;
+}
+
+async function runTests(files: string[]): Promise<void> {
+  if (files.length === 0) throw new Error('no test file of this name');
+  const events = run({ files, concurrency: 1, timeout: FILE_TIMEOUT_MS });
+  events.on('test:fail', ({ todo }) => {
+    if (todo === undefined || todo === false) process.exitCode = 1;
+  });
+  const output = events.compose(spec);
+  output.pipe(process.stdout);
+  await once(output, 'end');
+}
+
+function expand(patterns: string[]): string[] {
+  return inOrder(globSync(patterns));
+}
+
+/** In the order of ORDER, by name within each; what is nowhere in it comes last. */
+function inOrder(files: string[]): string[] {
+  const rank = (file: string): number => {
+    const index = ORDER.findIndex((folder) => file.startsWith(folder));
+    return index === -1 ? ORDER.length : index;
+  };
+  return files.toSorted((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+}

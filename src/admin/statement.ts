@@ -1,0 +1,51 @@
+/**
+ * What an operator can ask for, as values: the parser makes them, `execute.ts` carries them out.
+ */
+import type { BackendChange } from '../ipc/operations.ts';
+
+/** Tables that SHOW answers. */
+export type ShowTable =
+  | 'clusters'
+  | 'backends'
+  | 'listeners'
+  | 'pools'
+  | 'users'
+  | 'sessions'
+  | 'status'
+  | 'variables'
+  | 'events'
+  | 'topology'
+  | 'config'
+  | 'version'
+  | 'databases'
+  | 'tables'
+  | 'warnings'
+  | 'seed-backends';
+
+/** `LIKE 'pattern'` on the naming column, or `WHERE column = value [AND …]`; compared without case. */
+export type Filter =
+  | { kind: 'all' }
+  | { kind: 'like'; pattern: string }
+  | { kind: 'where'; conditions: { column: string; value: string }[] };
+
+/** One column of a SELECT that clients ask at their start. */
+export interface SelectItem {
+  /** What the column is called: its alias, or the text as written. */
+  label: string;
+  expression:
+    | { kind: 'constant'; value: string | number | null }
+    | { kind: 'variable'; name: string }
+    | { kind: 'call'; name: string };
+}
+
+/** A statement of the admin port. */
+export type Statement =
+  | { kind: 'show'; table: ShowTable; filter: Filter }
+  | { kind: 'help'; about: string }
+  | { kind: 'set-backend'; backend: string; change: BackendChange }
+  | { kind: 'promote'; backend: string }
+  | { kind: 'kill'; id: number; query: boolean }
+  | { kind: 'shutdown'; now: boolean }
+  | { kind: 'select'; items: SelectItem[] }
+  /** What clients say on connecting and that means nothing here: SET NAMES, USE and their like. */
+  | { kind: 'nothing' };

@@ -1,0 +1,355 @@
+/**
+ * The table of admin statements: how each begins, its syntax, what it does, and how the rest of it is
+ * read. HELP, the search for the nearest statement and the parser all use this table. A row without
+ * `parse` is a statement of a later version: known, and refused by its name.
+ */
+import { refusal } from '../base/errors.ts';
+import type { BackendChange } from '../ipc/operations.ts';
+import { readDuration } from '../config/values.ts';
+import type { Filter, SelectItem, ShowTable, Statement } from './statement.ts';
+import type { Cursor } from './tokens.ts';
+
+/** One statement. */
+export interface StatementRow {
+  /** First words, in capitals; alternatives when there are several ways to say it. */
+  begins: readonly string[];
+  syntax: string;
+  help: string;
+  /** Reads what follows the first words; absent when this version does not have the statement. */
+  parse?: (cursor: Cursor) => Statement;
+  /** For clients, not for people: left out of HELP and of suggestions. */
+  hidden?: boolean;
+}
+
+const MAX_WEIGHT = 10_000;
+const MAX_CONNECTIONS = 1_000_000;
+const MAX_ID = 0xffff_ffff;
+
+/** All statements. Where several rows match, the one with the most first words is meant. */
+export const statementRows: readonly StatementRow[] = [
+  show('CLUSTERS', 'clusters', 'clusters and who is primary in them'),
+  show('BACKENDS', 'backends', 'servers: role, state, lag, weights, connections'),
+  show('LISTENERS', 'listeners', 'addresses applications connect to'),
+  show('POOLS', 'pools', 'connections to backends, a row a backend and user'),
+  show('USERS', 'users', 'accounts of applications (no secrets)'),
+  show('SESSIONS', 'sessions', 'client sessions', ['SHOW PROCESSLIST', 'SHOW FULL PROCESSLIST']),
+  show('STATUS', 'status', 'counters and gauges', ['SHOW GLOBAL STATUS', 'SHOW SESSION STATUS']),
+  show('VARIABLES', 'variables', 'settings of the process', [
+    'SHOW GLOBAL VARIABLES',
+    'SHOW SESSION VARIABLES',
+  ]),
+  show('EVENTS', 'events', 'what happened, the newest last'),
+  later('SHOW DIGESTS', 'SHOW DIGESTS', 'statements by their form, with times'),
+  show('TOPOLOGY', 'topology', 'the snapshot that the workers route by'),
+  show('CONFIG', 'config', 'configuration in force (secrets masked)'),
+  later('SHOW CONFIG DIFF', 'SHOW CONFIG DIFF', 'where the running state differs from the file'),
+  later('SHOW PLAN', 'SHOW PLAN', 'the plan of a switchover or failover under way'),
+  show('VERSION', 'version', 'version of dbproxy'),
+  {
+    begins: ['SHOW HELP', 'HELP'],
+    syntax: 'SHOW HELP [word]',
+    help: 'this list, or the statements that have the word; HELP too, but some clients keep that to themselves',
+    parse: (cursor) => ({ kind: 'help', about: cursor.atEnd ? '' : cursor.name('a word') }),
+  },
+  {
+    begins: ['SET BACKEND'],
+    syntax: 'SET BACKEND b RW_WEIGHT = n, RO_WEIGHT = n, MAX_CONNECTIONS = n',
+    help: 'changes weights and limits at once; kept over restarts',
+    parse: parseSetBackend,
+  },
+  {
+    // The same first words: a second line of HELP, read by the row above.
+    begins: [],
+    syntax: "SET BACKEND b ONLINE | DRAIN [TIMEOUT '30s'] | OFFLINE",
+    help: 'takes a server into service, lets its sessions run out, or takes it out',
+    parse: parseSetBackend,
+  },
+  later('ADD BACKEND', "ADD BACKEND b ADDRESS '…' CLUSTER c [RW_WEIGHT n] [RO_WEIGHT n]", 'a new server'),
+  later('DROP BACKEND', 'DROP BACKEND b', 'forget a server'),
+  later('SWITCHOVER', 'SWITCHOVER [CLUSTER c] [TO b] [DRY RUN]', 'planned change of primary'),
+  later(
+    'FAILOVER',
+    'FAILOVER [CLUSTER c] [TO b] [FORCE] [DRY RUN]',
+    'the primary is gone: promote a replica',
+  ),
+  {
+    begins: ['PROMOTE'],
+    syntax: 'PROMOTE b',
+    help: 'makes b the primary of its cluster; answers the steps',
+    parse: (cursor) => ({ kind: 'promote', backend: cursor.name('the name of a backend') }),
+  },
+  later('BOOTSTRAP', 'BOOTSTRAP CLUSTER c [PRIMARY b] [DRY RUN]', 'from empty servers to a cluster'),
+  later('REHEARSE', 'REHEARSE SWITCHOVER [CLUSTER c] [TO b]', 'there and back, with both pauses reported'),
+  later('REJOIN', 'REJOIN b [APPEND | DISCARD] [DRY RUN]', 'an old primary comes back as a replica'),
+  later('SHOW LOST TRANSACTIONS', 'SHOW LOST TRANSACTIONS [b]', 'what an old primary had that nobody has'),
+  later('MAINTENANCE', 'MAINTENANCE ON | OFF [CLUSTER c]', 'no automatic failover'),
+  later('PAUSE', 'PAUSE [CLUSTER c | LISTENER l]', 'hold new statements'),
+  later('RESUME', 'RESUME [CLUSTER c | LISTENER l]', 'let them go'),
+  later('EXPLAIN ROUTE', 'EXPLAIN ROUTE [ON LISTENER l] [FOR SESSION id] sql', 'where it would go and why'),
+  later('EXPLAIN SESSION', 'EXPLAIN SESSION id', 'what a session depends on'),
+  later('ADD USER', 'ADD USER …', 'a new account'),
+  later('SET USER', 'SET USER …', 'change an account'),
+  later('DROP USER', 'DROP USER …', 'forget an account'),
+  later('ADD FILTER', 'ADD FILTER …', 'refuse statements by their form'),
+  later('DROP FILTER', 'DROP FILTER …', 'let them through again'),
+  {
+    begins: ['KILL'],
+    syntax: 'KILL [CONNECTION | QUERY] id',
+    help: 'ends a client session, or only its running statement',
+    parse: parseKill,
+  },
+  later('RELOAD CONFIG', 'RELOAD CONFIG', 'read the file again'),
+  later('SAVE CONFIG', 'SAVE CONFIG', 'write the running state to the file'),
+  {
+    begins: ['SHUTDOWN'],
+    syntax: 'SHUTDOWN [NOW]',
+    help: 'stops dbproxy within shutdown_timeout, or at once',
+    parse: (cursor) => ({ kind: 'shutdown', now: cursor.takeWords('NOW') }),
+  },
+  {
+    begins: ['SHOWBACKENDS'],
+    syntax: 'ShowBackends',
+    help: 'servers, in the form of the older dbproxy',
+    parse: (cursor) => ({ kind: 'show', table: 'seed-backends', filter: parseFilter(cursor) }),
+  },
+  {
+    begins: ['SETBACKENDPARAM'],
+    syntax: 'SetBackendParam --backend=ip:port --rw-weight=n --ro-weight=n',
+    help: 'changes weights, in the form of the older dbproxy',
+    parse: parseSeedWeights,
+  },
+  {
+    begins: ['SETBKONLINE'],
+    syntax: 'SetBKOnline --backend=ip:port',
+    help: 'takes a server into service',
+    parse: (cursor) => seedState(cursor, 'online'),
+  },
+  {
+    begins: ['SETBKOFFLINE'],
+    syntax: 'SetBKOffline --backend=ip:port',
+    help: 'takes a server out of service',
+    parse: (cursor) => seedState(cursor, 'offline'),
+  },
+  forClients(['SHOW DATABASES', 'SHOW SCHEMAS'], (cursor) => showOf('databases', cursor)),
+  forClients(['SHOW TABLES', 'SHOW FULL TABLES'], (cursor) => {
+    if (cursor.takeWords('FROM') || cursor.takeWords('IN')) cursor.name('a database');
+    return showOf('tables', cursor);
+  }),
+  forClients(['SHOW WARNINGS', 'SHOW ERRORS'], (cursor) => {
+    if (cursor.takeWords('LIMIT')) cursor.wholeNumber('LIMIT', MAX_ID);
+    return { kind: 'show', table: 'warnings', filter: { kind: 'all' } };
+  }),
+  forClients(['SELECT'], parseSelect),
+  forClients(['USE'], (cursor) => {
+    cursor.name('a database');
+    return { kind: 'nothing' };
+  }),
+  forClients(['BEGIN', 'COMMIT', 'ROLLBACK', 'START TRANSACTION'], () => ({ kind: 'nothing' })),
+  forClients(['SET NAMES', 'SET CHARACTER', 'SET CHARSET', 'SET SESSION', 'SET TRANSACTION'], ignoreRest),
+];
+
+function show(word: string, table: ShowTable, help: string, aliases: readonly string[] = []): StatementRow {
+  return {
+    begins: [`SHOW ${word}`, ...aliases],
+    syntax: `SHOW ${word} [LIKE 'pattern' | WHERE column = value]`,
+    help,
+    parse: (cursor) => showOf(table, cursor),
+  };
+}
+
+function later(begins: string, syntax: string, help: string): StatementRow {
+  return { begins: [begins], syntax, help };
+}
+
+function forClients(begins: readonly string[], parse: (cursor: Cursor) => Statement): StatementRow {
+  return { begins, syntax: begins[0]!, help: 'asked by client programs', parse, hidden: true };
+}
+
+function showOf(table: ShowTable, cursor: Cursor): Statement {
+  return { kind: 'show', table, filter: parseFilter(cursor) };
+}
+
+/** `LIKE 'pattern'`, `WHERE column = value [AND column = value]`, or nothing. */
+function parseFilter(cursor: Cursor): Filter {
+  if (cursor.takeWords('LIKE')) return { kind: 'like', pattern: cursor.name("a pattern such as 'db%'") };
+  if (!cursor.takeWords('WHERE')) return { kind: 'all' };
+  const conditions: { column: string; value: string }[] = [];
+  do {
+    const column = cursor.name('a column');
+    cursor.sign('=');
+    const token = cursor.take();
+    if (token === undefined || token.kind === 'sign') {
+      throw refusal('DBPROXY_ADMIN_SYNTAX', `expected a value behind ${column} =`);
+    }
+    conditions.push({ column, value: token.text });
+  } while (cursor.takeWords('AND'));
+  return { kind: 'where', conditions };
+}
+
+function parseSetBackend(cursor: Cursor): Statement {
+  const backend = cursor.name('the name of a backend');
+  return { kind: 'set-backend', backend, change: parseState(cursor) ?? parseNumbers(cursor) };
+}
+
+function parseState(cursor: Cursor): BackendChange | undefined {
+  if (cursor.takeWords('ONLINE')) return { admin: 'online' };
+  if (cursor.takeWords('OFFLINE')) return { admin: 'offline' };
+  if (!cursor.takeWords('DRAIN')) return undefined;
+  if (!cursor.takeWords('TIMEOUT')) return { admin: 'draining' };
+  cursor.takeSign('=');
+  const written = cursor.name("a duration such as '30s'");
+  const read = readDuration(written, 0);
+  if ('problem' in read) throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'TIMEOUT', written, read.problem);
+  return { admin: 'draining', drainTimeoutMs: read.value };
+}
+
+/** `RW_WEIGHT = n, RO_WEIGHT = n, MAX_CONNECTIONS = n`, each at most once. */
+function parseNumbers(cursor: Cursor): BackendChange {
+  const change: BackendChange = {};
+  do {
+    const written = cursor.name('RW_WEIGHT, RO_WEIGHT, MAX_CONNECTIONS, ONLINE, DRAIN or OFFLINE');
+    cursor.sign('=');
+    assignNumber(change, written.toUpperCase(), cursor);
+  } while (cursor.takeSign(','));
+  return change;
+}
+
+function assignNumber(change: BackendChange, name: string, cursor: Cursor): void {
+  const once = (field: 'rwWeight' | 'roWeight' | 'maxConnections', max: number): void => {
+    if (change[field] !== undefined) throw refusal('DBPROXY_ADMIN_SYNTAX', `${name} is given twice`);
+    change[field] = cursor.wholeNumber(name, max);
+  };
+  switch (name) {
+    case 'RW_WEIGHT':
+      return once('rwWeight', MAX_WEIGHT);
+    case 'RO_WEIGHT':
+      return once('roWeight', MAX_WEIGHT);
+    case 'MAX_CONNECTIONS':
+      once('maxConnections', MAX_CONNECTIONS);
+      if (change.maxConnections !== 0) return undefined;
+      throw refusal(
+        'DBPROXY_ADMIN_BAD_VALUE',
+        name,
+        '0',
+        'the least is 1; to give it no traffic, set OFFLINE',
+      );
+    default:
+      throw refusal(
+        'DBPROXY_ADMIN_SYNTAX',
+        `a backend has no ${name} to set; it has RW_WEIGHT, RO_WEIGHT and MAX_CONNECTIONS`,
+      );
+  }
+}
+
+function parseKill(cursor: Cursor): Statement {
+  const query = cursor.takeWords('QUERY');
+  if (!query) cursor.takeWords('CONNECTION');
+  return { kind: 'kill', id: cursor.wholeNumber('the id of a session', MAX_ID), query };
+}
+
+/** `--name=value` or `--name value`, in any order; only the `known` names, each at most once. */
+function parseOptions(cursor: Cursor, known: readonly string[]): Map<string, string> {
+  const options = new Map<string, string>();
+  while (!cursor.atEnd) {
+    const option = cursor.name(`an option (${known.map((name) => `--${name}`).join(', ')})`);
+    const name = option.replace(/^--/, '').toLowerCase();
+    if (!option.startsWith('--') || !known.includes(name)) {
+      throw refusal(
+        'DBPROXY_ADMIN_SYNTAX',
+        `'${option}' is none of ${known.map((word) => `--${word}`).join(', ')}`,
+      );
+    }
+    if (options.has(name)) throw refusal('DBPROXY_ADMIN_SYNTAX', `--${name} is given twice`);
+    cursor.takeSign('=');
+    options.set(name, cursor.name(`a value for --${name}`));
+  }
+  return options;
+}
+
+function requiredBackend(options: ReadonlyMap<string, string>): string {
+  const backend = options.get('backend');
+  if (backend === undefined) throw refusal('DBPROXY_ADMIN_SYNTAX', '--backend=ip:port is missing');
+  return backend;
+}
+
+function parseSeedWeights(cursor: Cursor): Statement {
+  const options = parseOptions(cursor, ['backend', 'rw-weight', 'ro-weight']);
+  const change: BackendChange = {};
+  const weights = [
+    ['rw-weight', 'rwWeight'],
+    ['ro-weight', 'roWeight'],
+  ] as const;
+  for (const [option, field] of weights) {
+    const written = options.get(option);
+    if (written === undefined) continue;
+    if (!/^\d{1,5}$/.test(written) || Number(written) > MAX_WEIGHT) {
+      throw refusal(
+        'DBPROXY_ADMIN_BAD_VALUE',
+        option,
+        written,
+        `a whole number from 0 to ${MAX_WEIGHT} is needed`,
+      );
+    }
+    change[field] = Number(written);
+  }
+  const backend = requiredBackend(options);
+  if (Object.keys(change).length === 0) {
+    throw refusal('DBPROXY_ADMIN_SYNTAX', 'nothing to set: give --rw-weight=n, --ro-weight=n or both');
+  }
+  return { kind: 'set-backend', backend, change };
+}
+
+function seedState(cursor: Cursor, admin: 'online' | 'offline'): Statement {
+  return {
+    kind: 'set-backend',
+    backend: requiredBackend(parseOptions(cursor, ['backend'])),
+    change: { admin },
+  };
+}
+
+function ignoreRest(cursor: Cursor): Statement {
+  while (cursor.take() !== undefined);
+  return { kind: 'nothing' };
+}
+
+/** `SELECT expression [[AS] alias], … [LIMIT n]`, the expressions being what clients ask at their start. */
+function parseSelect(cursor: Cursor): Statement {
+  const items: SelectItem[] = [];
+  do {
+    items.push(parseSelectItem(cursor));
+  } while (cursor.takeSign(','));
+  if (cursor.takeWords('FROM', 'DUAL')) return { kind: 'select', items };
+  if (cursor.takeWords('LIMIT')) cursor.wholeNumber('LIMIT', MAX_ID);
+  return { kind: 'select', items };
+}
+
+function parseSelectItem(cursor: Cursor): SelectItem {
+  const token = cursor.take();
+  if (token === undefined || token.kind === 'sign')
+    throw refusal('DBPROXY_ADMIN_SYNTAX', 'expected an expression');
+  const called = token.kind === 'word' && cursor.takeSign('(');
+  if (called) cursor.sign(')');
+  const written = called ? `${token.text}()` : token.text;
+  return { label: parseAlias(cursor) ?? written, expression: expressionOf(token, called) };
+}
+
+function expressionOf(token: { kind: string; text: string }, called: boolean): SelectItem['expression'] {
+  if (called) return { kind: 'call', name: token.text.toUpperCase() };
+  if (token.kind === 'quoted') return { kind: 'constant', value: token.text };
+  if (/^\d{1,15}$/.test(token.text)) return { kind: 'constant', value: Number(token.text) };
+  if (token.text.toUpperCase() === 'NULL') return { kind: 'constant', value: null };
+  const variable = /^@@(?:(?:session|global|local)\.)?(\w+)$/i.exec(token.text);
+  if (variable) return { kind: 'variable', name: variable[1]!.toLowerCase() };
+  if (/^current_user$/i.test(token.text)) return { kind: 'call', name: 'CURRENT_USER' };
+  throw refusal(
+    'DBPROXY_ADMIN_SYNTAX',
+    `this is the admin port, not a database: it cannot select '${token.text}'; connect to a listener for SQL`,
+  );
+}
+
+function parseAlias(cursor: Cursor): string | undefined {
+  if (cursor.takeWords('AS')) return cursor.name('an alias');
+  const token = cursor.peek();
+  if (token === undefined || token.kind === 'sign' || /^(limit|from)$/i.test(token.text)) return undefined;
+  return cursor.name('an alias');
+}

@@ -1,0 +1,167 @@
+/**
+ * Cuts an admin statement into words, quoted texts and signs. A bare word goes on until a blank, a quote
+ * or one of `= , ( ) ;`, so names with dots and dashes, addresses and `--options` are words as they stand.
+ */
+import { refusal } from '../base/errors.ts';
+
+/** One piece of a statement. */
+export interface Token {
+  kind: 'word' | 'quoted' | 'sign';
+  /** A quoted text without its quotes; the others as written. */
+  text: string;
+  /** Where the next one may begin. */
+  end: number;
+}
+
+const SIGNS = '=,();';
+
+/**
+ * Cuts the text; what ends a statement in clients (`;`, `\G`, `\g`) and comments are left out. The marks
+ * of an executable comment are left out, its content is not, as servers do. Throws DBPROXY_ADMIN_SYNTAX.
+ */
+export function tokenize(text: string): Token[] {
+  const tokens: Token[] = [];
+  let offset = skipBlanks(text, 0);
+  while (offset < text.length) {
+    const token = readToken(text, offset);
+    tokens.push(token);
+    offset = skipBlanks(text, token.end);
+  }
+  while (isTerminator(tokens.at(-1))) tokens.pop();
+  return tokens;
+}
+
+function isTerminator(token: Token | undefined): boolean {
+  return token !== undefined && token.kind !== 'quoted' && /^(;|\\[gG])$/.test(token.text);
+}
+
+function readToken(text: string, start: number): Token {
+  const first = text[start]!;
+  if (first === "'" || first === '"' || first === '`') return readQuoted(text, start);
+  if (SIGNS.includes(first)) return { kind: 'sign', text: first, end: start + 1 };
+  let end = start + (first === '\\' ? 2 : 1);
+  while (end < text.length && isWordPart(text, end)) end++;
+  return { kind: 'word', text: text.slice(start, end), end };
+}
+
+/** Word parts end also where a comment begins and before a `\G`. */
+function isWordPart(text: string, offset: number): boolean {
+  const character = text[offset]!;
+  if (character === '\\' || `${SIGNS}'"\``.includes(character) || /[\s\0]/.test(character)) return false;
+  return !text.startsWith('/*', offset) && !text.startsWith('*/', offset);
+}
+
+/** The same quote twice, or behind a backslash, stands for itself; other escapes are not known. */
+function readQuoted(text: string, start: number): Token {
+  const quote = text[start]!;
+  let content = '';
+  let offset = start + 1;
+  while (offset < text.length) {
+    const character = text[offset]!;
+    const following = text[offset + 1];
+    const escaped = character === '\\' && quote !== '`' && (following === quote || following === '\\');
+    const doubled = character === quote && following === quote;
+    if (character === quote && !doubled) return { kind: 'quoted', text: content, end: offset + 1 };
+    content += escaped ? following : character;
+    offset += escaped || doubled ? 2 : 1;
+  }
+  throw refusal('DBPROXY_ADMIN_SYNTAX', `the quote ${quote} is not closed`);
+}
+
+/** Past white space and comments: slash star, hash, and two dashes with a blank behind them. */
+function skipBlanks(text: string, from: number): number {
+  let offset = from;
+  for (;;) {
+    if (offset < text.length && /[\s\0]/.test(text[offset]!)) offset++;
+    else if (text[offset] === '#' || /^--(\s|$)/.test(text.slice(offset, offset + 3)))
+      offset = afterLine(text, offset);
+    else if (text.startsWith('/*', offset)) offset = afterComment(text, offset);
+    else if (text.startsWith('*/', offset)) offset += 2;
+    else return offset;
+  }
+}
+
+function afterLine(text: string, from: number): number {
+  const newline = text.indexOf('\n', from);
+  return newline < 0 ? text.length : newline + 1;
+}
+
+function afterComment(text: string, from: number): number {
+  const executable = /^\/\*M?!\d*/.exec(text.slice(from, from + 12));
+  if (executable) return from + executable[0].length;
+  const close = text.indexOf('*/', from + 2);
+  return close < 0 ? text.length : close + 2;
+}
+
+/** Walks over the tokens of one statement; every expectation that fails is a DBPROXY_ADMIN_SYNTAX. */
+export class Cursor {
+  readonly #tokens: readonly Token[];
+  #next = 0;
+
+  constructor(tokens: readonly Token[]) {
+    this.#tokens = tokens;
+  }
+
+  peek(ahead = 0): Token | undefined {
+    return this.#tokens[this.#next + ahead];
+  }
+
+  get atEnd(): boolean {
+    return this.#next >= this.#tokens.length;
+  }
+
+  take(): Token | undefined {
+    const token = this.peek();
+    if (token !== undefined) this.#next++;
+    return token;
+  }
+
+  /** Takes the words, in any case, when all of them are next. */
+  takeWords(...words: string[]): boolean {
+    const here = words.every((word, index) => {
+      const token = this.peek(index);
+      return token?.kind === 'word' && token.text.toUpperCase() === word;
+    });
+    if (here) this.#next += words.length;
+    return here;
+  }
+
+  takeSign(sign: string): boolean {
+    const token = this.peek();
+    if (token?.kind !== 'sign' || token.text !== sign) return false;
+    this.#next++;
+    return true;
+  }
+
+  /** A name, bare or in quotes. */
+  name(what: string): string {
+    const token = this.take();
+    if (token === undefined || token.kind === 'sign' || token.text === '') throw this.#expected(what, token);
+    return token.text;
+  }
+
+  wholeNumber(what: string, max: number): number {
+    const token = this.take();
+    if (token === undefined || !/^\d{1,15}$/.test(token.text)) throw this.#expected(what, token);
+    const value = Number(token.text);
+    if (value > max) throw refusal('DBPROXY_ADMIN_BAD_VALUE', what, token.text, `the most is ${max}`);
+    return value;
+  }
+
+  sign(sign: string): void {
+    if (!this.takeSign(sign)) throw this.#expected(`'${sign}'`, this.peek());
+  }
+
+  /** The statement must be over. */
+  end(): void {
+    const token = this.peek();
+    if (token === undefined) return;
+    if (token.text === ';') throw refusal('DBPROXY_ADMIN_SYNTAX', 'one statement at a time');
+    throw refusal('DBPROXY_ADMIN_SYNTAX', `'${token.text}' is not expected here`);
+  }
+
+  #expected(what: string, found: Token | undefined): Error {
+    const seen = found === undefined ? 'the end of the statement' : `'${found.text}'`;
+    return refusal('DBPROXY_ADMIN_SYNTAX', `expected ${what}, found ${seen}`);
+  }
+}

@@ -1,0 +1,196 @@
+#!/usr/bin/env node
+/**
+ * The program: reads the command line, does what it asks, and ends with an exit code. This is the only
+ * file that calls process.exit. The supervisor starts its workers with this same file and the argument
+ * `worker`.
+ *
+ * Parts that a command does not need are not loaded: a worker has no supervisor in it, and the other
+ * way round.
+ */
+import cluster from 'node:cluster';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { systemClock } from './base/clock.ts';
+import { isRefusal, refusal, type ErrorCode } from './base/errors.ts';
+import { openLog } from './base/log.ts';
+import { parseCommandLine, type Command } from './cli/arguments.ts';
+import { listenForStop, type StopSignals } from './cli/stop-signals.ts';
+import type { ProxyConfig } from './config/config.ts';
+
+/** What the exit codes mean; sysexits.h has them too. */
+const EXIT = { well: 0, notWell: 1, usage: 64, missing: 69, tryAgain: 75, badConfig: 78 } as const;
+
+const EXIT_OF_REFUSAL: Partial<Record<ErrorCode, number>> = {
+  DBPROXY_CONFIG: EXIT.badConfig,
+  DBPROXY_NOT_AVAILABLE: EXIT.missing,
+  DBPROXY_PROGRAM_MISSING: EXIT.missing,
+  DBPROXY_PORT_IN_USE: EXIT.tryAgain,
+  DBPROXY_DEMO_RUNNING: EXIT.tryAgain,
+  DBPROXY_DEMO_SERVER: EXIT.tryAgain,
+};
+
+const CONFIG_PLACES = ['proxy.conf', '/etc/dbproxy/proxy.conf'];
+const DEMO_DIRECTORY = '.demo';
+
+process.exit(cluster.isWorker ? await work() : await main(parseCommandLine(process.argv.slice(2))));
+
+/** A worker ends when the supervisor says so or is gone; a terminal's Ctrl-C is for the supervisor. */
+async function work(): Promise<number> {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+  const { runWorker } = await import('./worker.ts');
+  return runWorker();
+}
+
+/** Does what a command asks; answers the exit code. */
+async function main(command: Command): Promise<number> {
+  try {
+    return await perform(command);
+  } catch (error) {
+    return explain(error);
+  }
+}
+
+async function perform(command: Command): Promise<number> {
+  switch (command.name) {
+    case 'run':
+      return runProxy(await readConfig(findConfig(command.config)));
+    case 'start':
+      return wantsDemo(command.config) ? runDemo() : runProxy(await readConfig(findConfig(command.config)));
+    case 'demo':
+      return runDemo();
+    case 'check-config':
+      return checkConfig(findConfig(command.config));
+    case 'admin':
+      return admin(command);
+    case 'version':
+      print(`dbproxy ${await version()}`);
+      return EXIT.well;
+    case 'help':
+      print(command.text);
+      return EXIT.well;
+    case 'unavailable':
+      throw refusal('DBPROXY_NOT_AVAILABLE', command.what);
+    case 'worker':
+      complain('a worker is started by its supervisor only');
+      return EXIT.usage;
+    case 'usage':
+      complain(`${command.complaint}; see dbproxy --help`);
+      return EXIT.usage;
+  }
+}
+
+/** Runs the proxy until a signal or SHUTDOWN ends it. `onReady` is called once it serves. */
+async function runProxy(
+  config: ProxyConfig,
+  stopSignals: StopSignals = listenForStop(systemClock),
+  onReady: () => void = () => undefined,
+): Promise<number> {
+  const { startSupervisor } = await import('./supervisor.ts');
+  const log = openLog({ level: config.dbproxy.logLevel, format: config.dbproxy.logFormat });
+  const ended = Promise.withResolvers<number>();
+  const starting = startSupervisor({
+    config,
+    log,
+    clock: systemClock,
+    version: await version(),
+    onExit: ended.resolve,
+  });
+  ended.promise.catch(() => undefined); // when the start fails, that is what is told
+  // A signal may come while it still starts; then it stops as soon as it has started.
+  stopSignals.handleWith((now) => {
+    starting.then((supervisor) => supervisor.stop(now)).then(() => ended.resolve(EXIT.well), ended.reject);
+  });
+  await starting;
+  if (!stopSignals.received) onReady();
+  return ended.promise;
+}
+
+/** `npm start` of a newcomer; scripts/prepare.mjs decides by the same rule what to install. */
+function wantsDemo(given: string | undefined): boolean {
+  return given === undefined && !existsSync(CONFIG_PLACES[0]!);
+}
+
+async function runDemo(): Promise<number> {
+  const stopSignals = listenForStop(systemClock);
+  const { startDemo } = await import('./demo/demo.ts');
+  const say = (line: string): void => print(`demo: ${line}`);
+  const demo = await startDemo({ directory: DEMO_DIRECTORY, clock: systemClock, say });
+  try {
+    if (stopSignals.received) return EXIT.well;
+    return await runProxy(await readConfig(demo.configPath), stopSignals, () => print(demo.banner));
+  } finally {
+    say('stopping the servers');
+    await demo.stop();
+  }
+}
+
+async function checkConfig(path: string): Promise<number> {
+  await readConfig(path);
+  print(`${path} is good`);
+  return EXIT.well;
+}
+
+async function admin(command: Command & { name: 'admin' }): Promise<number> {
+  const { admin: door } = await readConfig(findConfig(command.config));
+  const { callAdmin } = await import('./cli/admin-client.ts');
+  const { statement, batch } = command;
+  const answer = await callAdmin({ ...door, statement, batch });
+  switch (answer.outcome) {
+    case 'done':
+      if (answer.text !== '') print(answer.text);
+      return EXIT.well;
+    case 'refused':
+      complain(answer.text);
+      return EXIT.notWell;
+    case 'unreachable':
+      complain(answer.text);
+      return EXIT.missing;
+  }
+}
+
+function findConfig(given: string | undefined): string {
+  if (given !== undefined) return resolve(given);
+  const found = CONFIG_PLACES.find((place) => existsSync(place));
+  if (found === undefined) {
+    throw refusal(
+      'DBPROXY_CONFIG',
+      `no configuration: neither ${CONFIG_PLACES.join(' nor ')} is there; give --config`,
+    );
+  }
+  return resolve(found);
+}
+
+async function readConfig(path: string): Promise<ProxyConfig> {
+  if (!existsSync(path)) throw refusal('DBPROXY_CONFIG', `${path}: there is no such file`);
+  const { loadConfig } = await import('./config/load.ts');
+  return loadConfig(path, process.env);
+}
+
+/** The version in package.json, which lies one folder above this file, as source and as built. */
+async function version(): Promise<string> {
+  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Says what went wrong in a line where that is known, else with all there is to find it. */
+function explain(error: unknown): number {
+  if (isRefusal(error)) {
+    complain(error.message);
+    return EXIT_OF_REFUSAL[error.code] ?? EXIT.notWell;
+  }
+  if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {
+    complain(`${error.message}; stop what listens there and try again`);
+    return EXIT.tryAgain;
+  }
+  complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return EXIT.notWell;
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function complain(text: string): void {
+  process.stderr.write(`dbproxy: ${text}\n`);
+}

@@ -1,0 +1,200 @@
+/**
+ * What the sections of a file must be together: names that exist, addresses that do not collide, limits
+ * in the right order. Each rule is one function over the sections; values that are wrong for themselves
+ * are absent here and are passed over.
+ */
+import { formatEndpoint, type Endpoint } from '../base/address.ts';
+import type { Problem } from './ini.ts';
+import { keyRows, sectionRows } from './keys.ts';
+import type { Section } from './section.ts';
+import { didYouMean } from './suggest.ts';
+import { formatDuration } from './values.ts';
+
+type Rule = (sections: readonly Section[]) => Problem[];
+
+const rules: readonly Rule[] = [
+  somethingToDo,
+  referencesExist,
+  clustersHaveBackends,
+  limitsInOrder,
+  usersHaveOneSecret,
+  listenAddressesDiffer,
+  backendAddressesDiffer,
+];
+
+/** All that is wrong with the sections together. */
+export function checkTogether(sections: readonly Section[]): Problem[] {
+  return rules.flatMap((rule) => rule(sections));
+}
+
+/** What an operator should know of a configuration that has no errors. */
+export function notesOf(sections: readonly Section[]): string[] {
+  return [...otherDefaults(sections), ...writersWithoutPrimary(sections)];
+}
+
+function problemAt(section: Section, key: string, text: string): Problem {
+  return { line: section.lineOf(key), text: `${section.label} ${key}: ${text}` };
+}
+
+/** A proxy without one of these could serve nobody. */
+function somethingToDo(sections: readonly Section[]): Problem[] {
+  const needed = sectionRows.filter((row) => row.named && row.available);
+  return needed
+    .filter((row) => !sections.some((section) => section.kind === row.kind))
+    .map((row) => ({
+      line: 1,
+      text: `[${row.kind} NAME]: there is none; at least one is needed (${row.help})`,
+    }));
+}
+
+function referencesExist(sections: readonly Section[]): Problem[] {
+  const problems: Problem[] = [];
+  for (const section of sections) {
+    for (const row of keyRows) {
+      if (row.section !== section.kind || row.type.kind !== 'reference') continue;
+      const { to } = row.type;
+      const known = sections.filter((other) => other.kind === to).map((other) => other.name);
+      const named = section.value(row.name);
+      for (const name of Array.isArray(named) ? named : typeof named === 'string' ? [named] : []) {
+        if (known.includes(name)) continue;
+        const text = `there is no [${to} ${name}]${didYouMean(name, known)}`;
+        problems.push(problemAt(section, row.name, text));
+      }
+    }
+  }
+  return problems;
+}
+
+function clustersHaveBackends(sections: readonly Section[]): Problem[] {
+  return sections
+    .filter((section) => section.kind === 'cluster')
+    .filter(
+      (cluster) =>
+        !sections.some((other) => other.kind === 'backend' && other.value('cluster') === cluster.name),
+    )
+    .map((cluster) => ({
+      line: cluster.line,
+      text: `${cluster.label}: has no [backend NAME] with cluster = ${cluster.name}`,
+    }));
+}
+
+function limitsInOrder(sections: readonly Section[]): Problem[] {
+  const pairs = [
+    ['readmit_lag', 'max_lag'],
+    ['check_fast_interval', 'check_interval'],
+  ] as const;
+  const problems: Problem[] = [];
+  for (const section of sections) {
+    if (section.kind !== 'cluster') continue;
+    for (const [lower, upper] of pairs) {
+      const low = section.value(lower);
+      const high = section.value(upper);
+      if (typeof low !== 'number' || typeof high !== 'number' || low <= high) continue;
+      // The one that is written is the one to point at; the other may be a default.
+      const culprit = section.isWritten(lower) ? lower : upper;
+      const text = `${lower} = ${formatDuration(low)} must not be above ${upper} = ${formatDuration(high)}`;
+      problems.push(problemAt(section, culprit, text));
+    }
+  }
+  return problems;
+}
+
+function usersHaveOneSecret(sections: readonly Section[]): Problem[] {
+  const problems: Problem[] = [];
+  for (const section of sections) {
+    if (section.kind !== 'user') continue;
+    const both = section.isWritten('password') && section.isWritten('auth');
+    if (both) problems.push(problemAt(section, 'auth', 'password is given too; one of them is enough'));
+    if (!section.isWritten('password') && !section.isWritten('auth')) {
+      problems.push(problemAt(section, 'password', 'is missing, and auth too; one of them is needed'));
+    }
+  }
+  return problems;
+}
+
+/** Something of ours that listens. */
+interface Door {
+  section: Section;
+  address: Endpoint;
+}
+
+function doorsOf(sections: readonly Section[], kinds: readonly string[]): Door[] {
+  return sections
+    .filter((section) => kinds.includes(section.kind))
+    .map((section) => ({ section, address: section.value('address') }))
+    .filter((door): door is Door => typeof door.address === 'object' && !Array.isArray(door.address));
+}
+
+const LISTENING_KINDS = ['admin', 'http', 'listener'];
+
+function listenAddressesDiffer(sections: readonly Section[]): Problem[] {
+  return collisions(doorsOf(sections, LISTENING_KINDS), (one, other) => bindingsCollide(one, other));
+}
+
+function backendAddressesDiffer(sections: readonly Section[]): Problem[] {
+  const listening = doorsOf(sections, LISTENING_KINDS);
+  const backends = doorsOf(sections, ['backend']);
+  const loops = backends.flatMap(({ section, address }) =>
+    listening
+      .filter((door) => formatEndpoint(door.address) === formatEndpoint(address))
+      .map((door) =>
+        problemAt(
+          section,
+          'address',
+          `${formatEndpoint(address)} is where ${door.section.label} itself listens`,
+        ),
+      ),
+  );
+  const same = (one: Endpoint, other: Endpoint): boolean => formatEndpoint(one) === formatEndpoint(other);
+  return [...collisions(backends, same), ...loops];
+}
+
+/** A problem at the later one of each two that collide; a third one is told of the first only. */
+function collisions(doors: readonly Door[], collide: (one: Endpoint, other: Endpoint) => boolean): Problem[] {
+  const problems: Problem[] = [];
+  const ordered = doors.toSorted(
+    (one, other) => one.section.lineOf('address') - other.section.lineOf('address'),
+  );
+  ordered.forEach((door, index) => {
+    const earlier = ordered.slice(0, index).find((other) => collide(other.address, door.address));
+    if (earlier === undefined) return;
+    const text = `${formatEndpoint(door.address)} is taken by ${earlier.section.label} (${formatEndpoint(earlier.address)})`;
+    problems.push(problemAt(door.section, 'address', text));
+  });
+  return problems;
+}
+
+/** The kernel would refuse to bind both: the same port on the same address or on a wildcard. */
+function bindingsCollide(one: Endpoint, other: Endpoint): boolean {
+  if (one.kind === 'unix' || other.kind === 'unix') return formatEndpoint(one) === formatEndpoint(other);
+  if (one.port !== other.port) return false;
+  return one.host === other.host || covers(one.host, other.host) || covers(other.host, one.host);
+}
+
+/** `[::]` takes IPv4 too. */
+function covers(wildcard: string, host: string): boolean {
+  return wildcard === '::' || (wildcard === '0.0.0.0' && !host.includes(':'));
+}
+
+/** Keys whose default is not what the contract says, because this version does not have that yet. */
+function otherDefaults(sections: readonly Section[]): string[] {
+  return keyRows
+    .filter((row) => row.contractDefault !== undefined)
+    .filter((row) => sections.some((section) => section.kind === row.section && !section.isWritten(row.name)))
+    .map(
+      (row) =>
+        `[${row.section}] ${row.name} is ${row.default}: its usual default, ${row.contractDefault}, is not available in this version`,
+    );
+}
+
+function writersWithoutPrimary(sections: readonly Section[]): string[] {
+  const eligible = sections.filter(
+    (section) => section.kind === 'backend' && section.value('rw_weight') !== 0,
+  );
+  return sections
+    .filter((section) => section.kind === 'listener' && section.value('mode') === 'write')
+    .filter((listener) => !eligible.some((backend) => backend.value('cluster') === listener.value('cluster')))
+    .map(
+      (listener) => `${listener.label} is for writes, but no backend of its cluster has rw_weight above 0`,
+    );
+}

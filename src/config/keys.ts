@@ -1,0 +1,427 @@
+/**
+ * The table of `proxy.conf`: one row a key, holding all there is to know of it. The loader, `SHOW CONFIG`
+ * and the documentation read this table and know nothing of single keys.
+ *
+ * A key of the contract whose feature this version does not have is in the table too, so that it is
+ * refused by its name when a file writes it, and never silently accepted. Where the contract's default is
+ * such a value, this version's default is the nearest one it has (`contractDefault` then names the other).
+ */
+
+/** Kinds of sections, the word after `[`. */
+export type SectionKind =
+  'dbproxy' | 'admin' | 'http' | 'cluster' | 'backend' | 'listener' | 'user' | 'peer' | 'keepalived';
+
+/** What a value may be; `values.ts` reads and writes each. */
+export type ValueType =
+  | { kind: 'string' }
+  | { kind: 'path' }
+  /** A password or hash: may come from `key_file = path` or `env:NAME`, is never shown. */
+  | { kind: 'secret'; pattern?: RegExp; looksLike?: string }
+  | { kind: 'integer'; min: number; max: number; word?: string }
+  | { kind: 'duration'; minMs: number }
+  | { kind: 'boolean' }
+  | { kind: 'choice'; values: readonly string[] }
+  | { kind: 'endpoint' }
+  | { kind: 'networks' }
+  /** Names of other sections of that kind, comma-separated when `many`. */
+  | { kind: 'reference'; to: SectionKind; many: boolean };
+
+/** Which part of a key this version has: all of it, nothing, or these values. */
+export type Availability = 'all' | 'none' | readonly string[];
+
+/** One key of the file. */
+export interface KeyRow {
+  section: SectionKind;
+  name: string;
+  type: ValueType;
+  /** As a file would write it; undefined when there is none or it is worked out (`defaultHelp`). */
+  default: string | undefined;
+  required: boolean;
+  /** Can change while dbproxy runs; the others need a restart. */
+  reloadable: boolean;
+  availability: Availability;
+  /** The contract's default, where this version's is another. */
+  contractDefault?: string;
+  /** Says where the default comes from when it is not a constant. */
+  defaultHelp?: string;
+  help: string;
+}
+
+/** One kind of section. */
+export interface SectionRow {
+  kind: SectionKind;
+  /** `[kind name]`, any number of them; otherwise `[kind]`, at most once. */
+  named: boolean;
+  available: boolean;
+  help: string;
+}
+
+/** All kinds of sections. */
+export const sectionRows: readonly SectionRow[] = [
+  { kind: 'dbproxy', named: false, available: true, help: 'the process itself' },
+  { kind: 'admin', named: false, available: true, help: 'the admin port (MySQL protocol)' },
+  { kind: 'http', named: false, available: true, help: 'metrics and health' },
+  { kind: 'cluster', named: true, available: true, help: 'servers that replicate one data set' },
+  { kind: 'backend', named: true, available: true, help: 'one MySQL or MariaDB server' },
+  { kind: 'listener', named: true, available: true, help: 'an address that applications connect to' },
+  { kind: 'user', named: true, available: true, help: 'an account that applications log in with' },
+  { kind: 'peer', named: false, available: false, help: 'the other dbproxy of the pair' },
+  { kind: 'keepalived', named: false, available: false, help: 'the virtual addresses of the pair' },
+];
+
+const LOOPBACK = '127.0.0.0/8, ::1';
+const MAX_CONNECTIONS = 1_000_000;
+const MAX_WEIGHT = 10_000;
+
+type Given = Partial<Omit<KeyRow, 'section' | 'name' | 'type' | 'help'>>;
+
+/** A row with what most rows have in common. */
+function key(section: SectionKind, name: string, type: ValueType, help: string, given: Given = {}): KeyRow {
+  return {
+    section,
+    name,
+    type,
+    default: undefined,
+    required: false,
+    reloadable: false,
+    availability: 'all',
+    ...given,
+    help,
+  };
+}
+
+/** A row of which this version has only the `only` value. */
+function onlyValue(
+  section: SectionKind,
+  name: string,
+  contract: { values: readonly string[] | 'on or off'; default: string },
+  only: string,
+  help: string,
+): KeyRow {
+  const other = contract.default === only ? {} : { contractDefault: contract.default };
+  const type: ValueType =
+    contract.values === 'on or off' ? { kind: 'boolean' } : { kind: 'choice', values: contract.values };
+  return key(section, name, type, help, { default: only, availability: [only], ...other });
+}
+
+/** A row that this version does not have at all. */
+function later(section: SectionKind, name: string, type: ValueType, help: string): KeyRow {
+  return key(section, name, type, help, { availability: 'none' });
+}
+
+const text: ValueType = { kind: 'string' };
+const path: ValueType = { kind: 'path' };
+const secret: ValueType = { kind: 'secret' };
+const endpoint: ValueType = { kind: 'endpoint' };
+const networks: ValueType = { kind: 'networks' };
+const onOff = 'on or off';
+const duration = (minMs: number): ValueType => ({ kind: 'duration', minMs });
+const integer = (min: number, max: number, word?: string): ValueType =>
+  word === undefined ? { kind: 'integer', min, max } : { kind: 'integer', min, max, word };
+const choice = (...values: string[]): ValueType => ({ kind: 'choice', values });
+const reference = (to: SectionKind, many = false): ValueType => ({ kind: 'reference', to, many });
+
+const dbproxyRows: readonly KeyRow[] = [
+  key('dbproxy', 'state_dir', path, 'directory for what must survive a restart', {
+    default: '/var/lib/dbproxy',
+  }),
+  key('dbproxy', 'workers', integer(1, 62, 'auto'), 'worker processes; auto is one a core', {
+    default: 'auto',
+  }),
+  key('dbproxy', 'log_level', choice('debug', 'info', 'warn', 'error'), 'least level that is logged', {
+    default: 'info',
+    reloadable: true,
+  }),
+  key('dbproxy', 'log_format', choice('json', 'pretty'), 'form of the log lines', {
+    defaultHelp: 'json; pretty on a terminal',
+  }),
+  key('dbproxy', 'shutdown_timeout', duration(0), 'how long sessions may go on after a stop was asked', {
+    default: '30s',
+    reloadable: true,
+  }),
+];
+
+const adminRows: readonly KeyRow[] = [
+  key('admin', 'address', endpoint, 'where the admin port listens', { default: '127.0.0.1:6032' }),
+  key('admin', 'user', text, 'name to log in with', { required: true, reloadable: true }),
+  key('admin', 'password', secret, 'password to log in with', { required: true, reloadable: true }),
+  key('admin', 'allow', networks, 'networks that may connect', { default: LOOPBACK, reloadable: true }),
+  later('admin', 'tls_cert', path, 'certificate of the admin port'),
+  later('admin', 'tls_key', path, 'key of that certificate'),
+];
+
+const httpRows: readonly KeyRow[] = [
+  key('http', 'address', endpoint, 'where metrics and health are served', { default: '127.0.0.1:9104' }),
+  key('http', 'allow', networks, 'networks that may ask', {
+    defaultHelp: 'everyone who reaches the address',
+    reloadable: true,
+  }),
+  onlyValue('http', 'dashboard', { values: onOff, default: 'on' }, 'off', 'a page for people at /'),
+];
+
+const clusterRows: readonly KeyRow[] = [
+  key('cluster', 'monitor_user', text, 'account that checks and promotes the servers', { required: true }),
+  key('cluster', 'monitor_password', secret, 'its password', { required: true }),
+  key('cluster', 'replication_user', text, 'account that replicas replicate with', { required: true }),
+  key('cluster', 'replication_password', secret, 'its password', { required: true }),
+  key('cluster', 'check_interval', duration(10), 'time between two checks of a healthy server', {
+    default: '1s',
+    reloadable: true,
+  }),
+  key('cluster', 'check_fast_interval', duration(10), 'time between two checks of a suspect server', {
+    default: '250ms',
+    reloadable: true,
+  }),
+  key('cluster', 'check_timeout', duration(10), 'after which a check has failed', {
+    default: '1s',
+    reloadable: true,
+  }),
+  key('cluster', 'rise', integer(1, 100), 'good checks in a row that bring a server back', {
+    default: '2',
+    reloadable: true,
+  }),
+  key('cluster', 'fall', integer(1, 100), 'failed checks in a row that take a server out', {
+    default: '3',
+    reloadable: true,
+  }),
+  key('cluster', 'max_lag', duration(0), 'a replica further behind is given no reads', {
+    default: '10s',
+    reloadable: true,
+  }),
+  key('cluster', 'readmit_lag', duration(0), 'a replica taken out for lag comes back below this', {
+    defaultHelp: 'half of max_lag',
+    reloadable: true,
+  }),
+  key('cluster', 'lag_source', choice('auto', 'status', 'heartbeat'), 'how lag is measured', {
+    default: 'auto',
+    availability: ['auto', 'status'],
+  }),
+  onlyValue(
+    'cluster',
+    'failover',
+    { values: ['manual', 'auto'], default: 'manual' },
+    'manual',
+    'who promotes a replica when the primary is gone',
+  ),
+  onlyValue(
+    'cluster',
+    'semi_sync',
+    { values: ['require', 'prefer', 'off'], default: 'require' },
+    'off',
+    'whether commits wait for a replica',
+  ),
+  key('cluster', 'catch_up_timeout', duration(0), 'how long a promotion waits for the relay log', {
+    default: '30s',
+    reloadable: true,
+  }),
+  key('cluster', 'hold_timeout', duration(0), 'how long writes are held during a promotion', {
+    default: '10s',
+    reloadable: true,
+  }),
+  key('cluster', 'transaction_grace', duration(0), 'how long open transactions may go on at a promotion', {
+    default: '5s',
+    reloadable: true,
+  }),
+  later('cluster', 'failover_cooldown', duration(0), 'least time between two automatic failovers'),
+  onlyValue(
+    'cluster',
+    'rejoin',
+    { values: ['auto', 'report', 'off'], default: 'auto' },
+    'off',
+    'what is done with an old primary that returns',
+  ),
+  later('cluster', 'failover_data', choice('wait', 'lose_with_report'), 'failover without the last writes'),
+  onlyValue(
+    'cluster',
+    'enforce_read_only',
+    { values: onOff, default: 'on' },
+    'off',
+    'set read_only on replicas that lack it',
+  ),
+  onlyValue(
+    'cluster',
+    'write_check',
+    { values: onOff, default: 'off' },
+    'off',
+    'check the primary by a write',
+  ),
+  key('cluster', 'arbiter', text, 'a third party that knows whether we are the isolated one', {
+    default: 'none',
+    availability: ['none'],
+  }),
+  onlyValue(
+    'cluster',
+    'users',
+    { values: ['import', 'file'], default: 'import' },
+    'file',
+    'where the accounts of applications come from',
+  ),
+];
+
+const backendRows: readonly KeyRow[] = [
+  key('backend', 'cluster', reference('cluster'), 'cluster it belongs to', { required: true }),
+  key('backend', 'address', endpoint, 'where the server listens', { required: true }),
+  key('backend', 'rw_weight', integer(0, MAX_WEIGHT), 'above 0: may be primary, the highest preferred', {
+    default: '0',
+    reloadable: true,
+  }),
+  key('backend', 'ro_weight', integer(0, MAX_WEIGHT), 'its share of the reads', {
+    default: '1',
+    reloadable: true,
+  }),
+  key('backend', 'max_connections', integer(1, MAX_CONNECTIONS), 'connections to it at once', {
+    default: '200',
+    reloadable: true,
+  }),
+  key('backend', 'pool_idle_timeout', duration(100), 'a pooled connection that idles longer is closed', {
+    default: '5m',
+    reloadable: true,
+  }),
+  onlyValue(
+    'backend',
+    'tls',
+    { values: ['off', 'preferred', 'required', 'verify'], default: 'off' },
+    'off',
+    'encryption towards the server',
+  ),
+  onlyValue(
+    'backend',
+    'proxy_protocol',
+    { values: ['off', 'v2'], default: 'off' },
+    'off',
+    'tell the server the address of the client',
+  ),
+  key('backend', 'follow', text, 'cluster whose primary it replicates from', {
+    default: 'off',
+    availability: ['off'],
+  }),
+  later('backend', 'channel', text, 'replication channel to look at'),
+];
+
+const listenerRows: readonly KeyRow[] = [
+  key('listener', 'cluster', reference('cluster'), 'cluster it leads to', { required: true }),
+  key('listener', 'address', endpoint, 'where applications connect', { required: true }),
+  key('listener', 'mode', choice('write', 'read', 'split'), 'where its statements go', {
+    default: 'write',
+    availability: ['write', 'read'],
+  }),
+  onlyValue(
+    'listener',
+    'pool',
+    { values: ['session', 'transaction'], default: 'session' },
+    'session',
+    'how long a session keeps a backend connection',
+  ),
+  key('listener', 'balance', choice('weighted_round_robin', 'least_connections'), 'how reads are shared', {
+    default: 'weighted_round_robin',
+    reloadable: true,
+  }),
+  onlyValue(
+    'listener',
+    'causal_reads',
+    { values: ['off', 'session', 'global'], default: 'off' },
+    'off',
+    'reads that see the writes before them',
+  ),
+  later('listener', 'causal_timeout', duration(0), 'how long such a read waits'),
+  key('listener', 'max_connections', integer(1, MAX_CONNECTIONS), 'clients at once over all workers', {
+    default: '10000',
+    reloadable: true,
+  }),
+  key('listener', 'queue_timeout', duration(0), 'how long a session waits for a backend connection', {
+    default: '10s',
+    reloadable: true,
+  }),
+  key('listener', 'idle_timeout', duration(100), 'a client silent for longer is disconnected', {
+    default: '8h',
+    reloadable: true,
+  }),
+  key('listener', 'allow', networks, 'networks that may connect', {
+    defaultHelp: 'everyone who reaches the address',
+    reloadable: true,
+  }),
+  later('listener', 'proxy_protocol_from', networks, 'load balancers whose PROXY header is believed'),
+  onlyValue(
+    'listener',
+    'tls',
+    { values: ['off', 'preferred', 'required'], default: 'off' },
+    'off',
+    'encryption towards applications',
+  ),
+  later('listener', 'tls_cert', path, 'certificate of the listener'),
+  later('listener', 'tls_key', path, 'key of that certificate'),
+  onlyValue('listener', 'compression', { values: onOff, default: 'on' }, 'off', 'protocol compression'),
+  onlyValue(
+    'listener',
+    'pipelining',
+    { values: ['off', 'adaptive', 'on'], default: 'off' },
+    'off',
+    'several commands of a client on the way at once',
+  ),
+  key('listener', 'handshake_timeout', duration(100), 'a login must be finished within this', {
+    default: '10s',
+    reloadable: true,
+  }),
+  later('listener', 'drain_timeout', duration(0), 'how long its sessions may go on when it closes'),
+];
+
+const userRows: readonly KeyRow[] = [
+  key('user', 'password', secret, 'clear password (or give auth)', { reloadable: true }),
+  key(
+    'user',
+    'auth',
+    { kind: 'secret', pattern: /^\*[0-9A-Fa-f]{40}$/, looksLike: '* and 40 hexadecimal digits' },
+    "hash as mysql.user stores it: * and 40 hexadecimal digits, what PASSWORD('…') answers",
+    { reloadable: true },
+  ),
+  key('user', 'allow', networks, 'networks the user may come from', {
+    defaultHelp: 'everywhere',
+    reloadable: true,
+  }),
+  key('user', 'max_connections', integer(0, MAX_CONNECTIONS), 'sessions at once; 0 is no limit of its own', {
+    default: '0',
+    reloadable: true,
+  }),
+  key('user', 'listeners', reference('listener', true), 'listeners the user may use', {
+    defaultHelp: 'all',
+    reloadable: true,
+  }),
+];
+
+const pairRows: readonly KeyRow[] = [
+  later('peer', 'address', endpoint, "the other proxy's admin port"),
+  later('peer', 'user', text, 'name to log in with there'),
+  later('peer', 'password', secret, 'password to log in with there'),
+  later('keepalived', 'haconf', path, 'file that names the state of the pair'),
+  later('keepalived', 'vip', text, 'virtual addresses'),
+  later('keepalived', 'interface', text, 'network interface of the virtual addresses'),
+  later('keepalived', 'gateway', text, 'gateway that tells whether the network is there'),
+  later('keepalived', 'virtual_router_id', integer(1, 255), 'VRRP id'),
+  later('keepalived', 'priority', integer(1, 254), 'VRRP priority'),
+  later('keepalived', 'advert_int', duration(0), 'time between two VRRP advertisements'),
+  later('keepalived', 'vip_layout', choice('together', 'apart'), 'where the two addresses live'),
+  later('keepalived', 'notify_command', text, 'command run when the state changes'),
+];
+
+/** All keys, in the order in which documentation and `SHOW CONFIG` give them. */
+export const keyRows: readonly KeyRow[] = [
+  ...dbproxyRows,
+  ...adminRows,
+  ...httpRows,
+  ...clusterRows,
+  ...backendRows,
+  ...listenerRows,
+  ...userRows,
+  ...pairRows,
+];
+
+/** The keys of one kind of section. */
+export function keysOf(section: SectionKind): readonly KeyRow[] {
+  return keyRows.filter((row) => row.section === section);
+}
+
+/** Field of the checked configuration that a key fills: `check_interval` is `checkIntervalMs`. */
+export function fieldOf(row: KeyRow): string {
+  const camel = row.name.replace(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase());
+  return row.type.kind === 'duration' ? `${camel}Ms` : camel;
+}

@@ -1,0 +1,233 @@
+/**
+ * From the text of `proxy.conf` to a checked configuration. All that is wrong is said at once, one line a
+ * fault: `file:line: [section] key: what is wrong; did you mean …?`
+ */
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { refusal } from '../base/errors.ts';
+import type { LogLevel } from '../base/log.ts';
+import { checkTogether, notesOf } from './check.ts';
+import type {
+  BackendConfig,
+  ClusterConfig,
+  ListenerConfig,
+  ListenerMode,
+  ProxyConfig,
+  UserConfig,
+} from './config.ts';
+import { parseIni, sectionLabel, type IniSection, type Problem } from './ini.ts';
+import { sectionRows, type SectionKind, type SectionRow } from './keys.ts';
+import { readSection, Section, type ConfigContext } from './section.ts';
+import { didYouMean } from './suggest.ts';
+
+/** Reads and checks the file; throws DBPROXY_CONFIG with all its faults. */
+export function loadConfig(path: string, env: NodeJS.ProcessEnv): ProxyConfig {
+  return parseConfig(readText(path), contextOf(path, env));
+}
+
+/** What an operator should know of a file that has no errors: for `check-config` and the start. */
+export function loadConfigNotes(path: string, env: NodeJS.ProcessEnv): string[] {
+  return configNotes(readText(path), contextOf(path, env));
+}
+
+/** Checks the text of a file; throws DBPROXY_CONFIG with all its faults. */
+export function parseConfig(text: string, context: ConfigContext): ProxyConfig {
+  const { sections, problems } = readSections(text, context);
+  if (problems.length > 0) throw refusal('DBPROXY_CONFIG', formatProblems(context.file, problems));
+  return buildConfig(sections, context);
+}
+
+/** The notes on the text of a file: defaults that are not the usual ones, and settings that look wrong. */
+export function configNotes(text: string, context: ConfigContext): string[] {
+  return notesOf(readSections(text, context).sections);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw refusal('DBPROXY_CONFIG', `${path}: cannot be read: ${reason}`);
+  }
+}
+
+function contextOf(path: string, env: NodeJS.ProcessEnv): ConfigContext {
+  return {
+    file: path,
+    env,
+    readFile: (named) => readFileSync(resolve(dirname(path), named), 'utf8'),
+    cores: availableParallelism(),
+    terminal: process.stdout.isTTY,
+  };
+}
+
+function formatProblems(file: string, problems: readonly Problem[]): string {
+  return problems
+    .toSorted((one, other) => one.line - other.line)
+    .map(({ line, text }) => `${file}:${line}: ${text}`)
+    .join('\n');
+}
+
+function readSections(text: string, context: ConfigContext): { sections: Section[]; problems: Problem[] } {
+  const source = parseIni(text);
+  const problems = [...source.problems];
+  const sections: Section[] = [];
+  for (const read of source.sections) {
+    const row = sectionRows.find((candidate) => candidate.kind === read.kind);
+    const problem = headerProblem(read, row, sections);
+    if (problem !== undefined) problems.push({ line: read.line, text: problem });
+    else if (row !== undefined) sections.push(readSection(read, row.kind, context, problems));
+  }
+  // A section that may be left out has its defaults; what it must have is then missing on line 1.
+  for (const { kind, named, available } of sectionRows) {
+    if (named || !available || source.sections.some((section) => section.kind === kind)) continue;
+    sections.push(
+      readSection({ kind, name: '', line: 1, entries: [], brokenKeys: [] }, kind, context, problems),
+    );
+  }
+  for (const section of sections) workOutDefaults(section, context);
+  problems.push(...checkTogether(sections));
+  return { sections, problems };
+}
+
+/** What is wrong with a section's first line. */
+function headerProblem(
+  read: IniSection,
+  row: SectionRow | undefined,
+  earlier: readonly Section[],
+): string | undefined {
+  const label = sectionLabel(read);
+  if (row === undefined) {
+    const kinds = sectionRows.filter(({ available }) => available).map(({ kind }) => kind);
+    return `${label}: there is no such section${didYouMean(read.kind, kinds)}`;
+  }
+  if (!row.available) return `${label} is not available in this version`;
+  if (row.named && read.name === '') return `${label}: needs a name: [${read.kind} NAME]`;
+  if (!row.named && read.name !== '') return `${label}: takes no name: [${read.kind}]`;
+  const badName = row.named ? nameProblem(row.kind, read.name) : undefined;
+  if (badName !== undefined) return `${label}: ${badName}`;
+  const twin = earlier.find((section) => section.kind === row.kind && section.name === read.name);
+  return twin === undefined ? undefined : `${label}: is given twice, first on line ${twin.line}`;
+}
+
+/** Names of users are the servers' affair; the others stand in statements, labels and file names. */
+function nameProblem(kind: SectionKind, name: string): string | undefined {
+  if (kind === 'user') return name.length <= 128 ? undefined : 'the name is longer than 128 characters';
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name)) return undefined;
+  return 'a name has letters, digits, _ . and -, at most 64 of them';
+}
+
+/** Defaults that follow from other values or from the machine. */
+function workOutDefaults(section: Section, context: ConfigContext): void {
+  if (section.kind === 'dbproxy') {
+    if (section.value('workers') === 'auto') section.set('workers', Math.min(context.cores, 62));
+    if (!section.isWritten('log_format')) section.set('log_format', context.terminal ? 'pretty' : 'json');
+  }
+  const maxLagMs = section.value('max_lag');
+  if (section.kind === 'cluster' && !section.isWritten('readmit_lag') && typeof maxLagMs === 'number') {
+    section.set('readmit_lag', Math.floor(maxLagMs / 2));
+  }
+}
+
+function buildConfig(sections: readonly Section[], context: ConfigContext): ProxyConfig {
+  const of = (kind: SectionKind): Section[] => sections.filter((section) => section.kind === kind);
+  const one = (kind: SectionKind): Section => of(kind)[0] ?? new Section(kind, '', 1);
+  return {
+    dbproxy: dbproxyOf(one('dbproxy'), context),
+    admin: adminOf(one('admin')),
+    http: httpOf(one('http')),
+    clusters: of('cluster').map(clusterOf),
+    backends: of('backend').map(backendOf),
+    listeners: of('listener').map(listenerOf),
+    users: of('user').map(userOf),
+  };
+}
+
+function dbproxyOf(section: Section, context: ConfigContext): ProxyConfig['dbproxy'] {
+  return {
+    stateDir: resolve(dirname(context.file), section.text('state_dir')),
+    workers: section.number('workers'),
+    logLevel: section.text('log_level') as LogLevel,
+    logFormat: section.text('log_format') as 'json' | 'pretty',
+    shutdownTimeoutMs: section.number('shutdown_timeout'),
+  };
+}
+
+function adminOf(section: Section): ProxyConfig['admin'] {
+  return {
+    address: section.endpoint('address'),
+    user: section.text('user'),
+    password: section.text('password'),
+    allow: section.list('allow'),
+  };
+}
+
+function httpOf(section: Section): ProxyConfig['http'] {
+  return {
+    address: section.endpoint('address'),
+    allow: section.list('allow'),
+    dashboard: section.flag('dashboard'),
+  };
+}
+
+function clusterOf(section: Section): ClusterConfig {
+  return {
+    name: section.name,
+    monitorUser: section.text('monitor_user'),
+    monitorPassword: section.text('monitor_password'),
+    replicationUser: section.text('replication_user'),
+    replicationPassword: section.text('replication_password'),
+    checkIntervalMs: section.number('check_interval'),
+    checkFastIntervalMs: section.number('check_fast_interval'),
+    checkTimeoutMs: section.number('check_timeout'),
+    rise: section.number('rise'),
+    fall: section.number('fall'),
+    maxLagMs: section.number('max_lag'),
+    readmitLagMs: section.number('readmit_lag'),
+    catchUpTimeoutMs: section.number('catch_up_timeout'),
+    holdTimeoutMs: section.number('hold_timeout'),
+    transactionGraceMs: section.number('transaction_grace'),
+  };
+}
+
+function backendOf(section: Section): BackendConfig {
+  return {
+    name: section.name,
+    cluster: section.text('cluster'),
+    address: section.endpoint('address'),
+    rwWeight: section.number('rw_weight'),
+    roWeight: section.number('ro_weight'),
+    roWeightSet: section.isWritten('ro_weight'),
+    maxConnections: section.number('max_connections'),
+    poolIdleTimeoutMs: section.number('pool_idle_timeout'),
+  };
+}
+
+function listenerOf(section: Section): ListenerConfig {
+  return {
+    name: section.name,
+    cluster: section.text('cluster'),
+    address: section.endpoint('address'),
+    mode: section.text('mode') as ListenerMode,
+    balance: section.text('balance') as ListenerConfig['balance'],
+    maxConnections: section.number('max_connections'),
+    queueTimeoutMs: section.number('queue_timeout'),
+    idleTimeoutMs: section.number('idle_timeout'),
+    handshakeTimeoutMs: section.number('handshake_timeout'),
+    allow: section.list('allow'),
+  };
+}
+
+function userOf(section: Section): UserConfig {
+  const secret = section.isWritten('password')
+    ? { password: section.text('password') }
+    : { auth: section.text('auth') };
+  return {
+    name: section.name,
+    ...secret,
+    allow: section.list('allow'),
+    maxConnections: section.number('max_connections'),
+    listeners: section.list('listeners'),
+  };
+}

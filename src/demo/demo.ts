@@ -1,0 +1,176 @@
+/**
+ * The embedded demo: what a newcomer gets from `npm start`. Two real servers as a pair, a proxy.conf for
+ * them, and a few lines on how to connect. The proxy itself is started by the caller.
+ *
+ * Everything lives in one folder. A second start finds the pair there as it was, promotions included.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join, resolve } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { refusal } from '../base/errors.ts';
+import { stopLeftover, type MariaDbServer } from './mariadb-server.ts';
+import { PAIR_ACCOUNTS, startPair, type Pair } from './pair.ts';
+
+/** The addresses of the demo, all on 127.0.0.1. */
+export const DEMO_PORTS = {
+  write: 6446,
+  read: 6447,
+  admin: 6032,
+  http: 9104,
+  db1: 33061,
+  db2: 33062,
+} as const;
+
+const SERVER_NAMES = ['db1', 'db2'] as const;
+
+export interface DemoOptions {
+  directory: string;
+  clock: Clock;
+  /** Says in a line what is being done or has happened. */
+  say: (line: string) => void;
+}
+
+export interface Demo {
+  readonly configPath: string;
+  /** How to connect, to be shown once the proxy is up. */
+  readonly banner: string;
+  stop(): Promise<void>;
+}
+
+/** Starts the two servers and writes the configuration. Refuses when a port is taken. */
+export async function startDemo(options: DemoOptions): Promise<Demo> {
+  const directory = resolve(options.directory);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  refuseSecondDemo(directory);
+  const servers = SERVER_NAMES.map((name) => join(directory, name));
+  await Promise.all(servers.map((server) => stopLeftover(server, options.clock)));
+  for (const [user, port] of Object.entries(DEMO_PORTS)) await refuseTakenPort(port, user);
+  await writeFile(pidPath(directory), `${process.pid}\n`);
+
+  options.say('starting two MariaDB servers, db1 and db2');
+  const pair = await startPair({
+    directory,
+    names: SERVER_NAMES,
+    ports: [DEMO_PORTS.db1, DEMO_PORTS.db2],
+    clock: options.clock,
+    onCrash: (server, how) => options.say(crashLine(server, how)),
+  });
+  const configPath = join(directory, 'proxy.conf');
+  await writeFile(configPath, demoConfig(directory), { mode: 0o600 });
+  return {
+    configPath,
+    banner: bannerFor(pair, configPath),
+    async stop() {
+      await pair.stop();
+      await rm(pidPath(directory), { force: true });
+    },
+  };
+}
+
+/** The configuration of the demo; also a small example of the format. */
+export function demoConfig(directory: string): string {
+  const { application, monitor, replication } = PAIR_ACCOUNTS;
+  return `# Written by the demo at each start: changes here are lost. Copy it to proxy.conf to keep them.
+
+[dbproxy]
+state_dir = ${join(directory, 'state')}
+shutdown_timeout = 3s
+
+[admin]
+address = 127.0.0.1:${DEMO_PORTS.admin}
+user = admin
+password = admin
+
+[http]
+address = 127.0.0.1:${DEMO_PORTS.http}
+
+[cluster demo]
+monitor_user = ${monitor.user}
+monitor_password = ${monitor.password}
+replication_user = ${replication.user}
+replication_password = ${replication.password}
+
+[backend db1]
+cluster = demo
+address = 127.0.0.1:${DEMO_PORTS.db1}
+rw_weight = 1
+
+[backend db2]
+cluster = demo
+address = 127.0.0.1:${DEMO_PORTS.db2}
+
+[listener write]
+cluster = demo
+address = 127.0.0.1:${DEMO_PORTS.write}
+mode = write
+
+[listener read]
+cluster = demo
+address = 127.0.0.1:${DEMO_PORTS.read}
+mode = read
+
+[user ${application.user}]
+password = ${application.password}
+`;
+}
+
+function bannerFor(pair: Pair, configPath: string): string {
+  const { user, password } = PAIR_ACCOUNTS.application;
+  const client = (port: number): string => `mariadb -h127.0.0.1 -P${port} -u${user} -p${password} demo`;
+  const admin = `npm run -s dbproxy -- admin --config ${configPath}`;
+  const servers = pair.servers.map(
+    (server) =>
+      `${server.name} 127.0.0.1:${server.port} (${server === pair.primary ? 'primary' : 'replica'})`,
+  );
+  return [
+    '',
+    'The dbproxy demo is ready. Ctrl-C stops it and all that it started.',
+    '',
+    `  write    ${client(DEMO_PORTS.write)}`,
+    `  read     ${client(DEMO_PORTS.read)}`,
+    '  split    not available in this version (it will be port 6450)',
+    `  look     ${admin} 'SHOW BACKENDS'`,
+    `  promote  ${admin} 'PROMOTE ${pair.replica.name}'`,
+    `  admin    mariadb -h127.0.0.1 -P${DEMO_PORTS.admin} -uadmin -padmin`,
+    `  http     curl http://127.0.0.1:${DEMO_PORTS.http}/health/write   (also /health/read, /metrics)`,
+    `  servers  ${servers.join(', ')}; logs in ${join(configPath, '..')}/*/log`,
+    '',
+  ].join('\n');
+}
+
+function crashLine(server: MariaDbServer, how: string): string {
+  return `server ${server.name} has ended (${how}); its log is ${server.logPath}; dbproxy goes on`;
+}
+
+function refuseSecondDemo(directory: string): void {
+  const pid = runningDemo(directory);
+  if (pid !== null) throw refusal('DBPROXY_DEMO_RUNNING', directory, pid);
+}
+
+/** The process that runs a demo on this folder now. */
+function runningDemo(directory: string): number | null {
+  try {
+    const pid = Number(readFileSync(pidPath(directory), 'utf8').trim());
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    const isDemo = command.includes('demo') || command.includes('start');
+    return isDemo && pid !== process.pid ? pid : null;
+  } catch {
+    return null;
+  }
+}
+
+function pidPath(directory: string): string {
+  return join(directory, 'pid');
+}
+
+function refuseTakenPort(port: number, user: string): Promise<void> {
+  const { promise, resolve: free, reject } = Promise.withResolvers<void>();
+  const trial = createServer();
+  trial.once('error', (error: NodeJS.ErrnoException) => {
+    reject(error.code === 'EADDRINUSE' ? refusal('DBPROXY_PORT_IN_USE', port, `the demo's ${user}`) : error);
+  });
+  trial.listen(port, '127.0.0.1', () => trial.close(() => free()));
+  return promise;
+}

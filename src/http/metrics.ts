@@ -1,0 +1,340 @@
+/**
+ * The table of Prometheus metrics: a row holds a metric's name, type, labels, help, and where its values
+ * come from. A scrape fills a fresh registry from it; nothing is counted here.
+ */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { DURATION_BOUNDS_SECONDS, type QueryStats, type WorkerStats } from '../ipc/messages.ts';
+import type { Operations } from '../ipc/operations.ts';
+import type { BackendRole, BackendView, Snapshot } from '../topology/snapshot.ts';
+import type { Totals } from './totals.ts';
+
+/** Everything that a scrape has gathered. */
+export interface MetricSource {
+  snapshot: Snapshot;
+  /** Workers that have answered. */
+  workers: readonly WorkerStats[];
+  totals: Totals;
+  promotions: ReturnType<Operations['promotions']>;
+  version: string;
+  uptimeMs: number;
+  supervisorResidentBytes: number;
+}
+
+type Labels = Record<string, string>;
+
+interface Sample {
+  labels: Labels;
+  value: number;
+}
+
+/** One metric that is no histogram; its name gets the prefix `dbproxy_`. */
+interface MetricRow {
+  name: string;
+  type: 'counter' | 'gauge';
+  labels: readonly string[];
+  help: string;
+  samples(source: MetricSource): Sample[];
+}
+
+const PREFIX = 'dbproxy_';
+const ROLES: readonly BackendRole[] = ['primary', 'replica', 'standalone', 'unknown'];
+
+const metricRows: readonly MetricRow[] = [
+  {
+    name: 'build_info',
+    type: 'gauge',
+    labels: ['version', 'node_version'],
+    help: 'Always 1; the labels say what is running',
+    samples: ({ version }) => [{ labels: { version, node_version: process.version }, value: 1 }],
+  },
+  {
+    name: 'uptime_seconds',
+    type: 'gauge',
+    labels: [],
+    help: 'Seconds since the supervisor started',
+    samples: ({ uptimeMs }) => [{ labels: {}, value: uptimeMs / 1000 }],
+  },
+  {
+    name: 'client_connections',
+    type: 'gauge',
+    labels: ['listener'],
+    help: 'Client connections now',
+    samples: ({ workers }) =>
+      summed(
+        workers.flatMap((worker) => worker.clientConnections),
+        ({ listener, count }) => ({ labels: { listener }, value: count }),
+      ),
+  },
+  {
+    name: 'backend_connections',
+    type: 'gauge',
+    labels: ['backend', 'state'],
+    help: 'Connections to a backend now: used, idle, or connecting (being opened or reset)',
+    samples: ({ workers }) =>
+      (['used', 'idle', 'connecting'] as const).flatMap((state) =>
+        summed(
+          workers.flatMap((worker) => worker.pools),
+          (pool) => ({ labels: { backend: pool.backend, state }, value: pool[state] }),
+        ),
+      ),
+  },
+  {
+    name: 'backend_up',
+    type: 'gauge',
+    labels: ['backend', 'cluster'],
+    help: '1 when the backend answers its checks and is not taken offline, else 0',
+    samples: ({ snapshot }) =>
+      snapshot.backends.map((backend) => ({ labels: labelsOf(backend), value: isUp(backend) ? 1 : 0 })),
+  },
+  {
+    name: 'backend_role',
+    type: 'gauge',
+    labels: ['backend', 'cluster', 'role'],
+    help: '1 for the role that the backend has, 0 for the others',
+    samples: ({ snapshot }) =>
+      snapshot.backends.flatMap((backend) =>
+        ROLES.map((role) => ({
+          labels: { ...labelsOf(backend), role },
+          value: backend.role === role ? 1 : 0,
+        })),
+      ),
+  },
+  {
+    name: 'backend_lag_seconds',
+    type: 'gauge',
+    labels: ['backend', 'cluster'],
+    help: 'Replication lag; absent when it is not known or the backend is no replica',
+    samples: ({ snapshot }) =>
+      snapshot.backends.flatMap((backend) =>
+        backend.lagMs === null ? [] : [{ labels: labelsOf(backend), value: backend.lagMs / 1000 }],
+      ),
+  },
+  {
+    name: 'backend_weight',
+    type: 'gauge',
+    labels: ['backend', 'cluster', 'kind'],
+    help: 'Weights in force; kind is rw or ro',
+    samples: ({ snapshot }) =>
+      snapshot.backends.flatMap((backend) => [
+        { labels: { ...labelsOf(backend), kind: 'rw' }, value: backend.rwWeight },
+        { labels: { ...labelsOf(backend), kind: 'ro' }, value: backend.roWeight },
+      ]),
+  },
+  {
+    name: 'queries_total',
+    type: 'counter',
+    labels: ['listener', 'backend', 'class'],
+    help: 'Statements relayed',
+    samples: ({ totals }) =>
+      totals.queries.map((entry) => ({ labels: queryLabels(entry), value: entry.count })),
+  },
+  {
+    name: 'query_errors_total',
+    type: 'counter',
+    labels: ['code'],
+    help: 'Errors that dbproxy itself sent to clients, by MySQL error number',
+    samples: ({ totals }) =>
+      totals.errors.map(({ code, count }) => ({ labels: { code: String(code) }, value: count })),
+  },
+  {
+    name: 'logins_refused_total',
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Client logins that were refused',
+    samples: ({ totals }) =>
+      totals.loginsRefused.map(({ reason, count }) => ({ labels: { reason }, value: count })),
+  },
+  {
+    name: 'bytes_total',
+    type: 'counter',
+    labels: ['direction'],
+    help: 'Bytes relayed; direction is from_clients or to_clients',
+    samples: ({ totals }) => [
+      { labels: { direction: 'from_clients' }, value: totals.bytes.fromClients },
+      { labels: { direction: 'to_clients' }, value: totals.bytes.toClients },
+    ],
+  },
+  {
+    name: 'pool_waits_total',
+    type: 'counter',
+    labels: [],
+    help: 'Times that a session had to wait for a backend connection',
+    samples: ({ totals }) => [{ labels: {}, value: totals.poolWaits }],
+  },
+  {
+    name: 'held_statements',
+    type: 'gauge',
+    labels: [],
+    help: 'Sessions that wait for a backend connection or a primary now',
+    samples: ({ workers }) => [
+      { labels: {}, value: workers.reduce((total, worker) => total + worker.waiting, 0) },
+    ],
+  },
+  {
+    name: 'failovers_total',
+    type: 'counter',
+    labels: ['kind', 'result'],
+    help: 'Promotions; kind is switchover or failover, result is done or failed',
+    samples: ({ promotions }) =>
+      promotions.map(({ kind, result, count }) => ({ labels: { kind, result }, value: count })),
+  },
+  {
+    name: 'failover_duration_seconds',
+    type: 'gauge',
+    labels: ['kind', 'result'],
+    help: 'How long the latest promotion of this kind and result took',
+    samples: ({ promotions }) =>
+      promotions.map(({ kind, result, lastDurationMs }) => ({
+        labels: { kind, result },
+        value: lastDurationMs / 1000,
+      })),
+  },
+  {
+    name: 'topology_epoch',
+    type: 'gauge',
+    labels: [],
+    help: 'Grows by one with each promotion',
+    samples: ({ snapshot }) => [{ labels: {}, value: snapshot.epoch }],
+  },
+  {
+    name: 'topology_version',
+    type: 'gauge',
+    labels: [],
+    help: 'Grows by one with each publication of the topology since the start',
+    samples: ({ snapshot }) => [{ labels: {}, value: snapshot.version }],
+  },
+  {
+    name: 'writes_held',
+    type: 'gauge',
+    labels: ['cluster'],
+    help: '1 while a promotion makes new write sessions wait',
+    samples: ({ snapshot }) =>
+      snapshot.clusters.map(({ name, writesHeld }) => ({
+        labels: { cluster: name },
+        value: writesHeld ? 1 : 0,
+      })),
+  },
+  {
+    name: 'process_resident_bytes',
+    type: 'gauge',
+    labels: ['process'],
+    help: 'Resident memory of the supervisor and of each worker',
+    samples: ({ workers, supervisorResidentBytes }) => [
+      { labels: { process: 'supervisor' }, value: supervisorResidentBytes },
+      ...workers.map((worker) => ({ labels: processLabel(worker), value: worker.residentBytes })),
+    ],
+  },
+  {
+    name: 'event_loop_lag_seconds',
+    type: 'gauge',
+    labels: ['process'],
+    help: 'How late the event loop of a worker is',
+    samples: ({ workers }) =>
+      workers.map((worker) => ({ labels: processLabel(worker), value: worker.eventLoopLagMs / 1000 })),
+  },
+];
+
+/** Writes all metrics in the text format of Prometheus. */
+export async function renderMetrics(source: MetricSource): Promise<string> {
+  const registry = new Registry();
+  for (const row of metricRows) {
+    const options = {
+      name: `${PREFIX}${row.name}`,
+      help: row.help,
+      labelNames: row.labels,
+      registers: [registry],
+    };
+    const samples = row.samples(source);
+    if (row.type === 'gauge') fillGauge(new Gauge(options), samples);
+    else fillCounter(new Counter(options), samples);
+  }
+  registry.registerMetric(new DurationHistogram(source.totals.queries));
+  return registry.metrics();
+}
+
+/** The content type of what `renderMetrics` writes. */
+export const METRICS_CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;
+
+function fillGauge(gauge: Gauge, samples: readonly Sample[]): void {
+  for (const { labels, value } of samples) gauge.set(labels, value);
+}
+
+function fillCounter(counter: Counter, samples: readonly Sample[]): void {
+  for (const { labels, value } of samples) counter.inc(labels, value);
+}
+
+const DURATION_NAME = `${PREFIX}query_duration_seconds`;
+const DURATION_HELP = 'Time from a statement to the end of its answer';
+
+/** The histogram whose buckets the workers have counted; prom-client can only observe values one by one. */
+class DurationHistogram extends Histogram {
+  readonly #queries: readonly QueryStats[];
+
+  constructor(queries: readonly QueryStats[]) {
+    super({ name: DURATION_NAME, help: DURATION_HELP, registers: [] });
+    this.#queries = queries;
+  }
+
+  /** What a registry asks a histogram for to write its text; prom-client's types leave it out. */
+  getForPromString(): Promise<{ name: string; help: string; type: 'histogram'; values: HistogramValue[] }> {
+    const values = this.#queries.flatMap(histogramValues);
+    return Promise.resolve({ name: DURATION_NAME, help: DURATION_HELP, type: 'histogram', values });
+  }
+}
+
+interface HistogramValue {
+  metricName: string;
+  labels: Record<string, string | number>;
+  value: number;
+}
+
+/** Cumulative buckets, sum and count of one set of labels. */
+function histogramValues(entry: QueryStats): HistogramValue[] {
+  const labels = queryLabels(entry);
+  let below = 0;
+  const buckets = [...DURATION_BOUNDS_SECONDS, '+Inf'].map((le, index) => {
+    below += entry.durationBuckets[index] ?? 0;
+    return { metricName: `${DURATION_NAME}_bucket`, labels: { ...labels, le }, value: below };
+  });
+  return [
+    ...buckets,
+    { metricName: `${DURATION_NAME}_sum`, labels, value: entry.durationSumSeconds },
+    { metricName: `${DURATION_NAME}_count`, labels, value: below },
+  ];
+}
+
+/** Samples with equal labels joined into one. */
+function summed<T>(items: readonly T[], sampleOf: (item: T) => Sample): Sample[] {
+  const sums = new Map<string, Sample>();
+  for (const { labels, value } of items.map(sampleOf)) {
+    const key = JSON.stringify(labels);
+    const known = sums.get(key);
+    if (known === undefined) sums.set(key, { labels, value });
+    else known.value += value;
+  }
+  return [...sums.values()];
+}
+
+function labelsOf(backend: BackendView): Labels {
+  return { backend: backend.name, cluster: backend.cluster };
+}
+
+function queryLabels(entry: QueryStats): Labels {
+  return { listener: entry.listener, backend: entry.backend, class: entry.class };
+}
+
+function processLabel(worker: WorkerStats): Labels {
+  return { process: `worker-${worker.slot}` };
+}
+
+function isUp(backend: BackendView): boolean {
+  switch (backend.state) {
+    case 'online':
+    case 'suspect':
+    case 'draining':
+      return true;
+    case 'down':
+    case 'offline':
+      return false;
+  }
+}

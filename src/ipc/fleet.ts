@@ -1,0 +1,231 @@
+/**
+ * The workers as the supervisor sees them: started, started again when they die, asked questions, told
+ * to stop. The fleet knows processes and messages; what the messages mean is the supervisor's business.
+ */
+import cluster, { type Worker } from 'node:cluster';
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { FromWorker, ToWorker } from './messages.ts';
+
+/** Messages to a worker that are questions, without the number the fleet gives them. */
+export type Question = WithoutId<Extract<ToWorker, { type: QuestionType }>>;
+
+type QuestionType = 'end-sessions' | 'stats-wanted' | 'sessions-wanted' | 'kill-session' | 'session-asked';
+type WithoutId<T> = T extends unknown ? Omit<T, 'requestId'> : never;
+
+/** Which message answers which question. */
+interface AnswerTypes {
+  'end-sessions': 'sessions-ended';
+  'stats-wanted': 'stats';
+  'sessions-wanted': 'sessions';
+  'kill-session': 'session-killed';
+  'session-asked': 'session-place';
+}
+export type AnswerTo<Q extends Question> = Extract<FromWorker, { type: AnswerTypes[Q['type']] }>;
+
+type Answer = Extract<FromWorker, { type: AnswerTypes[QuestionType] }>;
+/** Messages that workers send of their own accord. */
+export type Report = Exclude<FromWorker, Answer>;
+
+export interface FleetOptions {
+  readonly workers: number;
+  /** Script and arguments of a worker process. */
+  readonly entry: { readonly exec: string; readonly args: readonly string[] };
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The first message to a worker. */
+  readonly greeting: (slot: number) => ToWorker;
+  readonly onReport: (slot: number, report: Report) => void;
+  /** A worker is gone; another one takes its slot unless the fleet stops. */
+  readonly onDeath: (slot: number, how: string) => void;
+}
+
+interface Berth {
+  readonly slot: number;
+  worker: Worker | null;
+  startedMs: number;
+  /** Deaths in a row soon after the start. */
+  earlyDeaths: number;
+  restart: Timer | null;
+}
+
+interface Pending {
+  readonly slot: number;
+  readonly settle: (answer: Answer | undefined) => void;
+}
+
+const FIRST_RESTART_MS = 100;
+const LAST_RESTART_MS = 10_000;
+/** A worker that lived this long was well, so that its death starts a new count. */
+const WELL_AFTER_MS = 10_000;
+/** Unanswered questions to one worker; one that hangs must not fill our memory with more. */
+const PENDING_MAX = 64;
+/** How long after the time it was given a worker may still be on its way out. */
+const EXIT_MARGIN_MS = 1_000;
+
+/** How long to wait before a worker is started again that died early `earlyDeaths` times in a row. */
+export function restartDelayMs(earlyDeaths: number): number {
+  return earlyDeaths === 0 ? 0 : Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** (earlyDeaths - 1));
+}
+
+export class WorkerFleet {
+  readonly #options: FleetOptions;
+  readonly #berths: Berth[];
+  readonly #pending = new Map<number, Pending>();
+  #lastRequestId = 0;
+  #stopping = false;
+  #onEmpty: (() => void) | null = null;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#berths = Array.from({ length: options.workers }, (_, slot) => ({
+      slot,
+      worker: null,
+      startedMs: 0,
+      earlyDeaths: 0,
+      restart: null,
+    }));
+  }
+
+  /** Starts all workers. */
+  start(): void {
+    const { exec, args } = this.#options.entry;
+    cluster.setupPrimary({ exec, args: [...args] });
+    for (const berth of this.#berths) this.#launch(berth);
+  }
+
+  /** Slots that have a living worker. */
+  slots(): number[] {
+    return this.#berths.filter(({ worker }) => worker !== null).map(({ slot }) => slot);
+  }
+
+  send(slot: number, message: ToWorker): void {
+    const worker = this.#berths[slot]?.worker;
+    if (worker?.isConnected() === true) worker.send(message);
+  }
+
+  broadcast(message: ToWorker): void {
+    for (const slot of this.slots()) this.send(slot, message);
+  }
+
+  /** Asks one worker; undefined when it does not answer in time, dies, or is not there. */
+  ask<Q extends Question>(slot: number, question: Q, timeoutMs: number): Promise<AnswerTo<Q> | undefined> {
+    const alreadyAsked = [...this.#pending.values()].filter((pending) => pending.slot === slot).length;
+    if (this.#berths[slot]?.worker?.isConnected() !== true || alreadyAsked >= PENDING_MAX) {
+      return Promise.resolve(undefined);
+    }
+    const requestId = ++this.#lastRequestId;
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(timeoutMs, () => this.#settle(requestId, undefined));
+      const settle = (answer: Answer | undefined): void => {
+        timer.cancel();
+        resolve(answer as AnswerTo<Q> | undefined);
+      };
+      this.#pending.set(requestId, { slot, settle });
+      this.send(slot, { ...question, requestId });
+    });
+  }
+
+  /** Asks all workers; one answer (or undefined) for each that lives now. */
+  askAll<Q extends Question>(
+    question: Q,
+    timeoutMs: number,
+  ): Promise<{ slot: number; answer: AnswerTo<Q> | undefined }[]> {
+    return Promise.all(
+      this.slots().map(async (slot) => ({ slot, answer: await this.ask(slot, question, timeoutMs) })),
+    );
+  }
+
+  /** Ends a worker at once: our own fence. Resolves when the process is gone. */
+  async kill(slot: number, reason: string): Promise<void> {
+    const worker = this.#berths[slot]?.worker;
+    if (worker === undefined || worker === null) return;
+    this.#options.log.error('worker.killed', { worker: slot, reason });
+    const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    worker.process.kill('SIGKILL');
+    await gone;
+  }
+
+  /** Stops all workers, in order within `timeoutMs`, then whatever is left at once. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#stopping = true;
+    for (const berth of this.#berths) berth.restart?.cancel();
+    if (this.slots().length === 0) return;
+    const empty = new Promise<void>((resolve) => (this.#onEmpty = resolve));
+    this.broadcast({ type: 'stop', timeoutMs });
+    const timer = this.#options.clock.after(timeoutMs + EXIT_MARGIN_MS, () => this.killAll());
+    await empty;
+    timer.cancel();
+  }
+
+  /** Ends all workers at once. */
+  killAll(): void {
+    this.#stopping = true;
+    for (const berth of this.#berths) {
+      berth.restart?.cancel();
+      berth.worker?.process.kill('SIGKILL');
+    }
+  }
+
+  #launch(berth: Berth): void {
+    const { clock, log, greeting, onReport } = this.#options;
+    const worker = cluster.fork();
+    berth.worker = worker;
+    berth.startedMs = clock.nowMs();
+    worker.on('message', (message: FromWorker) => {
+      if (isAnswer(message)) this.#settle(message.requestId, message);
+      else onReport(berth.slot, message);
+    });
+    // A message to a worker that is just dying fails; its exit is what counts.
+    worker.on('error', (error) => log.debug('worker.channel', { worker: berth.slot, error: error.message }));
+    worker.once('exit', (code: number | null, signal: string | null) => this.#died(berth, code, signal));
+    log.info('worker.started', { worker: berth.slot, pid: worker.process.pid });
+    this.send(berth.slot, greeting(berth.slot));
+  }
+
+  #died(berth: Berth, code: number | null, signal: string | null): void {
+    const { clock, log, onDeath } = this.#options;
+    berth.worker = null;
+    for (const [requestId, { slot }] of this.#pending) {
+      if (slot === berth.slot) this.#settle(requestId, undefined);
+    }
+    const livedMs = clock.nowMs() - berth.startedMs;
+    const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+    log[this.#stopping ? 'info' : 'error']('worker.exited', {
+      worker: berth.slot,
+      how,
+      livedMs: Math.round(livedMs),
+    });
+    onDeath(berth.slot, how);
+    if (this.#stopping) {
+      if (this.slots().length === 0) this.#onEmpty?.();
+      return;
+    }
+    berth.restart = clock.after(restartDelayMs(berth.earlyDeaths), () => this.#launch(berth));
+    berth.earlyDeaths = livedMs >= WELL_AFTER_MS ? 0 : berth.earlyDeaths + 1;
+  }
+
+  #settle(requestId: number, answer: Answer | undefined): void {
+    const pending = this.#pending.get(requestId);
+    this.#pending.delete(requestId);
+    pending?.settle(answer);
+  }
+}
+
+function isAnswer(message: FromWorker): message is Answer {
+  switch (message.type) {
+    case 'sessions-ended':
+    case 'stats':
+    case 'sessions':
+    case 'session-killed':
+    case 'session-place':
+      return true;
+    case 'ready':
+    case 'listening':
+    case 'session-wanted':
+    case 'slots-wanted':
+    case 'slots-returned':
+    case 'backend-failed':
+      return false;
+  }
+}

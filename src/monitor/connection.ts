@@ -1,0 +1,103 @@
+/**
+ * A control connection to one server: the driver wrapped so that every wait has an end. A statement that
+ * is not answered in time breaks the connection, for nothing else can be known of its state.
+ */
+import { createConnection, type Connection } from 'mysql2';
+import type { Endpoint } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Row, Statement } from './flavour.ts';
+
+export interface Login {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** The time for an answer is over. Its code is that of a timeout of the operating system. */
+class TimedOut extends Error {
+  readonly code = 'ETIMEDOUT';
+}
+
+export class ControlConnection {
+  readonly #connection: Connection;
+  readonly #clock: Clock;
+  #broken = false;
+
+  private constructor(connection: Connection, clock: Clock) {
+    this.#connection = connection;
+    this.#clock = clock;
+    // What breaks between two statements is found by the next one.
+    connection.on('error', () => (this.#broken = true));
+    connection.on('end', () => (this.#broken = true));
+  }
+
+  /** Connects and logs in within `timeoutMs`; rejects with the driver's error or a timeout. */
+  static async open(
+    address: Endpoint,
+    login: Login,
+    clock: Clock,
+    timeoutMs: number,
+  ): Promise<ControlConnection> {
+    const connection = createConnection({
+      ...(address.kind === 'unix'
+        ? { socketPath: address.path }
+        : { host: address.host, port: address.port }),
+      user: login.user,
+      password: login.password,
+      // Ours is the only timer: the driver's own would run on a clock that tests cannot turn.
+      connectTimeout: 0,
+      multipleStatements: false,
+    });
+    const control = new ControlConnection(connection, clock);
+    await control.#bounded(timeoutMs, 'no login', (settle) => connection.connect((error) => settle(error)));
+    return control;
+  }
+
+  /** False once the connection can serve no more statements. */
+  get usable(): boolean {
+    return !this.#broken;
+  }
+
+  /** The server's id of this connection. */
+  get threadId(): number {
+    return this.#connection.threadId ?? 0;
+  }
+
+  /** Runs one statement and answers its rows (none for one that has no result set). */
+  async run(statement: Statement | string, timeoutMs: number): Promise<Row[]> {
+    const { sql, values = [] } = typeof statement === 'string' ? { sql: statement } : statement;
+    const result = await this.#bounded<unknown>(timeoutMs, `no answer to ${firstWords(sql)}`, (settle) => {
+      this.#connection.query({ sql, values: [...values] }, (error, rows) => settle(error, rows));
+    });
+    return Array.isArray(result) ? (result as Row[]) : [];
+  }
+
+  /** Closes at once, without a goodbye. */
+  close(): void {
+    this.#broken = true;
+    this.#connection.destroy();
+  }
+
+  #bounded<T>(
+    timeoutMs: number,
+    what: string,
+    begin: (settle: (error: Error | null | undefined, value?: T) => void) => void,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const timer = this.#clock.after(timeoutMs, () => {
+        this.close();
+        reject(new TimedOut(`${what} within ${Math.round(timeoutMs)} ms`));
+      });
+      begin((error, value) => {
+        timer.cancel();
+        if (error === null || error === undefined) return resolve(value as T);
+        if ('fatal' in error && error.fatal === true) this.close();
+        reject(error);
+      });
+    });
+  }
+}
+
+/** Enough of a statement to know it by, and never a password. */
+function firstWords(sql: string): string {
+  return sql.split(/\s+/, 4).join(' ');
+}

@@ -1,0 +1,158 @@
+/**
+ * The topology store: keeps all that the snapshot is made of, and tells those who listen when a new one
+ * has been made. Everything that must outlive the process goes to the state file first and counts only
+ * when it is there; a change that cannot be written has not happened.
+ */
+import type { ProxyConfig } from '../config/config.ts';
+import { assembleSnapshot, firstPrimary, settings, type Knowledge, type Settings } from './assemble.ts';
+import { UNSEEN, type BackendHealth } from './health.ts';
+import type { BackendView, Snapshot } from './snapshot.ts';
+import type { BackendOverride, DurableState, StateStore } from './state-file.ts';
+
+/** Called with each new snapshot and the one before it. */
+export type SnapshotListener = (snapshot: Snapshot, previous: Snapshot) => void;
+
+export class TopologyStore {
+  readonly #config: Pick<ProxyConfig, 'clusters' | 'backends'>;
+  readonly #file: StateStore;
+  readonly #health = new Map<string, BackendHealth>();
+  readonly #held = new Set<string>();
+  readonly #listeners: SnapshotListener[] = [];
+  #durable: DurableState;
+  #current: Snapshot;
+  /** Writes of the state file follow one another; each starts from what the one before left. */
+  #lastWrite: Promise<void> = Promise.resolve();
+
+  /** Reads the state file; throws DBPROXY_STATE_UNREADABLE when it cannot be used. */
+  constructor(config: Pick<ProxyConfig, 'clusters' | 'backends'>, file: StateStore) {
+    this.#config = config;
+    this.#file = file;
+    this.#durable = file.load();
+    this.#current = assembleSnapshot(this.#knowledge(1));
+  }
+
+  /** What is known now. Lag in it is newer than in what listeners were given last. */
+  get snapshot(): Snapshot {
+    return this.#current;
+  }
+
+  /** The backend that was made the primary of `cluster`, whether or not it can take writes now. */
+  rememberedPrimary(cluster: string): string | null {
+    return this.#durable.clusters[cluster]?.primary ?? null;
+  }
+
+  /** Weights, limit and admin state of a configured backend. */
+  settingsOf(backend: string): Settings {
+    const found = this.#config.backends.find((one) => one.name === backend);
+    if (found === undefined) throw new TypeError(`no such backend: ${backend}`);
+    return settings({ durable: this.#durable }, found);
+  }
+
+  /** How the monitor sees a backend. */
+  healthOf(backend: string): BackendHealth {
+    return this.#health.get(backend) ?? UNSEEN;
+  }
+
+  /** Adds a listener; it is not called for the snapshot that is there already. */
+  onSnapshot(listener: SnapshotListener): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Takes in what the monitor sees of one backend. */
+  observe(backend: string, health: BackendHealth): void {
+    this.#health.set(backend, health);
+    this.#rebuild();
+  }
+
+  /** Holds the writes of a cluster, or lets them go. */
+  hold(cluster: string, held: boolean): void {
+    if (held) this.#held.add(cluster);
+    else this.#held.delete(cluster);
+    this.#rebuild();
+  }
+
+  /**
+   * When `cluster` has no remembered primary and one server alone can be it, remembers that one.
+   * Answers its name when it did.
+   */
+  async adoptFirstPrimary(cluster: string): Promise<string | null> {
+    if (this.rememberedPrimary(cluster) !== null) return null;
+    return this.#write((durable) => {
+      if (durable.clusters[cluster] !== undefined) return { durable, answer: null };
+      const { primary } = firstPrimary(this.#knowledge(this.#current.version), cluster);
+      if (primary === null) return { durable, answer: null };
+      return { durable: withPrimary(durable, cluster, primary), answer: primary };
+    });
+  }
+
+  /** Records a promotion: `primary` with the next epoch, which it answers. */
+  async recordPromotion(cluster: string, primary: string): Promise<number> {
+    return this.#write((durable) => {
+      const next = withPrimary(durable, cluster, primary);
+      return { durable: next, answer: next.epoch };
+    });
+  }
+
+  /** Changes settings of backends, all of them or none. */
+  async change(changes: Readonly<Record<string, BackendOverride>>): Promise<void> {
+    await this.#write((durable) => {
+      const backends = { ...durable.backends };
+      for (const [name, change] of Object.entries(changes)) backends[name] = { ...backends[name], ...change };
+      return { durable: { ...durable, backends }, answer: undefined };
+    });
+  }
+
+  /** Writes what `decide` makes of the durable state, then lets it count. */
+  #write<T>(decide: (durable: DurableState) => { durable: DurableState; answer: T }): Promise<T> {
+    const write = this.#lastWrite.then(async () => {
+      const { durable, answer } = decide(this.#durable);
+      if (durable !== this.#durable) {
+        await this.#file.save(durable);
+        this.#durable = durable;
+        this.#rebuild();
+      }
+      return answer;
+    });
+    this.#lastWrite = write.then(
+      () => undefined,
+      () => undefined,
+    );
+    return write;
+  }
+
+  #knowledge(version: number): Knowledge {
+    return {
+      version,
+      clusters: this.#config.clusters,
+      backends: this.#config.backends,
+      durable: this.#durable,
+      health: this.#health,
+      held: this.#held,
+    };
+  }
+
+  /** Publishes when something that matters to a worker has changed; lag alone is only kept. */
+  #rebuild(): void {
+    const previous = this.#current;
+    const same = assembleSnapshot(this.#knowledge(previous.version));
+    if (withoutLag(same) === withoutLag(previous)) {
+      this.#current = same;
+      return;
+    }
+    this.#current = { ...same, version: previous.version + 1 };
+    for (const listener of this.#listeners) listener(this.#current, previous);
+  }
+}
+
+function withPrimary(durable: DurableState, cluster: string, primary: string): DurableState {
+  return {
+    ...durable,
+    epoch: durable.epoch + 1,
+    clusters: { ...durable.clusters, [cluster]: { primary } },
+  };
+}
+
+function withoutLag(snapshot: Snapshot): string {
+  const blank = (backend: BackendView): BackendView => ({ ...backend, lagMs: null });
+  return JSON.stringify({ ...snapshot, backends: snapshot.backends.map(blank) });
+}

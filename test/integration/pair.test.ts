@@ -1,0 +1,104 @@
+/**
+ * The pair of servers that the demo and every integration test stand on.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, suite, test } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
+import { startPair as startDemoPair, type Pair } from '../../src/demo/pair.ts';
+import { startPair } from '../lab/pair.ts';
+import { freePorts } from '../lab/ports.ts';
+import { eventually } from '../support/eventually.ts';
+
+suite('a pair for a test', async () => {
+  const lab = await startPair();
+  after(() => lab.stop());
+
+  test('has a primary that can be written and a replica that cannot', async () => {
+    const primary = await lab.connect(lab.db1);
+    await primary.query('create table t (a int primary key)');
+    await primary.query('insert into t values (1)');
+    const replica = await lab.connect(lab.db2);
+    await eventually(async () => assert.deepEqual((await replica.query('select a from t'))[0], [{ a: 1 }]));
+    await assert.rejects(replica.query('insert into t values (2)'), { errno: 1290 });
+  });
+
+  test('is semi-synchronous on one side only', async () => {
+    const [onPrimary] = await lab.db1.query(`show global status like 'Rpl_semi_sync_master_clients'`);
+    assert.equal(onPrimary?.['Value'], '1');
+    const [onReplica] = await lab.db2.query('select @@rpl_semi_sync_master_enabled as enabled');
+    assert.equal(onReplica?.['enabled'], 0);
+  });
+
+  test('has root2 who may write on the replica all the same', async () => {
+    const root2 = await lab.connect(lab.db2, { user: 'root2', password: 'root2' });
+    await root2.query('set sql_log_bin = 0');
+    await root2.query('create table only_here (a int)');
+    await root2.query('drop table only_here');
+  });
+
+  test('answers again after a pause, and after a kill', async () => {
+    lab.db2.pause();
+    const answer = lab.db2.query('select 1 as one');
+    lab.db2.resume();
+    assert.deepEqual(await answer, [{ one: 1 }]);
+    await lab.db2.kill();
+    assert.equal(lab.db2.running, false);
+    await lab.db2.start();
+    assert.deepEqual(await lab.db2.query('select @@read_only as readOnly'), [{ readOnly: 1 }]);
+  });
+});
+
+suite('a pair that is started again', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'dbproxy-pair-'));
+  let pair: Pair | undefined;
+  after(async () => {
+    await pair?.stop();
+    rmSync(directory, { recursive: true });
+  });
+
+  const start = async (): Promise<Pair> => {
+    const [port1, port2] = (await freePorts(2)) as [number, number];
+    return startDemoPair({ directory, names: ['a', 'b'], ports: [port1, port2], clock: systemClock });
+  };
+
+  test('keeps its data, and the roles that a promotion gave it', async () => {
+    pair = await start();
+    assert.equal(pair.primary.name, 'a');
+    await pair.primary.execute('create table demo.t (a int)', 'insert into demo.t values (1)');
+    // A promotion by hand: b has all, stops following and is writable; a is read-only and follows b.
+    const [a, b] = pair.servers;
+    await a.execute('set global read_only = 1', 'set global rpl_semi_sync_master_enabled = 0');
+    await eventually(async () => assert.equal((await b.query('select a from demo.t')).length, 1));
+    await b.execute(
+      'stop slave',
+      'reset slave all',
+      'set global read_only = 0',
+      'insert into demo.t values (2)',
+    );
+    await pair.stop();
+
+    pair = await start();
+    assert.equal(pair.primary.name, 'b');
+    await pair.primary.execute('insert into demo.t values (3)');
+    const replica = pair.replica;
+    await eventually(async () => assert.equal((await replica.query('select a from demo.t')).length, 3));
+    assert.deepEqual(await replica.query('select @@read_only as readOnly'), [{ readOnly: 1 }]);
+  });
+
+  test('takes the place of servers that were left running', async () => {
+    // As after a SIGKILL of whoever started them: nobody has told the first pair to stop.
+    const left = pair!;
+    pair = await start();
+    await eventually(() => assert.ok(left.servers.every((server) => !server.running)));
+    assert.equal(pair.primary.name, 'b');
+  });
+
+  test('stops whole and leaves no pid file', async () => {
+    await pair!.stop();
+    assert.ok(pair!.servers.every((server) => !server.running));
+    assert.ok(pair!.servers.every((server) => !existsSync(join(server.directory, 'pid'))));
+  });
+});

@@ -1,0 +1,192 @@
+/**
+ * As much of a worker as sessions need: real sockets, sessions and pools in this process, one endpoint, and
+ * a supervisor's part (snapshot, slots, places) that the test plays.
+ */
+import { once } from 'node:events';
+import net, { type AddressInfo } from 'node:net';
+import type { Endpoint } from '../../src/base/address.ts';
+import { ByteSocket } from '../../src/base/socket.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { BackendPool } from '../../src/backend/pool.ts';
+import { Slots } from '../../src/backend/slots.ts';
+import type { ListenerConfig, UserConfig } from '../../src/config/config.ts';
+import { Counters } from '../../src/frontend/counters.ts';
+import { offerOf } from '../../src/frontend/offer.ts';
+import { Session, type SessionContext } from '../../src/frontend/session.ts';
+import { Sessions } from '../../src/frontend/sessions.ts';
+import { buildUsers } from '../../src/frontend/users.ts';
+import type { SessionPlace } from '../../src/ipc/messages.ts';
+import type { BackendView, Snapshot } from '../../src/topology/snapshot.ts';
+import { FakeClock } from './fake-clock.ts';
+import { Inbox } from './inbox.ts';
+
+export interface FakeWorkerOptions {
+  /** The servers; the first is the primary, the others are replicas. */
+  servers: Record<string, Endpoint>;
+  listener?: Partial<ListenerConfig>;
+  users?: UserConfig[];
+  /** Slots there are of each key; 100 unless told. */
+  limits?: Record<string, number>;
+}
+
+/** A view of a backend that is well; `change` says what is different. */
+export function backendView(name: string, change: Partial<BackendView> = {}): BackendView {
+  return {
+    name,
+    cluster: 'c',
+    address: { kind: 'tcp', host: '127.0.0.1', port: 1 },
+    role: 'replica',
+    state: 'online',
+    writable: false,
+    lagMs: 0,
+    rwWeight: 1,
+    roWeight: 1,
+    roWeightSet: false,
+    maxConnections: 100,
+    readable: true,
+    reason: '',
+    serverVersion: '10.11.6-MariaDB',
+    ...change,
+  };
+}
+
+export function user(change: Partial<UserConfig> = {}): UserConfig {
+  return { name: 'app', password: 'app', allow: [], maxConnections: 0, listeners: [], ...change };
+}
+
+export class FakeWorker {
+  readonly clock = new FakeClock();
+  readonly counters = new Counters();
+  readonly slots: Slots;
+  readonly sessions: Sessions;
+  readonly config: ListenerConfig;
+  snapshot: Snapshot;
+  /** Where `placeOf` finds sessions besides those of this worker. */
+  readonly places = new Map<number, SessionPlace>();
+  readonly #server = net.createServer({ pauseOnConnect: true, noDelay: true });
+  readonly #pools = new Map<string, BackendPool>();
+  readonly #begun = new Inbox<Session>();
+  #snapshotWaiters: (() => void)[] = [];
+
+  private constructor(options: FakeWorkerOptions) {
+    const free = new Map(Object.entries(options.limits ?? {}));
+    this.slots = new Slots({
+      want: (key, count) => {
+        const granted = Math.min(count, free.get(key) ?? 100);
+        free.set(key, (free.get(key) ?? 100) - granted);
+        if (granted > 0) queueMicrotask(() => this.slots.granted(key, granted));
+      },
+      giveBack: (key, count) => void free.set(key, (free.get(key) ?? 100) + count),
+    });
+    this.sessions = new Sessions(0, this.clock);
+    this.config = {
+      name: 'entry',
+      cluster: 'c',
+      address: { kind: 'tcp', host: '127.0.0.1', port: 1 },
+      mode: 'write',
+      balance: 'weighted_round_robin',
+      maxConnections: 100,
+      queueTimeoutMs: 1000,
+      idleTimeoutMs: 60_000,
+      handshakeTimeoutMs: 10_000,
+      allow: [],
+      ...options.listener,
+    };
+    const names = Object.keys(options.servers);
+    this.snapshot = {
+      version: 1,
+      epoch: 1,
+      clusters: [{ name: 'c', primary: names[0] ?? null, writesHeld: false, reason: '' }],
+      backends: names.map((name, index) =>
+        backendView(name, {
+          address: options.servers[name]!,
+          role: index === 0 ? 'primary' : 'replica',
+          writable: index === 0,
+          readable: index !== 0,
+        }),
+      ),
+    };
+    const context = this.#context(options.users ?? [user()]);
+    this.#server.on('connection', (socket) => this.#accept(socket, context));
+  }
+
+  static async start(options: FakeWorkerOptions): Promise<FakeWorker> {
+    const worker = new FakeWorker(options);
+    worker.#server.listen(0, '127.0.0.1');
+    await once(worker.#server, 'listening');
+    return worker;
+  }
+
+  get endpoint(): Endpoint {
+    return { kind: 'tcp', host: '127.0.0.1', port: (this.#server.address() as AddressInfo).port };
+  }
+
+  /** The next session that begins. */
+  session(): Promise<Session> {
+    return this.#begun.take();
+  }
+
+  pool(name: string): BackendPool {
+    let pool = this.#pools.get(name);
+    if (pool === undefined) {
+      const view = this.snapshot.backends.find((backend) => backend.name === name)!;
+      pool = new BackendPool(view, {
+        slots: this.slots,
+        clock: this.clock,
+        idleTimeoutMs: 60_000,
+        onConnectFailure: () => undefined,
+      });
+      this.#pools.set(name, pool);
+    }
+    return pool;
+  }
+
+  publish(snapshot: Snapshot): void {
+    this.snapshot = snapshot;
+    for (const wake of this.#snapshotWaiters.splice(0)) wake();
+  }
+
+  async stop(): Promise<void> {
+    await this.sessions.endEach(0);
+    this.sessions.tick();
+    for (const pool of this.#pools.values()) pool.close(new Error('the test is over'));
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  #accept(socket: net.Socket, context: SessionContext): void {
+    const nobody = { onData: () => undefined, onDrain: () => undefined, onClose: () => undefined };
+    const client = ByteSocket.accept(socket, 16 * 1024, nobody);
+    if (client === undefined) return;
+    const endpoint = {
+      config: this.config,
+      credits: new Map<string, number>(),
+      offer: () => offerOf(this.snapshot.backends, this.snapshot.clusters[0]!.primary),
+    };
+    const session = new Session(this.sessions.nextId(), client, endpoint, context, (over) =>
+      this.sessions.remove(over),
+    );
+    this.sessions.add(session);
+    session.start();
+    this.#begun.put(session);
+  }
+
+  #context(users: UserConfig[]): SessionContext {
+    return {
+      clock: this.clock,
+      log: silentLog,
+      slots: this.slots,
+      counters: this.counters,
+      users: buildUsers(users),
+      snapshot: () => this.snapshot,
+      nextSnapshot: (timeoutMs) =>
+        new Promise((resolve) => {
+          this.clock.after(timeoutMs, resolve);
+          this.#snapshotWaiters.push(resolve);
+        }),
+      pool: (name) => this.pool(name),
+      sessionsOn: (name) => this.sessions.countOn(name),
+      placeOf: async (id) => this.sessions.find(id)?.place ?? this.places.get(id) ?? null,
+    };
+  }
+}

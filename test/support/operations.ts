@@ -1,0 +1,191 @@
+/**
+ * A supervisor's operations for tests of its doors: a cluster of two servers that holds still, and a
+ * record of what was asked of it.
+ */
+import type { ProxyConfig } from '../../src/config/config.ts';
+import { parseConfig } from '../../src/config/load.ts';
+import type { QueryStats, SessionInfo, WorkerStats } from '../../src/ipc/messages.ts';
+import type { EventRecord, Operations } from '../../src/ipc/operations.ts';
+import type { BackendView, ClusterView, Snapshot } from '../../src/topology/snapshot.ts';
+
+const CONFIG_TEXT = `
+[admin]
+user = admin
+password = secret-of-admin
+[cluster main]
+monitor_user = m
+monitor_password = secret-of-monitor
+replication_user = r
+replication_password = secret-of-replication
+[backend db1]
+cluster = main
+address = 10.0.0.1:3306
+rw_weight = 2
+[backend db2]
+cluster = main
+address = 10.0.0.2:3306
+rw_weight = 1
+[listener write]
+cluster = main
+address = 127.0.0.1:6446
+[listener read]
+cluster = main
+address = 127.0.0.1:6447
+mode = read
+[user app]
+password = secret-of-app
+`;
+
+/** The configuration of the two servers. */
+export function exampleConfig(): ProxyConfig {
+  return parseConfig(CONFIG_TEXT, {
+    file: 'proxy.conf',
+    env: {},
+    readFile: () => {
+      throw new Error('no files here');
+    },
+    cores: 2,
+  });
+}
+
+/** One server of the cluster `main`, healthy; with `changes`. */
+export function backendView(changes: Partial<BackendView> = {}): BackendView {
+  return {
+    name: 'db1',
+    cluster: 'main',
+    address: { kind: 'tcp', host: '10.0.0.1', port: 3306 },
+    role: 'primary',
+    state: 'online',
+    writable: true,
+    lagMs: null,
+    rwWeight: 2,
+    roWeight: 1,
+    roWeightSet: false,
+    maxConnections: 200,
+    readable: false,
+    reason: '',
+    serverVersion: '10.11.6-MariaDB',
+    ...changes,
+  };
+}
+
+/** db1 is the primary, db2 its replica; with `changes` of the cluster and of each server. */
+export function snapshotOf(
+  changes: { cluster?: Partial<ClusterView>; db1?: Partial<BackendView>; db2?: Partial<BackendView> } = {},
+): Snapshot {
+  return {
+    version: 7,
+    epoch: 3,
+    clusters: [{ name: 'main', primary: 'db1', writesHeld: false, reason: '', ...changes.cluster }],
+    backends: [
+      backendView(changes.db1),
+      backendView({
+        name: 'db2',
+        address: { kind: 'tcp', host: '10.0.0.2', port: 3306 },
+        role: 'replica',
+        writable: false,
+        readable: true,
+        lagMs: 12.4,
+        rwWeight: 1,
+        ...changes.db2,
+      }),
+    ],
+  };
+}
+
+/** What one statement class counted in a worker; three statements, two of them in the first bucket. */
+export function queryStats(changes: Partial<QueryStats> = {}): QueryStats {
+  const durationBuckets = Array.from({ length: 17 }, () => 0);
+  durationBuckets[0] = 2;
+  durationBuckets[16] = 1;
+  return {
+    listener: 'write',
+    backend: 'db1',
+    class: 'write',
+    count: 3,
+    durationBuckets,
+    durationSumSeconds: 12.5,
+    ...changes,
+  };
+}
+
+/** One worker's answer; with `changes`. */
+export function workerStats(changes: Partial<WorkerStats> = {}): WorkerStats {
+  return {
+    slot: 1,
+    pid: 101,
+    clientConnections: [{ listener: 'write', count: 4 }],
+    pools: [{ backend: 'db1', user: 'app', used: 3, idle: 2, connecting: 1, waiting: 0 }],
+    queries: [queryStats()],
+    errors: [{ code: 1040, count: 5 }],
+    bytes: { fromClients: 100, toClients: 1000 },
+    poolWaits: 6,
+    waiting: 1,
+    loginsRefused: [{ reason: 'password', count: 2 }],
+    residentBytes: 50_000_000,
+    eventLoopLagMs: 0.5,
+    ...changes,
+  };
+}
+
+const SESSIONS: readonly SessionInfo[] = [
+  {
+    id: 1_090_519_042,
+    user: 'app',
+    clientAddress: '10.0.0.50:40001',
+    listener: 'write',
+    backend: 'db1',
+    threadId: 77,
+    database: 'shop',
+    state: 'active',
+    ageMs: 1500.5,
+    stateMs: 2.2,
+    queries: 12,
+  },
+];
+
+const EVENTS: readonly EventRecord[] = [
+  { id: 1, wallMs: 0, event: 'backend.up', subject: 'db1', detail: '' },
+  { id: 2, wallMs: 1000, event: 'backend.down', subject: 'db2', detail: 'refused' },
+];
+
+/** Operations on the example; `calls` has each action that was asked for. */
+export interface FakeOperations extends Operations {
+  calls: unknown[];
+}
+
+/** The example's operations; `changes` replaces some of them. */
+export function fakeOperations(changes: Partial<Operations> = {}): FakeOperations {
+  const calls: unknown[] = [];
+  return {
+    calls,
+    config: exampleConfig,
+    snapshot: () => snapshotOf(),
+    uptimeMs: () => 61_500,
+    sessions: async () => [...SESSIONS],
+    stats: async () => [workerStats(), workerStats({ slot: 2, pid: 102 })],
+    listeners: () => [
+      { listener: 'write', worker: 1, error: null },
+      { listener: 'write', worker: 2, error: null },
+      { listener: 'read', worker: 1, error: null },
+      { listener: 'read', worker: 2, error: 'address not available' },
+    ],
+    events: () => [...EVENTS],
+    setBackend: async (name, change) => {
+      calls.push(['setBackend', name, change]);
+    },
+    promote: async (name) => {
+      calls.push(['promote', name]);
+      return [{ step: 'fence', result: 'done', detail: 'db1 is read-only', durationMs: 3.4 }];
+    },
+    killSession: async (id, query) => {
+      calls.push(['killSession', id, query]);
+      return SESSIONS.some((session) => session.id === id);
+    },
+    shutdown: (now) => {
+      calls.push(['shutdown', now]);
+    },
+    promotions: () => [{ kind: 'switchover', result: 'done', count: 2, lastDurationMs: 1500 }],
+    ...changes,
+  };
+}

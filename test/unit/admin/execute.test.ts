@@ -1,0 +1,333 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { execute, FIRST_ADMIN_ID, type Answer, type ExecuteContext } from '../../../src/admin/execute.ts';
+import { parseStatement } from '../../../src/admin/parse.ts';
+import { backendView, fakeOperations, snapshotOf, workerStats } from '../../support/operations.ts';
+
+function contextOf(changes: Partial<ExecuteContext> = {}): ExecuteContext {
+  return {
+    operations: fakeOperations(),
+    version: '1.2.3',
+    account: 'admin@127.0.0.1',
+    connectionId: FIRST_ADMIN_ID,
+    database: '',
+    killAdmin: () => false,
+    ...changes,
+  };
+}
+
+function run(text: string, context = contextOf()): Promise<Answer> {
+  return execute(parseStatement(text), context);
+}
+
+/** Rows as objects by column name. */
+async function rowsOf(text: string, context = contextOf()): Promise<Record<string, unknown>[]> {
+  const answer = await run(text, context);
+  assert.equal(answer.kind, 'table');
+  const { columns, rows } = answer.table;
+  for (const row of rows) assert.equal(row.length, columns.length);
+  return rows.map((row) => Object.fromEntries(row.map((cell, index) => [columns[index]!.name, cell])));
+}
+
+async function columnsOf(text: string): Promise<string[]> {
+  const answer = await run(text);
+  assert.equal(answer.kind, 'table');
+  return answer.table.columns.map((column) => column.name);
+}
+
+describe('SHOW BACKENDS', () => {
+  test('begins with the columns that scripts rely on', async () => {
+    const columns = await columnsOf('SHOW BACKENDS');
+    assert.deepEqual(columns.slice(0, 13), [
+      'name',
+      'cluster',
+      'address',
+      'role',
+      'state',
+      'writable',
+      'lag_ms',
+      'rw_weight',
+      'ro_weight',
+      'sessions',
+      'connections_used',
+      'connections_idle',
+      'reason',
+    ]);
+  });
+
+  test('adds up the connections of all workers', async () => {
+    const [db1, db2] = await rowsOf('SHOW BACKENDS');
+    assert.equal(db1!['connections_used'], 6);
+    assert.equal(db1!['connections_idle'], 4);
+    assert.equal(db2!['connections_used'], 0);
+    assert.equal(db1!['lag_ms'], null);
+    assert.equal(db2!['lag_ms'], 12);
+    assert.equal(db1!['address'], '10.0.0.1:3306');
+  });
+});
+
+describe('ShowBackends', () => {
+  test('has exactly the columns of the older dbproxy', async () => {
+    assert.deepEqual(await columnsOf('ShowBackends'), [
+      'backend_ndx',
+      'address',
+      'status',
+      'type',
+      'connected_clients',
+      'rw_weight',
+      'ro_weight',
+      'rise',
+      'fall',
+      'interval',
+      'fastdowninter',
+      'health',
+    ]);
+  });
+
+  test('answers a row a server', async () => {
+    const [db1, db2] = await rowsOf('ShowBackends');
+    assert.deepEqual(db1, {
+      backend_ndx: 1,
+      address: '10.0.0.1:3306',
+      status: 'up',
+      type: 'rw',
+      connected_clients: 6,
+      rw_weight: 2,
+      ro_weight: 1,
+      rise: 2,
+      fall: 3,
+      interval: 1000,
+      fastdowninter: 250,
+      health: 4,
+    });
+    assert.equal(db2!['type'], 'ro');
+  });
+
+  const states = [
+    ['online', 'up', 4],
+    ['suspect', 'up', 2],
+    ['draining', 'pending', 4],
+    ['down', 'down', 0],
+    ['offline', 'down', 0],
+  ] as const;
+  for (const [state, status, health] of states) {
+    test(`says ${status} for a server that is ${state}`, async () => {
+      const operations = fakeOperations({ snapshot: () => snapshotOf({ db1: { state } }) });
+      const [db1] = await rowsOf('ShowBackends', contextOf({ operations }));
+      assert.deepEqual([db1!['status'], db1!['health']], [status, health]);
+    });
+  }
+
+  test('says unknown before the first good check', async () => {
+    const operations = fakeOperations({ snapshot: () => snapshotOf({ db1: { serverVersion: null } }) });
+    const [db1] = await rowsOf('ShowBackends', contextOf({ operations }));
+    assert.equal(db1!['status'], 'unknown');
+  });
+});
+
+describe('the other tables', () => {
+  test('SHOW CLUSTERS names the primary', async () => {
+    assert.deepEqual(await rowsOf('SHOW CLUSTERS'), [
+      {
+        name: 'main',
+        primary: 'db1',
+        epoch: 3,
+        writes_held: 'no',
+        backends: 2,
+        backends_online: 2,
+        reason: '',
+      },
+    ]);
+  });
+
+  test('SHOW LISTENERS tells one that waits in part', async () => {
+    const rows = await rowsOf('SHOW LISTENERS');
+    assert.deepEqual(
+      rows.map((row) => [
+        row['name'],
+        row['state'],
+        row['connections'],
+        row['workers_listening'],
+        row['reason'],
+      ]),
+      [
+        ['write', 'listening', 8, 2, ''],
+        ['read', 'partly', 0, 1, 'address not available'],
+      ],
+    );
+  });
+
+  test('SHOW LISTENERS says waiting when no worker has the address', async () => {
+    const operations = fakeOperations({ listeners: () => [] });
+    const rows = await rowsOf("SHOW LISTENERS LIKE 'write'", contextOf({ operations }));
+    assert.deepEqual(
+      rows.map((row) => row['state']),
+      ['waiting'],
+    );
+  });
+
+  test('SHOW POOLS joins the workers', async () => {
+    const other = { backend: 'db1', user: 'batch', used: 1, idle: 0, connecting: 0, waiting: 2 };
+    const stats = [workerStats(), workerStats({ slot: 2, pools: [...workerStats().pools, other] })];
+    const operations = fakeOperations({ stats: async () => stats });
+    assert.deepEqual(await rowsOf('SHOW POOLS', contextOf({ operations })), [
+      { backend: 'db1', user: 'app', used: 6, idle: 4, connecting: 2, waiting: 0 },
+      { backend: 'db1', user: 'batch', used: 1, idle: 0, connecting: 0, waiting: 2 },
+    ]);
+  });
+
+  test('SHOW SESSIONS is SHOW PROCESSLIST', async () => {
+    const rows = await rowsOf('SHOW SESSIONS');
+    assert.deepEqual(rows, await rowsOf('SHOW PROCESSLIST'));
+    assert.equal(rows[0]!['thread_id'], 77);
+    assert.equal(rows[0]!['age_ms'], 1501);
+  });
+
+  test('SHOW STATUS has counters by name', async () => {
+    const rows = await rowsOf("SHOW STATUS WHERE Variable_name = 'queries'");
+    assert.deepEqual(rows, [{ Variable_name: 'Queries', Value: 6 }]);
+    assert.equal((await rowsOf("SHOW STATUS LIKE 'Queries_write'"))[0]!['Value'], 6);
+    assert.equal((await rowsOf("SHOW STATUS LIKE 'Uptime'"))[0]!['Value'], 61);
+  });
+
+  test('SHOW EVENTS has times that people read', async () => {
+    const rows = await rowsOf("SHOW EVENTS LIKE 'backend.down'");
+    assert.deepEqual(rows, [
+      { id: 2, time: '1970-01-01T00:00:01.000Z', event: 'backend.down', subject: 'db2', detail: 'refused' },
+    ]);
+  });
+
+  test('SHOW TOPOLOGY says which server takes the writes', async () => {
+    const rows = await rowsOf("SHOW TOPOLOGY WHERE takes_writes = 'yes'");
+    assert.deepEqual(
+      rows.map((row) => row['backend']),
+      ['db1'],
+    );
+  });
+
+  test('HELP lists the statements, also those of later versions', async () => {
+    const rows = await rowsOf('HELP switchover');
+    assert.ok(rows.length >= 1);
+    assert.ok(rows.every((row) => row['available'] === 'no'));
+    assert.deepEqual(
+      (await rowsOf('HELP shutdown')).map((row) => row['available']),
+      ['yes'],
+    );
+  });
+
+  const shows = [
+    'CLUSTERS',
+    'BACKENDS',
+    'LISTENERS',
+    'POOLS',
+    'USERS',
+    'SESSIONS',
+    'STATUS',
+    'VARIABLES',
+    'EVENTS',
+    'TOPOLOGY',
+    'CONFIG',
+    'VERSION',
+    'HELP',
+    'DATABASES',
+    'TABLES',
+    'WARNINGS',
+  ];
+  test('no table has a secret in it', async () => {
+    for (const word of shows) {
+      assert.doesNotMatch(JSON.stringify(await run(`SHOW ${word}`)), /secret-of/, word);
+    }
+  });
+});
+
+describe('acting', () => {
+  test('changes go to the server that is named, by name or by address', async () => {
+    const operations = fakeOperations();
+    const context = contextOf({ operations });
+    assert.equal((await run('SET BACKEND db2 RO_WEIGHT = 5', context)).kind, 'ok');
+    await run('SetBackendParam --backend=10.0.0.1:3306 --rw-weight=0', context);
+    await run('SetBKOffline --backend=10.0.0.2:3306', context);
+    assert.deepEqual(operations.calls, [
+      ['setBackend', 'db2', { roWeight: 5 }],
+      ['setBackend', 'db1', { rwWeight: 0 }],
+      ['setBackend', 'db2', { admin: 'offline' }],
+    ]);
+  });
+
+  test('an unknown server is refused with the names there are, and nothing is done', async () => {
+    const operations = fakeOperations();
+    for (const text of ['SET BACKEND db3 ONLINE', 'PROMOTE db3', 'SetBKOnline --backend=10.0.0.9:1']) {
+      await assert.rejects(run(text, contextOf({ operations })), {
+        code: 'DBPROXY_ADMIN_UNKNOWN_OBJECT',
+        message: /known: db1, db2/,
+      });
+    }
+    assert.deepEqual(operations.calls, []);
+  });
+
+  test('PROMOTE answers its steps', async () => {
+    assert.deepEqual(await rowsOf('PROMOTE db2'), [
+      { step: 'fence', result: 'done', duration_ms: 3, detail: 'db1 is read-only' },
+    ]);
+  });
+
+  test('KILL ends a client session; an id that is none is told', async () => {
+    const operations = fakeOperations();
+    const context = contextOf({ operations });
+    await run('KILL QUERY 1090519042', context);
+    await assert.rejects(run('KILL 5', context), { code: 'DBPROXY_NO_SUCH_THREAD' });
+    assert.deepEqual(operations.calls, [
+      ['killSession', 1_090_519_042, true],
+      ['killSession', 5, false],
+    ]);
+  });
+
+  test('KILL of an admin connection never reaches the client sessions', async () => {
+    const operations = fakeOperations();
+    const killed: number[] = [];
+    const killAdmin = (id: number): boolean => killed.push(id) > 0 && id === FIRST_ADMIN_ID + 1;
+    const context = contextOf({ operations, killAdmin });
+    await run(`KILL QUERY ${FIRST_ADMIN_ID}`, context);
+    await run(`KILL ${FIRST_ADMIN_ID + 1}`, context);
+    await assert.rejects(run(`KILL ${FIRST_ADMIN_ID + 2}`, context), { code: 'DBPROXY_NO_SUCH_THREAD' });
+    assert.deepEqual(killed, [FIRST_ADMIN_ID + 1, FIRST_ADMIN_ID + 2]);
+    assert.deepEqual(operations.calls, []);
+  });
+
+  test('SHUTDOWN acts when its answer has left', async () => {
+    const operations = fakeOperations();
+    const answer = await run('SHUTDOWN NOW', contextOf({ operations }));
+    assert.deepEqual(operations.calls, []);
+    assert.equal(answer.kind, 'ok');
+    answer.afterwards?.();
+    assert.deepEqual(operations.calls, [['shutdown', true]]);
+  });
+});
+
+describe('SELECT', () => {
+  test('answers what clients ask on connecting', async () => {
+    const rows = await rowsOf('SELECT DATABASE(), USER(), CONNECTION_ID(), @@version_comment, 1 AS one');
+    assert.deepEqual(rows, [
+      {
+        'DATABASE()': null,
+        'USER()': 'admin@127.0.0.1',
+        'CONNECTION_ID()': FIRST_ADMIN_ID,
+        '@@version_comment': 'dbproxy 1.2.3 admin',
+        one: 1,
+      },
+    ]);
+  });
+
+  test('refuses what it does not know', async () => {
+    await assert.rejects(run('SELECT @@tls_version'), { code: 'DBPROXY_ADMIN_UNKNOWN_OBJECT' });
+    await assert.rejects(run('SELECT SLEEP()'), { code: 'DBPROXY_ADMIN_UNKNOWN_OBJECT' });
+  });
+});
+
+test('a server without a cluster view is not shown as one that takes writes', async () => {
+  const operations = fakeOperations({
+    snapshot: () => ({ version: 1, epoch: 0, clusters: [], backends: [backendView()] }),
+  });
+  const [row] = await rowsOf('SHOW TOPOLOGY', contextOf({ operations }));
+  assert.equal(row!['takes_writes'], 'no');
+});

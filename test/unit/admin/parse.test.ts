@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { isRefusal } from '../../../src/base/errors.ts';
+import { parseStatement } from '../../../src/admin/parse.ts';
+import type { Statement } from '../../../src/admin/statement.ts';
+
+const all = { kind: 'all' } as const;
+
+describe('a statement is read', () => {
+  const cases: [text: string, statement: Statement][] = [
+    ['SHOW BACKENDS', { kind: 'show', table: 'backends', filter: all }],
+    ['show Backends;', { kind: 'show', table: 'backends', filter: all }],
+    ['show backends\\G', { kind: 'show', table: 'backends', filter: all }],
+    ['SHOW BACKENDS ; \n', { kind: 'show', table: 'backends', filter: all }],
+    ['/* who */ SHOW -- is it\n BACKENDS # there', { kind: 'show', table: 'backends', filter: all }],
+    ['SHOW/**/BACKENDS\0', { kind: 'show', table: 'backends', filter: all }],
+    [
+      "SHOW BACKENDS LIKE 'db%'",
+      { kind: 'show', table: 'backends', filter: { kind: 'like', pattern: 'db%' } },
+    ],
+    [
+      "show sessions where user = 'app' and state=active",
+      {
+        kind: 'show',
+        table: 'sessions',
+        filter: {
+          kind: 'where',
+          conditions: [
+            { column: 'user', value: 'app' },
+            { column: 'state', value: 'active' },
+          ],
+        },
+      },
+    ],
+    [
+      "SHOW BACKENDS WHERE reason = ''",
+      {
+        kind: 'show',
+        table: 'backends',
+        filter: { kind: 'where', conditions: [{ column: 'reason', value: '' }] },
+      },
+    ],
+    ['SHOW PROCESSLIST', { kind: 'show', table: 'sessions', filter: all }],
+    ['SHOW FULL PROCESSLIST', { kind: 'show', table: 'sessions', filter: all }],
+    ['SHOW GLOBAL STATUS', { kind: 'show', table: 'status', filter: all }],
+    ['SHOW VARIABLES', { kind: 'show', table: 'variables', filter: all }],
+    ['SHOW CONFIG', { kind: 'show', table: 'config', filter: all }],
+    ['HELP', { kind: 'help', about: '' }],
+    ['help backend', { kind: 'help', about: 'backend' }],
+    [
+      'SET BACKEND db1 RW_WEIGHT = 3, RO_WEIGHT=0, max_connections = 50',
+      { kind: 'set-backend', backend: 'db1', change: { rwWeight: 3, roWeight: 0, maxConnections: 50 } },
+    ],
+    [
+      'SET BACKEND `db-1.eu` ONLINE',
+      { kind: 'set-backend', backend: 'db-1.eu', change: { admin: 'online' } },
+    ],
+    [
+      'set backend db-1.eu offline',
+      { kind: 'set-backend', backend: 'db-1.eu', change: { admin: 'offline' } },
+    ],
+    ['SET BACKEND db1 DRAIN', { kind: 'set-backend', backend: 'db1', change: { admin: 'draining' } }],
+    [
+      "SET BACKEND db1 DRAIN TIMEOUT '30s'",
+      { kind: 'set-backend', backend: 'db1', change: { admin: 'draining', drainTimeoutMs: 30_000 } },
+    ],
+    ['PROMOTE db2', { kind: 'promote', backend: 'db2' }],
+    ['PROMOTE 10.0.0.2:3306', { kind: 'promote', backend: '10.0.0.2:3306' }],
+    ['KILL 5', { kind: 'kill', id: 5, query: false }],
+    ['KILL CONNECTION 5', { kind: 'kill', id: 5, query: false }],
+    ['kill query 5', { kind: 'kill', id: 5, query: true }],
+    ['SHUTDOWN', { kind: 'shutdown', now: false }],
+    ['SHUTDOWN NOW', { kind: 'shutdown', now: true }],
+    ['ShowBackends', { kind: 'show', table: 'seed-backends', filter: all }],
+    [
+      'SetBackendParam --backend=10.0.0.1:3306 --rw-weight=1 --ro-weight=0',
+      { kind: 'set-backend', backend: '10.0.0.1:3306', change: { rwWeight: 1, roWeight: 0 } },
+    ],
+    [
+      "setbackendparam --ro-weight 5 --backend='10.0.0.1:3306';",
+      { kind: 'set-backend', backend: '10.0.0.1:3306', change: { roWeight: 5 } },
+    ],
+    [
+      'SetBKOnline --backend=10.0.0.1:3306',
+      { kind: 'set-backend', backend: '10.0.0.1:3306', change: { admin: 'online' } },
+    ],
+    [
+      'SetBKOffline --backend=10.0.0.1:3306',
+      { kind: 'set-backend', backend: '10.0.0.1:3306', change: { admin: 'offline' } },
+    ],
+  ];
+  for (const [text, statement] of cases) {
+    test(JSON.stringify(text), () => assert.deepEqual(parseStatement(text), statement));
+  }
+});
+
+describe('what clients say on connecting is taken', () => {
+  const nothings = [
+    'SET NAMES utf8mb4',
+    "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci'",
+    'set autocommit=1',
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+    "SET @@session.sql_mode = ''",
+    'SET @x = 1, @y = 2',
+    '/*!40101 SET character_set_results = NULL */',
+    'USE demo',
+    'COMMIT',
+  ];
+  for (const text of nothings) {
+    test(text, () => assert.deepEqual(parseStatement(text), { kind: 'nothing' }));
+  }
+
+  test('SELECT @@version_comment LIMIT 1', () => {
+    assert.deepEqual(parseStatement('SELECT @@version_comment LIMIT 1'), {
+      kind: 'select',
+      items: [{ label: '@@version_comment', expression: { kind: 'variable', name: 'version_comment' } }],
+    });
+  });
+
+  test('a list of expressions with aliases', () => {
+    assert.deepEqual(
+      parseStatement("select DATABASE(), user( ) AS me, @@session.autocommit ac, 1, 'x', null"),
+      {
+        kind: 'select',
+        items: [
+          { label: 'DATABASE()', expression: { kind: 'call', name: 'DATABASE' } },
+          { label: 'me', expression: { kind: 'call', name: 'USER' } },
+          { label: 'ac', expression: { kind: 'variable', name: 'autocommit' } },
+          { label: '1', expression: { kind: 'constant', value: 1 } },
+          { label: 'x', expression: { kind: 'constant', value: 'x' } },
+          { label: 'null', expression: { kind: 'constant', value: null } },
+        ],
+      },
+    );
+  });
+});
+
+describe('a statement is refused', () => {
+  const cases: [text: string, code: string, told: RegExp][] = [
+    ['', 'DBPROXY_ADMIN_SYNTAX', /is empty/],
+    [' ; ', 'DBPROXY_ADMIN_SYNTAX', /is empty/],
+    ['SHOW BACKNEDS', 'DBPROXY_ADMIN_SYNTAX', /no statement 'SHOW BACKNEDS'; did you mean 'SHOW BACKENDS'\?/],
+    ['PROMOT db2', 'DBPROXY_ADMIN_SYNTAX', /did you mean 'PROMOTE'\?/],
+    ['ShowBackend', 'DBPROXY_ADMIN_SYNTAX', /did you mean 'ShowBackends'\?/],
+    ['DELETE FROM t', 'DBPROXY_ADMIN_SYNTAX', /there is no statement 'DELETE FROM t'/],
+    ['SELECT * FROM t', 'DBPROXY_ADMIN_SYNTAX', /admin port, not a database/],
+    ['SHOW BACKENDS; SHOW POOLS', 'DBPROXY_ADMIN_SYNTAX', /one statement at a time/],
+    ['SHOW BACKENDS db1', 'DBPROXY_ADMIN_SYNTAX', /'db1' is not expected here/],
+    ["SHOW BACKENDS LIKE 'db", 'DBPROXY_ADMIN_SYNTAX', /the quote ' is not closed/],
+    ['SHOW BACKENDS WHERE name', 'DBPROXY_ADMIN_SYNTAX', /expected '=', found the end of the statement/],
+    ['SHOW BACKENDS WHERE name =', 'DBPROXY_ADMIN_SYNTAX', /expected a value behind name =/],
+    ['SET BACKEND', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a backend/],
+    ['SET BACKEND db1', 'DBPROXY_ADMIN_SYNTAX', /expected RW_WEIGHT/],
+    ['SET BACKEND db1 WEIGHT = 1', 'DBPROXY_ADMIN_SYNTAX', /has no WEIGHT to set/],
+    ['SET BACKEND db1 RW_WEIGHT = -1', 'DBPROXY_ADMIN_SYNTAX', /expected RW_WEIGHT, found '-1'/],
+    ['SET BACKEND db1 RW_WEIGHT = 10001', 'DBPROXY_ADMIN_BAD_VALUE', /the most is 10000/],
+    ['SET BACKEND db1 RW_WEIGHT = 1, RW_WEIGHT = 2', 'DBPROXY_ADMIN_SYNTAX', /given twice/],
+    ['SET BACKEND db1 MAX_CONNECTIONS = 0', 'DBPROXY_ADMIN_BAD_VALUE', /the least is 1/],
+    ["SET BACKEND db1 DRAIN TIMEOUT '30'", 'DBPROXY_ADMIN_BAD_VALUE', /not a duration/],
+    ['SET BACKEND db1 ONLINE now', 'DBPROXY_ADMIN_SYNTAX', /'now' is not expected/],
+    ['SET GLOBAL x = 1', 'DBPROXY_ADMIN_SYNTAX', /there is no statement/],
+    ['PROMOTE', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a backend/],
+    ['KILL', 'DBPROXY_ADMIN_SYNTAX', /expected the id of a session/],
+    ['KILL 99999999999', 'DBPROXY_ADMIN_BAD_VALUE', /the most is/],
+    ['KILL 1 OR 1', 'DBPROXY_ADMIN_SYNTAX', /not expected/],
+    ['SetBackendParam --rw-weight=1', 'DBPROXY_ADMIN_SYNTAX', /--backend=ip:port is missing/],
+    ['SetBackendParam --backend=a:1', 'DBPROXY_ADMIN_SYNTAX', /nothing to set/],
+    ['SetBackendParam --backend=a:1 --rw-weight=x', 'DBPROXY_ADMIN_BAD_VALUE', /a whole number/],
+    ['SetBKOnline --backend=a:1 --backend=b:1', 'DBPROXY_ADMIN_SYNTAX', /--backend is given twice/],
+    ['SetBKOnline 10.0.0.1:3306', 'DBPROXY_ADMIN_SYNTAX', /'10\.0\.0\.1:3306' is none of --backend/],
+    ['x'.repeat(70_000), 'DBPROXY_ADMIN_SYNTAX', /at most 65536 characters/],
+  ];
+  for (const [text, code, told] of cases) {
+    test(`${text.slice(0, 60)}: ${told.source}`, () => {
+      assert.throws(
+        () => parseStatement(text),
+        (error) => isRefusal(error) && error.code === code && told.test(error.message),
+      );
+    });
+  }
+
+  const later = [
+    'SHOW DIGESTS',
+    'SHOW CONFIG DIFF',
+    'SHOW PLAN',
+    "ADD BACKEND b ADDRESS '10.0.0.3:3306' CLUSTER c",
+    'DROP BACKEND b',
+    'SWITCHOVER TO b DRY RUN',
+    'FAILOVER CLUSTER c',
+    'BOOTSTRAP CLUSTER c',
+    'REHEARSE SWITCHOVER',
+    'REJOIN b APPEND',
+    'SHOW LOST TRANSACTIONS b',
+    'MAINTENANCE ON',
+    'PAUSE',
+    'RESUME LISTENER l',
+    'EXPLAIN ROUTE select 1',
+    'EXPLAIN SESSION 5',
+    'ADD USER u',
+    'SET USER u',
+    'DROP USER u',
+    'ADD FILTER f',
+    'DROP FILTER f',
+    'RELOAD CONFIG',
+    'SAVE CONFIG',
+  ];
+  for (const text of later) {
+    test(`${text}: not in this version`, () => {
+      assert.throws(() => parseStatement(text), { code: 'DBPROXY_NOT_AVAILABLE', errno: 1235 });
+    });
+  }
+});
+
+test('no text makes the parser fail in another way than by a refusal', () => {
+  const pieces = [
+    'SHOW',
+    'SET',
+    'BACKEND',
+    "'",
+    '"',
+    '`',
+    '\\',
+    '\\G',
+    '=',
+    ',',
+    '(',
+    ')',
+    ';',
+    '/*',
+    '*/',
+    '--',
+    '# ',
+    '\n',
+    '@@',
+    '\0',
+    '1',
+    'LIKE',
+    'WHERE',
+    'SELECT',
+    '€',
+  ];
+  let seed = 1;
+  const next = (limit: number): number => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed % limit;
+  };
+  for (let round = 0; round < 5000; round++) {
+    const text = Array.from({ length: next(8) }, () => pieces[next(pieces.length)]).join(next(2) ? ' ' : '');
+    try {
+      parseStatement(text);
+    } catch (error) {
+      assert.ok(isRefusal(error), `${JSON.stringify(text)}: ${String(error)}`);
+    }
+  }
+});

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { DEFAULT_JSON_PATH, parseBenchArguments } from '../../../bench/options.ts';
+
+suite('the command line of the bench', () => {
+  const nothing = { quick: false, jsonPath: null, only: null };
+  const good = [
+    ['nothing', [], nothing],
+    ['--quick', ['--quick'], { ...nothing, quick: true }],
+    ['--json alone', ['--json'], { ...nothing, jsonPath: DEFAULT_JSON_PATH }],
+    ['--json with a file', ['--json', 'a.json'], { ...nothing, jsonPath: 'a.json' }],
+    ['--json=file', ['--json=a.json'], { ...nothing, jsonPath: 'a.json' }],
+    [
+      '--json before an option',
+      ['--json', '--quick'],
+      { quick: true, jsonPath: DEFAULT_JSON_PATH, only: null },
+    ],
+    ['--only with a name', ['--only', 'stream'], { ...nothing, only: 'stream' }],
+    ['--only=name', ['--only=stream', '--quick'], { quick: true, jsonPath: null, only: 'stream' }],
+  ] as const;
+  for (const [what, args, expected] of good) {
+    test(`takes ${what}`, () => assert.deepEqual(parseBenchArguments(args), expected));
+  }
+
+  const bad = [
+    ['an unknown option', ['--fast'], /--fast is not known/],
+    ['a word of its own', ['stream'], /stream is not known/],
+    ['--only without a name', ['--only', '--quick'], /--only needs the name/],
+  ] as const;
+  for (const [what, args, complaint] of bad) {
+    test(`complains of ${what}`, () => {
+      const answer = parseBenchArguments(args);
+      assert.ok(typeof answer === 'string');
+      assert.match(answer, complaint);
+    });
+  }
+});

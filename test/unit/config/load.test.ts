@@ -1,0 +1,457 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { isRefusal } from '../../../src/base/errors.ts';
+import type { ProxyConfig } from '../../../src/config/config.ts';
+import { fieldOf, keyRows, keysOf, sectionRows, type SectionKind } from '../../../src/config/keys.ts';
+import { configNotes, loadConfig, loadConfigNotes, parseConfig } from '../../../src/config/load.ts';
+import type { ConfigContext } from '../../../src/config/section.ts';
+import { configRows } from '../../../src/config/show.ts';
+import { readValue } from '../../../src/config/values.ts';
+
+const HASH = '*6BB4837EB74329105EE4568DDA7DC67ED2CA2AD9';
+
+const context: ConfigContext = {
+  file: 'proxy.conf',
+  env: { APP_PASSWORD: 'from the environment' },
+  readFile: (path) => {
+    if (path !== 'secret.txt') throw new Error('no such file');
+    return 'from a file\n';
+  },
+  cores: 4,
+};
+
+/** Sections of a file that is good, as text by heading. */
+const goodSections: Readonly<Record<string, string>> = {
+  '[admin]': 'user = admin\npassword = a',
+  '[cluster main]':
+    'monitor_user = m\nmonitor_password = mp\nreplication_user = r\nreplication_password = rp',
+  '[backend db1]': 'cluster = main\naddress = 10.0.0.1:3306\nrw_weight = 1',
+  '[listener write]': 'cluster = main\naddress = 10.0.0.9:3306',
+  '[user app]': 'password = p',
+};
+
+/** A good file with `changes` in place of, or beside, its sections; undefined takes a section away. */
+function fileWith(changes: Record<string, string | undefined> = {}): string {
+  return Object.entries({ ...goodSections, ...changes })
+    .filter(([, body]) => body !== undefined)
+    .map(([heading, body]) => `${heading}\n${body}\n`)
+    .join('\n');
+}
+
+/** A good file with more lines in one of its sections. */
+function fileWithMore(heading: string, lines: string): string {
+  return fileWith({ [heading]: [goodSections[heading], lines].filter((part) => part).join('\n') });
+}
+
+function problemsOf(text: string): string {
+  try {
+    parseConfig(text, context);
+  } catch (error) {
+    assert.ok(isRefusal(error));
+    assert.equal(error.code, 'DBPROXY_CONFIG');
+    return error.message;
+  }
+  return 'no problem';
+}
+
+describe('a good file', () => {
+  test('is read with the defaults of what it does not say', () => {
+    const expected: ProxyConfig = {
+      dbproxy: {
+        stateDir: '/var/lib/dbproxy',
+        workers: 4,
+        logLevel: 'info',
+        logFormat: 'json',
+        shutdownTimeoutMs: 30_000,
+      },
+      admin: {
+        address: { kind: 'tcp', host: '127.0.0.1', port: 6032 },
+        user: 'admin',
+        password: 'a',
+        allow: ['127.0.0.0/8', '::1'],
+      },
+      http: { address: { kind: 'tcp', host: '127.0.0.1', port: 9104 }, allow: [], dashboard: false },
+      clusters: [
+        {
+          name: 'main',
+          monitorUser: 'm',
+          monitorPassword: 'mp',
+          replicationUser: 'r',
+          replicationPassword: 'rp',
+          checkIntervalMs: 1000,
+          checkFastIntervalMs: 250,
+          checkTimeoutMs: 1000,
+          rise: 2,
+          fall: 3,
+          maxLagMs: 10_000,
+          readmitLagMs: 5000,
+          catchUpTimeoutMs: 30_000,
+          holdTimeoutMs: 10_000,
+          transactionGraceMs: 5000,
+        },
+      ],
+      backends: [
+        {
+          name: 'db1',
+          cluster: 'main',
+          address: { kind: 'tcp', host: '10.0.0.1', port: 3306 },
+          rwWeight: 1,
+          roWeight: 1,
+          roWeightSet: false,
+          maxConnections: 200,
+          poolIdleTimeoutMs: 300_000,
+        },
+      ],
+      listeners: [
+        {
+          name: 'write',
+          cluster: 'main',
+          address: { kind: 'tcp', host: '10.0.0.9', port: 3306 },
+          mode: 'write',
+          balance: 'weighted_round_robin',
+          maxConnections: 10_000,
+          queueTimeoutMs: 10_000,
+          idleTimeoutMs: 28_800_000,
+          handshakeTimeoutMs: 10_000,
+          allow: [],
+        },
+      ],
+      users: [{ name: 'app', password: 'p', allow: [], maxConnections: 0, listeners: [] }],
+    };
+    assert.deepEqual(parseConfig(fileWith(), context), expected);
+  });
+
+  test('says on a terminal that the log is pretty, unless it says json', () => {
+    const onTerminal = { ...context, terminal: true };
+    assert.equal(parseConfig(fileWith(), onTerminal).dbproxy.logFormat, 'pretty');
+    const json = fileWith({ '[dbproxy]': 'log_format = json' });
+    assert.equal(parseConfig(json, onTerminal).dbproxy.logFormat, 'json');
+  });
+
+  test('knows whether ro_weight was written', () => {
+    const config = parseConfig(fileWithMore('[backend db1]', 'ro_weight = 1'), context);
+    assert.equal(config.backends[0]!.roWeightSet, true);
+  });
+
+  test('has readmit_lag at half of the max_lag it writes', () => {
+    const config = parseConfig(fileWithMore('[cluster main]', 'max_lag = 3s'), context);
+    assert.equal(config.clusters[0]!.readmitLagMs, 1500);
+  });
+});
+
+describe('a secret', () => {
+  const sources: [written: string, secret: string][] = [
+    ['password = plain', 'plain'],
+    ['password = env:APP_PASSWORD', 'from the environment'],
+    ["password = 'env:APP_PASSWORD'", 'env:APP_PASSWORD'],
+    ['password_file = secret.txt', 'from a file'],
+    ["password = ''", ''],
+  ];
+  for (const [written, secret] of sources) {
+    test(`may be written ${written}`, () => {
+      const [user] = parseConfig(fileWith({ '[user app]': written }), context).users;
+      assert.equal(user!.password, secret);
+    });
+  }
+
+  test('may be a hash', () => {
+    const [user] = parseConfig(fileWith({ '[user app]': `auth = ${HASH}` }), context).users;
+    assert.equal(user!.auth, HASH);
+    assert.equal('password' in user!, false);
+  });
+});
+
+describe('a problem is told with its line', () => {
+  const cases: [what: string, file: string, told: RegExp][] = [
+    [
+      'unknown section',
+      fileWith({ '[clustre x]': '' }),
+      /\[clustre x\]: there is no such section; did you mean 'cluster'\?/,
+    ],
+    [
+      'unknown key',
+      fileWithMore('[backend db1]', 'rw_weigth = 1'),
+      /^proxy\.conf:15: \[backend db1\] rw_weigth: there is no such key in \[backend\]; did you mean 'rw_weight'\?$/m,
+    ],
+    [
+      'key given twice',
+      fileWithMore('[cluster main]', 'rise = 1\nrise = 2'),
+      /:11: \[cluster main\] rise: is given twice, first on line 10/,
+    ],
+    [
+      'secret given in two ways',
+      fileWith({ '[user app]': 'password = a\npassword_file = secret.txt' }),
+      /password_file: password is given twice/,
+    ],
+    [
+      'section given twice',
+      `${fileWith()}\n[backend db1]\n`,
+      /:\d+: \[backend db1\]: is given twice, first on line 11/,
+    ],
+    ['section without its name', fileWith({ '[backend]': '' }), /\[backend\]: needs a name/],
+    ['section with a name too many', fileWith({ '[http x]': '' }), /\[http x\]: takes no name/],
+    ['name with other characters', fileWith({ '[backend a b]': '' }), /\[backend a b\]: a name has letters/],
+    ['required key missing', fileWith({ '[admin]': 'user = admin' }), /:1: \[admin\] password: is missing/],
+    [
+      'required section missing',
+      fileWith({ '[admin]': undefined }),
+      /:1: \[admin\] user: is missing[^]*:1: \[admin\] password: is missing/,
+    ],
+    ['no user', fileWith({ '[user app]': undefined }), /\[user NAME\]: there is none/],
+    ['no listener', fileWith({ '[listener write]': undefined }), /\[listener NAME\]: there is none/],
+    [
+      'cluster without backend',
+      fileWithMore('[cluster main]', '').replace(
+        'cluster = main\naddress = 10.0.0.1',
+        'cluster = man\naddress = 10.0.0.1',
+      ),
+      /\[cluster main\]: has no \[backend NAME\] with cluster = main/,
+    ],
+    [
+      'unknown cluster',
+      fileWith({ '[listener write]': 'cluster = mian\naddress = 1.1.1.1:1' }),
+      /\[listener write\] cluster: there is no \[cluster mian\]; did you mean 'main'\?/,
+    ],
+    [
+      'unknown listener',
+      fileWithMore('[user app]', 'listeners = write, raed'),
+      /\[user app\] listeners: there is no \[listener raed\]/,
+    ],
+    [
+      'lags in the wrong order',
+      fileWithMore('[cluster main]', 'max_lag = 1s\nreadmit_lag = 2s'),
+      /:11: \[cluster main\] readmit_lag: readmit_lag = 2s must not be above max_lag = 1s/,
+    ],
+    [
+      'intervals in the wrong order',
+      fileWithMore('[cluster main]', 'check_interval = 100ms'),
+      /:10: \[cluster main\] check_interval: check_fast_interval = 250ms must not be above check_interval = 100ms/,
+    ],
+    [
+      'user without secret',
+      fileWith({ '[user app]': 'max_connections = 1' }),
+      /\[user app\] password: is missing, and auth too/,
+    ],
+    [
+      'user with two secrets',
+      fileWithMore('[user app]', `auth = ${HASH}`),
+      /\[user app\] auth: password is given too/,
+    ],
+    [
+      'hash that is none',
+      fileWith({ '[user app]': 'auth = 6BB4' }),
+      /\[user app\] auth: does not look like \* and 40 hexadecimal digits/,
+    ],
+    [
+      'two listeners on one address',
+      fileWith({ '[listener read]': 'cluster = main\naddress = 0.0.0.0:3306\nmode = read' }),
+      /\[listener read\] address: 0\.0\.0\.0:3306 is taken by \[listener write\] \(10\.0\.0\.9:3306\)/,
+    ],
+    [
+      'a listener on the admin port',
+      fileWith({ '[listener read]': 'cluster = main\naddress = [::]:6032' }),
+      /\[listener read\] address: \[::\]:6032 is taken by \[admin\]/,
+    ],
+    [
+      'two backends at one address',
+      fileWith({ '[backend db2]': 'cluster = main\naddress = 10.0.0.1:3306' }),
+      /\[backend db2\] address: 10\.0\.0\.1:3306 is taken by \[backend db1\]/,
+    ],
+    [
+      'a backend that is a listener',
+      fileWith({ '[backend db2]': 'cluster = main\naddress = 10.0.0.9:3306' }),
+      /\[backend db2\] address: 10\.0\.0\.9:3306 is where \[listener write\] itself listens/,
+    ],
+    [
+      'secret file that is not there',
+      fileWith({ '[user app]': 'password_file = gone.txt' }),
+      /\[user app\] password: the file 'gone\.txt' cannot be read: no such file/,
+    ],
+    [
+      'variable that is not there',
+      fileWith({ '[user app]': 'password = env:GONE' }),
+      /the environment has no variable 'GONE'/,
+    ],
+    [
+      'a secret with a comment behind it',
+      fileWith({ '[user app]': 'password = a # b' }),
+      /put the value in quotes/,
+    ],
+    [
+      'fall of 0',
+      fileWithMore('[cluster main]', 'fall = 0'),
+      /\[cluster main\] fall: '0' is not a whole number from 1/,
+    ],
+    [
+      'a value of a later version',
+      fileWithMore('[cluster main]', 'semi_sync = require'),
+      /^proxy\.conf:10: \[cluster main\] semi_sync = require is not available in this version; available: off$/m,
+    ],
+    [
+      'mode split',
+      fileWithMore('[listener write]', 'mode = split'),
+      /mode = split is not available in this version; available: write, read/,
+    ],
+    [
+      'an arbiter',
+      fileWithMore('[cluster main]', 'arbiter = ping:10.0.0.1'),
+      /arbiter = ping:10\.0\.0\.1 is not available in this version; available: none/,
+    ],
+    [
+      'a value of no version',
+      fileWithMore('[cluster main]', 'semi_sync = maybe'),
+      /'maybe' is none of require, prefer, off; available: off/,
+    ],
+    [
+      'a key of a later version',
+      fileWithMore('[admin]', 'tls_cert = /x'),
+      /^proxy\.conf:4: \[admin\] tls_cert is not available in this version$/m,
+    ],
+    [
+      'a section of a later version',
+      fileWith({ '[peer]': 'address = 10.0.0.2:6032' }),
+      /\[peer\] is not available in this version/,
+    ],
+  ];
+  for (const [what, file, told] of cases) test(what, () => assert.match(problemsOf(file), told));
+
+  test('all at once, in the order of the lines', () => {
+    const told = problemsOf('[dbproxy]\nworkers = 0\nlog_levle = info\n[cluster main]\nmonitor_user = m\n');
+    const lines = [...told.matchAll(/^proxy\.conf:(\d+):/gm)].map((match) => Number(match[1]));
+    assert.ok(lines.length >= 6, told);
+    assert.deepEqual(
+      lines,
+      lines.toSorted((one, other) => one - other),
+    );
+  });
+
+  test('without the secrets', () => {
+    const file = fileWith({ '[user app]': 'auth = hunter2', '[admin]': 'user = a\npassword = hunter2 # x' });
+    assert.doesNotMatch(problemsOf(file), /hunter2/);
+  });
+});
+
+test('ports may be shared by different addresses', () => {
+  const file = fileWith({ '[listener read]': 'cluster = main\naddress = 10.0.0.10:3306\nmode = read' });
+  assert.equal(problemsOf(file), 'no problem');
+});
+
+describe('notes', () => {
+  test('tell of a default that is not the usual one, until the file writes it', () => {
+    const told = (file: string): boolean =>
+      configNotes(file, context).some((note) => note.startsWith('[cluster] semi_sync is off'));
+    assert.equal(told(fileWith()), true);
+    assert.equal(told(fileWithMore('[cluster main]', 'semi_sync = off')), false);
+  });
+
+  test('tell of a write listener whose cluster can have no primary', () => {
+    const told = (file: string): boolean =>
+      configNotes(file, context).some((note) => note.startsWith('[listener write] is for writes, but'));
+    assert.equal(told(fileWith()), false);
+    assert.equal(told(fileWith().replace('rw_weight = 1', 'rw_weight = 0')), true);
+  });
+});
+
+describe('the table of keys', () => {
+  test('has a default of the right type for each key that has one', () => {
+    for (const row of keyRows) {
+      if (row.default === undefined) continue;
+      assert.ok('value' in readValue(row.default, row.type), `${row.section}.${row.name}`);
+    }
+  });
+
+  test('names each key once', () => {
+    const names = keyRows.map((row) => `${row.section}.${row.name}`);
+    assert.deepEqual(
+      names.filter((name, index) => names.indexOf(name) !== index),
+      [],
+    );
+  });
+
+  test('has a row for every field of the configuration', () => {
+    const config = parseConfig(fileWith(), context);
+    const parts: [SectionKind, object][] = [
+      ['dbproxy', config.dbproxy],
+      ['admin', config.admin],
+      ['http', config.http],
+      ['cluster', config.clusters[0]!],
+      ['backend', config.backends[0]!],
+      ['listener', config.listeners[0]!],
+      ['user', config.users[0]!],
+    ];
+    for (const [kind, values] of parts) {
+      const fields = keysOf(kind).map(fieldOf);
+      const unknown = Object.keys(values).filter((field) => !fields.includes(field));
+      assert.deepEqual(
+        unknown.filter((field) => field !== 'name' && field !== 'roWeightSet'),
+        [],
+        kind,
+      );
+    }
+  });
+
+  test('refuses by name whatever this version does not have', () => {
+    for (const row of keyRows.filter(({ availability }) => availability === 'none')) {
+      const section = sectionRows.find(({ kind }) => kind === row.section)!;
+      const heading = [...Object.keys(goodSections), '[http]'].find((label) =>
+        label.startsWith(`[${row.section}`),
+      );
+      const told = section.available
+        ? problemsOf(fileWithMore(heading!, `${row.name} = x`))
+        : problemsOf(fileWith({ [`[${row.section}]`]: `${row.name} = x` }));
+      const named = section.available ? `${row.name} is` : `\\[${row.section}\\] is`;
+      assert.match(told, new RegExp(`${named} not available in this version`));
+    }
+  });
+});
+
+describe('SHOW CONFIG', () => {
+  test('writes values as a file does and masks the secrets', () => {
+    const rows = configRows(parseConfig(fileWith(), context));
+    const shown = (section: string, key: string): string | undefined =>
+      rows.find((row) => row.section === section && row.key === key)?.value;
+    assert.equal(shown('[cluster main]', 'check_fast_interval'), '250ms');
+    assert.equal(shown('[cluster main]', 'monitor_password'), '********');
+    assert.equal(shown('[cluster main]', 'semi_sync'), 'off');
+    assert.equal(shown('[backend db1]', 'address'), '10.0.0.1:3306');
+    assert.equal(shown('[user app]', 'password'), '********');
+    assert.equal(shown('[http]', 'dashboard'), 'off');
+    assert.equal(shown('[admin]', 'tls_cert'), undefined);
+  });
+});
+
+describe('a file on disk', () => {
+  test('is read, with secret files beside it', (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'dbproxy-config-'));
+    t.after(() => rmSync(directory, { recursive: true }));
+    writeFileSync(join(directory, 'app.password'), 'beside\n');
+    const path = join(directory, 'proxy.conf');
+    writeFileSync(
+      path,
+      fileWith({ '[user app]': 'password_file = app.password', '[dbproxy]': 'state_dir = state' }),
+    );
+    const config = loadConfig(path, {});
+    assert.equal(config.users[0]!.password, 'beside');
+    assert.equal(config.dbproxy.stateDir, join(directory, 'state'));
+  });
+
+  test('that is not there is a configuration error', () => {
+    assert.throws(() => loadConfig('/nonexistent/proxy.conf', {}), { code: 'DBPROXY_CONFIG' });
+  });
+
+  test('proxy.conf.example has no errors and two backends', () => {
+    const path = new URL('../../../proxy.conf.example', import.meta.url).pathname;
+    const config = loadConfig(path, {});
+    assert.deepEqual(
+      config.backends.map(({ name, rwWeight }) => [name, rwWeight]),
+      [
+        ['db1', 2],
+        ['db2', 1],
+      ],
+    );
+    assert.ok(loadConfigNotes(path, {}).length > 0);
+  });
+});

@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import {
+  FIRST_RECORD,
+  isWorrying,
+  judgeCheck,
+  judgeReplication,
+  toBackendHealth,
+  type HealthRecord,
+} from '../../../src/monitor/detector.ts';
+import type {
+  Observation,
+  ProbeErrorKind,
+  ReplicationFacts,
+  ServerFacts,
+} from '../../../src/monitor/observation.ts';
+
+const LIMITS = { rise: 2, fall: 3, maxLagMs: 10_000, readmitLagMs: 5_000 };
+
+const REPLICATING: ReplicationFacts = {
+  receiver: 'running',
+  applier: 'running',
+  lagMs: 0,
+  sourceHost: '10.0.0.1',
+  sourcePort: 3306,
+  sourceServerId: 1,
+  drained: true,
+  receiverError: '',
+  applierError: '',
+  channels: 1,
+};
+
+function facts(replication: Partial<ReplicationFacts> | null = {}): ServerFacts {
+  return {
+    version: '10.11.6-MariaDB',
+    serverId: 2,
+    readOnly: true,
+    logsChanges: true,
+    hasGtid: true,
+    replication: replication === null ? null : { ...REPLICATING, ...replication },
+  };
+}
+
+const good = (replication?: Partial<ReplicationFacts> | null): Observation => ({
+  kind: 'seen',
+  facts: facts(replication),
+});
+const bad = (kind: ProbeErrorKind = 'refused'): Observation => ({
+  kind: 'failed',
+  failure: { kind, message: 'as the system says it' },
+});
+
+/** The record after checks, one after the other. */
+function after(...checks: Observation[]): HealthRecord {
+  return checks.reduce((record, check) => judgeCheck(record, check, LIMITS), FIRST_RECORD);
+}
+
+suite('reach', () => {
+  test('the first check decides alone, either way', () => {
+    assert.equal(after(good()).reach, 'up');
+    assert.equal(after(bad()).reach, 'down');
+  });
+
+  test('it takes `fall` failed checks in a row to go down, and it is suspect on the way', () => {
+    assert.equal(after(good(), bad()).reach, 'suspect');
+    assert.equal(after(good(), bad(), bad()).reach, 'suspect');
+    assert.equal(after(good(), bad(), bad(), bad()).reach, 'down');
+  });
+
+  test('a good check between failed ones starts the count anew', () => {
+    assert.equal(after(good(), bad(), bad(), good(), bad(), bad()).reach, 'suspect');
+  });
+
+  test('it takes `rise` good checks in a row to come back', () => {
+    const down = [good(), bad(), bad(), bad()];
+    assert.equal(after(...down, good()).reach, 'down');
+    assert.match(after(...down, good()).reachReason, /answers again, check 1 of 2/);
+    assert.equal(after(...down, good(), bad(), good()).reach, 'down');
+    assert.equal(after(...down, good(), good()).reach, 'up');
+    assert.equal(after(...down, good(), good()).reachReason, '');
+  });
+
+  test('the reason tells the kinds of failure apart', () => {
+    const reasons = (
+      [
+        'refused',
+        'timed_out',
+        'host_unreachable',
+        'access_denied',
+        'too_many_connections',
+        'protocol',
+        'other',
+      ] as const
+    ).map((kind) => after(good(), bad(kind)).reachReason);
+    assert.equal(new Set(reasons).size, reasons.length);
+    for (const reason of reasons) assert.match(reason, /as the system says it/);
+  });
+
+  for (const kind of ['access_denied', 'too_many_connections'] as const) {
+    test(`${kind} leaves a server as it was, however often, and says that it is alive`, () => {
+      const record = after(good(), bad(kind), bad(kind), bad(kind), bad(kind));
+      assert.equal(record.reach, 'up');
+      assert.match(record.reachReason, /alive/);
+      assert.notEqual(record.facts, null);
+    });
+
+    test(`${kind} on a server never seen makes it suspect, not up`, () => {
+      assert.equal(after(bad(kind)).reach, 'suspect');
+    });
+
+    test(`${kind} does not bring back a server that is down`, () => {
+      assert.equal(after(good(), bad(), bad(), bad(), bad(kind), bad(kind)).reach, 'down');
+    });
+  }
+});
+
+suite('replication', () => {
+  /** The record of a replica that was in sync at time 0, then observed as given at `nowMs`. */
+  function replica(
+    replication: Partial<ReplicationFacts>,
+    { primaryIsUp = true, nowMs = 1_000 } = {},
+  ): HealthRecord {
+    const inSync = judgeReplication(after(good()), true, LIMITS, 0);
+    return judgeReplication(judgeCheck(inSync, good(replication), LIMITS), primaryIsUp, LIMITS, nowMs);
+  }
+
+  test('in sync it is fresh and needs no words', () => {
+    const record = replica({});
+    assert.equal(record.fresh, true);
+    assert.equal(record.replicationReason, '');
+    assert.equal(record.lagMs, 0);
+  });
+
+  test('a server that does not replicate is not fresh', () => {
+    assert.equal(judgeReplication(after(good(null)), true, LIMITS, 0).fresh, false);
+  });
+
+  test('a stopped applier takes it out at once, with the error', () => {
+    const record = replica({ applier: 'stopped', lagMs: null, applierError: 'Duplicate entry' });
+    assert.equal(record.fresh, false);
+    assert.match(record.replicationReason, /applier does not run: Duplicate entry/);
+  });
+
+  test('a stopped applier takes it out although the primary is down', () => {
+    assert.equal(replica({ applier: 'stopped', lagMs: null }, { primaryIsUp: false }).fresh, false);
+  });
+
+  test('a stopped receiver takes it out while the primary is up', () => {
+    const record = replica({ receiver: 'stopped', lagMs: null });
+    assert.equal(record.fresh, false);
+    assert.match(record.replicationReason, /receiver does not run although the primary is up/);
+  });
+
+  for (const receiver of ['stopped', 'connecting'] as const) {
+    test(`a ${receiver} receiver because the primary is down lets it go on, for hours`, () => {
+      const record = replica({ receiver, lagMs: null }, { primaryIsUp: false, nowMs: 10_000_000 });
+      assert.equal(record.fresh, true);
+      assert.match(record.replicationReason, /orphan/);
+    });
+  }
+
+  test('an orphan that has not applied all it received counts lag from the last good moment', () => {
+    const orphan = { receiver: 'connecting', lagMs: null, drained: false } as const;
+    assert.equal(replica(orphan, { primaryIsUp: false, nowMs: 9_000 }).fresh, true);
+    assert.equal(replica(orphan, { primaryIsUp: false, nowMs: 11_000 }).fresh, false);
+  });
+
+  test('while the receiver reconnects to a primary that is up, lag counts from the last good moment', () => {
+    const reconnecting = { receiver: 'connecting', lagMs: null } as const;
+    const early = replica(reconnecting, { nowMs: 4_000 });
+    assert.equal(early.fresh, true);
+    assert.equal(early.lagMs, 4_000);
+    assert.match(early.replicationReason, /reconnecting/);
+    const late = replica(reconnecting, { nowMs: 10_001 });
+    assert.equal(late.fresh, false);
+    assert.match(late.replicationReason, /lags more than max_lag = 10000 ms/);
+  });
+
+  test('lag above max_lag takes it out, and only readmit_lag or less brings it back', () => {
+    let record = judgeReplication(after(good()), true, LIMITS, 0);
+    const seen: boolean[] = [];
+    for (const lagMs of [10_000, 11_000, 10_000, 6_000, 5_000, 9_000]) {
+      record = judgeReplication(judgeCheck(record, good({ lagMs }), LIMITS), true, LIMITS, 1);
+      seen.push(record.fresh);
+    }
+    assert.deepEqual(seen, [true, false, false, false, true, true]);
+  });
+
+  test('a lag that was never known keeps it out', () => {
+    const record = judgeReplication(
+      after(good({ lagMs: null, receiver: 'connecting' })),
+      true,
+      LIMITS,
+      1_000,
+    );
+    assert.equal(record.fresh, false);
+    assert.match(record.replicationReason, /lag is not known/);
+  });
+
+  test('what was judged stays while the server is suspect', () => {
+    const inSync = judgeReplication(after(good()), true, LIMITS, 0);
+    const suspect = judgeReplication(judgeCheck(inSync, bad(), LIMITS), true, LIMITS, 60_000);
+    assert.equal(suspect.fresh, true);
+  });
+
+  test('the reason does not change with the lag itself, so that nothing is published for it', () => {
+    const reasons = [20_000, 30_000].map((lagMs) => replica({ lagMs }).replicationReason);
+    assert.equal(reasons[0], reasons[1]);
+    assert.notEqual(reasons[0], '');
+  });
+});
+
+suite('worry', () => {
+  test('suspect, down, lagging, not seen and half-stopped servers are watched closely', () => {
+    const judged = (check: Observation): HealthRecord => judgeReplication(after(check), true, LIMITS, 0);
+    assert.equal(isWorrying(FIRST_RECORD), true);
+    assert.equal(isWorrying(after(good(), bad())), true);
+    assert.equal(isWorrying(after(bad())), true);
+    assert.equal(isWorrying(judged(good({ lagMs: 11_000 }))), true);
+    assert.equal(isWorrying(judged(good({ receiver: 'connecting' }))), true);
+    assert.equal(isWorrying(judged(good({ applier: 'stopped' }))), true);
+    assert.equal(isWorrying(judged(good())), false);
+    assert.equal(isWorrying(judged(good(null))), false);
+  });
+});
+
+test('a server that was never seen is neither writable nor replicating to the topology', () => {
+  const health = toBackendHealth(after(bad()));
+  assert.deepEqual(
+    { writable: health.writable, replicating: health.replicating, version: health.serverVersion },
+    { writable: false, replicating: false, version: null },
+  );
+});

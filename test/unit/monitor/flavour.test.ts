@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import {
+  flavourOf,
+  isOn,
+  joinPositions,
+  readIdentity,
+  readReplicaStatus,
+  readSemiSync,
+  type Row,
+} from '../../../src/monitor/flavour.ts';
+
+suite('the flavour of a version', () => {
+  const table: [string, string, boolean, string][] = [
+    // version, flavour, has super_read_only, wait function
+    ['10.11.6-MariaDB-0+deb12u1-log', 'mariadb', false, 'MASTER_GTID_WAIT'],
+    ['5.5.5-10.4.8-MariaDB', 'mariadb', false, 'MASTER_GTID_WAIT'],
+    ['11.8.2-MariaDB', 'mariadb', false, 'MASTER_GTID_WAIT'],
+    ['5.6.24-log', 'mysql', false, 'WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS'],
+    ['5.7.44', 'mysql', true, '-WAIT_FOR_EXECUTED_GTID_SET'],
+    ['8.0.22', 'mysql', true, '-WAIT_FOR_EXECUTED_GTID_SET'],
+    ['8.0.23', 'mysql8', true, '-WAIT_FOR_EXECUTED_GTID_SET'],
+    ['8.4.3-commercial', 'mysql8', true, '-WAIT_FOR_EXECUTED_GTID_SET'],
+    ['9.7.0', 'mysql8', true, '-WAIT_FOR_EXECUTED_GTID_SET'],
+  ];
+  for (const [version, name, hasSuper, wait] of table) {
+    test(version, () => {
+      const flavour = flavourOf(version);
+      assert.equal(flavour.name, name);
+      assert.equal(
+        flavour.makeReadOnly.some((sql) => sql.includes('super_read_only')),
+        hasSuper,
+      );
+      assert.equal(flavour.waitFor('p', 1).sql, `SELECT ${wait}(?, ?) AS outcome`);
+      const words = [flavour.replicaStatus, flavour.stopReplication, flavour.forgetSource].join(' ');
+      assert.equal(words.includes('SLAVE'), name !== 'mysql8');
+    });
+  }
+});
+
+suite('replica status', () => {
+  const mariadb = flavourOf('10.11.6-MariaDB');
+  const ROW: Row = {
+    Connection_name: '',
+    Slave_IO_Running: 'Yes',
+    Slave_SQL_Running: 'Yes',
+    Seconds_Behind_Master: 3,
+    Master_Host: '10.0.0.1',
+    Master_Port: 3306,
+    Master_Server_Id: 7,
+    Master_Log_File: 'bin.000002',
+    Read_Master_Log_Pos: 900,
+    Relay_Master_Log_File: 'bin.000002',
+    Exec_Master_Log_Pos: 900,
+    Last_IO_Error: '',
+    Last_SQL_Error: '',
+  };
+  const read = (row: Row): ReturnType<typeof readReplicaStatus> =>
+    readReplicaStatus(mariadb, [{ ...ROW, ...row }]);
+
+  test('no row: it does not replicate', () => {
+    assert.equal(readReplicaStatus(mariadb, []), null);
+  });
+
+  test('MariaDB', () => {
+    assert.deepEqual(read({}), {
+      receiver: 'running',
+      applier: 'running',
+      lagMs: 3000,
+      sourceHost: '10.0.0.1',
+      sourcePort: 3306,
+      sourceServerId: 7,
+      drained: true,
+      receiverError: '',
+      applierError: '',
+      channels: 1,
+    });
+  });
+
+  test('a lag of NULL is not known, not 0', () => {
+    assert.equal(read({ Seconds_Behind_Master: null })?.lagMs, null);
+  });
+
+  test('the states of the receiver', () => {
+    const states = ['Yes', 'Connecting', 'Preparing', 'No'].map(
+      (word) => read({ Slave_IO_Running: word })?.receiver,
+    );
+    assert.deepEqual(states, ['running', 'connecting', 'connecting', 'stopped']);
+  });
+
+  test('drained only when file and position are the same', () => {
+    assert.equal(read({ Exec_Master_Log_Pos: 800 })?.drained, false);
+    assert.equal(read({ Relay_Master_Log_File: 'bin.000001' })?.drained, false);
+  });
+
+  test('MySQL 8 has other names for the columns', () => {
+    const facts = readReplicaStatus(flavourOf('8.4.0'), [
+      {
+        Replica_IO_Running: 'Connecting',
+        Replica_SQL_Running: 'Yes',
+        Seconds_Behind_Source: '12',
+        Source_Host: 'a',
+        Source_Port: 1,
+        Source_Server_Id: 2,
+        Source_Log_File: 'x',
+        Read_Source_Log_Pos: '5',
+        Relay_Source_Log_File: 'x',
+        Exec_Source_Log_Pos: 5,
+        Last_IO_Error: 'no route',
+      },
+    ]);
+    assert.deepEqual(
+      [facts?.receiver, facts?.lagMs, facts?.sourceHost, facts?.drained, facts?.receiverError],
+      ['connecting', 12_000, 'a', true, 'no route'],
+    );
+  });
+
+  test('of several sources the worst counts', () => {
+    const rows = [ROW, { ...ROW, Slave_SQL_Running: 'No' }, { ...ROW, Seconds_Behind_Master: 99 }];
+    const facts = readReplicaStatus(mariadb, rows);
+    assert.equal(facts?.applier, 'stopped');
+    assert.equal(facts.channels, 3);
+  });
+});
+
+test('a variable is on however the server writes it', () => {
+  for (const on of [1, '1', 'ON', 'on', 'READ_ONLY', 'NO_LOCK_NO_ADMIN', 1n, true])
+    assert.equal(isOn(on), true);
+  for (const off of [0, '0', 'OFF', 'off', '', null, undefined, 0n, false]) assert.equal(isOn(off), false);
+});
+
+test('an identity without GTIDs is known as such, and a set over several lines is one', () => {
+  const identity = readIdentity([
+    { server_id: 3, read_only: 1, log_bin: 1, gtid_mode: 'OFF', position: 'a:1,\nb:2' },
+  ]);
+  assert.deepEqual(identity, {
+    serverId: 3,
+    readOnly: true,
+    logsChanges: true,
+    hasGtid: false,
+    position: 'a:1,b:2',
+    replicatedPosition: '',
+  });
+});
+
+suite('joining MariaDB positions', () => {
+  const table: [string, string, string][] = [
+    ['', '', ''],
+    ['0-1-5', '', '0-1-5'],
+    ['', '0-1-5', '0-1-5'],
+    ['0-1-5', '0-2-9', '0-2-9'],
+    ['0-2-9', '0-1-5', '0-2-9'],
+    ['0-1-5,1-1-3', '1-2-4, 2-1-1', '0-1-5,1-2-4,2-1-1'],
+    ['0-1-9', '0-1-10', '0-1-10'],
+    ['0-1-18446744073709551614', '0-1-18446744073709551615', '0-1-18446744073709551615'],
+  ];
+  for (const [one, other, joined] of table) {
+    test(`'${one}' and '${other}'`, () => assert.equal(joinPositions(one, other), joined));
+  }
+});
+
+suite('semi-sync switches', () => {
+  test('MariaDB and the older MySQL', () => {
+    const switches = readSemiSync([
+      { Variable_name: 'rpl_semi_sync_master_enabled', Value: 'ON' },
+      { Variable_name: 'rpl_semi_sync_slave_enabled', Value: 'OFF' },
+    ]);
+    assert.deepEqual(switches, {
+      primary: { variable: 'rpl_semi_sync_master_enabled', on: true },
+      replica: { variable: 'rpl_semi_sync_slave_enabled', on: false },
+    });
+  });
+
+  test('MySQL 8', () => {
+    const switches = readSemiSync([{ Variable_name: 'rpl_semi_sync_source_enabled', Value: 'OFF' }]);
+    assert.deepEqual(switches, {
+      primary: { variable: 'rpl_semi_sync_source_enabled', on: false },
+      replica: null,
+    });
+  });
+});
+
+test('a source without a login keeps the one that is set', () => {
+  for (const version of ['10.11.1-MariaDB', '5.7.1', '9.0.0']) {
+    const { sql, values } = flavourOf(version).changeSource({ host: 'h', port: 1, login: null });
+    assert.doesNotMatch(sql, /_USER|_PASSWORD/);
+    assert.deepEqual(values, ['h', 1]);
+    assert.equal(sql.match(/\?/g)?.length, 2);
+    const login = { user: 'u', password: 'p' };
+    const full = flavourOf(version).changeSource({ host: 'h', port: 1, login });
+    assert.equal(full.sql.match(/\?/g)?.length, full.values?.length);
+  }
+});

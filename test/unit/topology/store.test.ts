@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import type { BackendConfig, ClusterConfig } from '../../../src/config/config.ts';
+import type { BackendHealth } from '../../../src/topology/health.ts';
+import type { Snapshot } from '../../../src/topology/snapshot.ts';
+import { EMPTY_STATE, type DurableState, type StateStore } from '../../../src/topology/state-file.ts';
+import { TopologyStore } from '../../../src/topology/store.ts';
+
+function backend(name: string): BackendConfig {
+  return {
+    name,
+    cluster: 'main',
+    address: { kind: 'tcp', host: name, port: 3306 },
+    rwWeight: 1,
+    roWeight: 1,
+    roWeightSet: false,
+    maxConnections: 200,
+    poolIdleTimeoutMs: 60_000,
+  };
+}
+
+const CONFIG = { clusters: [{ name: 'main' } as ClusterConfig], backends: [backend('db1'), backend('db2')] };
+const WRITABLE: BackendHealth = {
+  reach: 'up',
+  reachReason: '',
+  serverVersion: '10.11.6-MariaDB',
+  writable: true,
+  replicating: false,
+  lagMs: null,
+  fresh: false,
+  replicationReason: '',
+};
+const REPLICA: BackendHealth = { ...WRITABLE, writable: false, replicating: true, lagMs: 0, fresh: true };
+
+/** A state file in memory whose disk can be full. */
+class MemoryFile implements StateStore {
+  state: DurableState = EMPTY_STATE;
+  full = false;
+  writes = 0;
+
+  load(): DurableState {
+    return this.state;
+  }
+
+  async save(state: DurableState): Promise<void> {
+    if (this.full) throw new Error('no space left on device');
+    this.state = state;
+    this.writes++;
+  }
+}
+
+function open(file = new MemoryFile()): { store: TopologyStore; file: MemoryFile; published: Snapshot[] } {
+  const store = new TopologyStore(CONFIG, file);
+  const published: Snapshot[] = [];
+  store.onSnapshot((snapshot) => published.push(snapshot));
+  return { store, file, published };
+}
+
+async function started(): Promise<ReturnType<typeof open>> {
+  const opened = open();
+  opened.store.observe('db1', WRITABLE);
+  opened.store.observe('db2', REPLICA);
+  assert.equal(await opened.store.adoptFirstPrimary('main'), 'db1');
+  return opened;
+}
+
+test('the first primary is remembered on disk under epoch 1, once', async () => {
+  const { store, file } = await started();
+  assert.equal(store.snapshot.clusters[0]?.primary, 'db1');
+  assert.deepEqual([file.state.epoch, file.state.clusters], [1, { main: { primary: 'db1' } }]);
+  assert.equal(await store.adoptFirstPrimary('main'), null);
+  assert.equal(file.writes, 1);
+});
+
+test('versions grow by one with each snapshot, and the same knowledge publishes nothing', async () => {
+  const { store, published } = await started();
+  const count = published.length;
+  store.observe('db2', REPLICA);
+  assert.equal(published.length, count);
+  store.observe('db2', { ...REPLICA, fresh: false, replicationReason: 'lags' });
+  assert.equal(published.length, count + 1);
+  assert.deepEqual(
+    published.map(({ version }) => version),
+    published.map((_, index) => index + 2),
+  );
+});
+
+test('lag alone is not published, but is there for who looks', async () => {
+  const { store, published } = await started();
+  const count = published.length;
+  store.observe('db2', { ...REPLICA, lagMs: 3000 });
+  assert.equal(published.length, count);
+  assert.equal(store.snapshot.backends[1]?.lagMs, 3000);
+});
+
+test('a promotion raises the epoch by one and is on disk when it resolves', async () => {
+  const { store, file } = await started();
+  assert.equal(await store.recordPromotion('main', 'db2'), 2);
+  assert.deepEqual([file.state.epoch, file.state.clusters.main?.primary], [2, 'db2']);
+  assert.equal(store.snapshot.epoch, 2);
+});
+
+test('changes at once all count', async () => {
+  const { store, file } = await started();
+  await Promise.all([
+    store.change({ db1: { rwWeight: 4 } }),
+    store.change({ db2: { roWeight: 9 } }),
+    store.change({ db1: { roWeight: 0 } }),
+    store.recordPromotion('main', 'db2'),
+  ]);
+  assert.deepEqual(file.state, {
+    epoch: 2,
+    clusters: { main: { primary: 'db2' } },
+    backends: { db1: { rwWeight: 4, roWeight: 0 }, db2: { roWeight: 9 } },
+  });
+});
+
+suite('a full disk', () => {
+  test('refuses a change, which then has not happened', async () => {
+    const { store, file, published } = await started();
+    const count = published.length;
+    file.full = true;
+    await assert.rejects(store.change({ db1: { rwWeight: 4 } }), /no space left/);
+    assert.equal(store.settingsOf('db1').rwWeight, 1);
+    assert.equal(published.length, count);
+  });
+
+  test('refuses a promotion, and the next one after space was made goes through', async () => {
+    const { store, file } = await started();
+    file.full = true;
+    await assert.rejects(store.recordPromotion('main', 'db2'), /no space left/);
+    assert.equal(store.rememberedPrimary('main'), 'db1');
+    file.full = false;
+    assert.equal(await store.recordPromotion('main', 'db2'), 2);
+  });
+});
+
+test('what was set survives a restart', async () => {
+  const { store, file } = await started();
+  await store.change({ db2: { roWeight: 9, admin: 'offline' } });
+  const again = open(file).store;
+  assert.equal(again.rememberedPrimary('main'), 'db1');
+  assert.deepEqual([again.settingsOf('db2').roWeight, again.settingsOf('db2').admin], [9, 'offline']);
+});
+
+test('holding writes takes the primary away, letting go gives it back', async () => {
+  const { store } = await started();
+  store.hold('main', true);
+  assert.deepEqual(
+    [store.snapshot.clusters[0]?.primary, store.snapshot.clusters[0]?.writesHeld],
+    [null, true],
+  );
+  store.hold('main', false);
+  assert.equal(store.snapshot.clusters[0]?.primary, 'db1');
+});
