@@ -62,14 +62,21 @@ export interface Report {
   failures: string[];
 }
 
+/** A ratio within each round. The spread says how much the median is to be believed. */
+export interface Ratio {
+  median: number;
+  least: number;
+  most: number;
+}
+
 /** One target of a load, over all rounds. */
 export interface Summary {
   queriesPerSecond: number;
   p99Ms: number;
   cpuMicrosPerQuery: number | null;
-  /** To HAProxy's, within the round; null for CPU where one of the two has none. */
-  rateRatio: number;
-  cpuRatio: number | null;
+  /** To HAProxy's; null for CPU where one of the two has none. */
+  rateRatio: Ratio;
+  cpuRatio: Ratio | null;
   errors: number;
 }
 
@@ -111,15 +118,19 @@ export function summarise(load: LoadResult, target: Target): Summary {
     queriesPerSecond: median(samples.map(({ queriesPerSecond }) => queriesPerSecond)),
     p99Ms: median(samples.map(({ p99Ms }) => p99Ms)),
     cpuMicrosPerQuery: cpu.length === 0 ? null : median(cpu),
-    rateRatio: median(
+    rateRatio: ratioOf(
       load.rounds.map((round) => round[target].queriesPerSecond / round.haproxy.queriesPerSecond),
     ),
-    cpuRatio: cpuRatios.length === 0 ? null : median(cpuRatios),
+    cpuRatio: cpuRatios.length === 0 ? null : ratioOf(cpuRatios),
     errors: samples.reduce((sum, { errors }) => sum + errors, 0),
   };
 }
 
-/** The goals that this report can speak about. */
+function ratioOf(values: readonly number[]): Ratio {
+  return { median: median(values), least: Math.min(...values), most: Math.max(...values) };
+}
+
+/** The goals that this report can speak about. A median decides; the spread is shown beside it. */
 export function verdicts(report: Report): Verdict[] {
   const found: Verdict[] = [];
   for (const { load: name, minRateRatio, maxCpuRatio } of LOAD_GOALS) {
@@ -129,14 +140,14 @@ export function verdicts(report: Report): Verdict[] {
     if (minRateRatio !== undefined)
       found.push({
         goal: `${load.title}: rate at least ${minRateRatio.toFixed(1)} of HAProxy's`,
-        measured: rateRatio.toFixed(2),
-        reached: rateRatio >= minRateRatio,
+        measured: formatRatio(rateRatio),
+        reached: rateRatio.median >= minRateRatio,
       });
     if (maxCpuRatio !== undefined && cpuRatio !== null)
       found.push({
         goal: `${load.title}: CPU a query at most ${maxCpuRatio.toFixed(1)} of HAProxy's`,
-        measured: cpuRatio.toFixed(2),
-        reached: cpuRatio <= maxCpuRatio,
+        measured: formatRatio(cpuRatio),
+        reached: cpuRatio.median <= maxCpuRatio,
       });
   }
   if (report.stream !== null) {
@@ -184,15 +195,15 @@ function formatLoads(loads: readonly LoadResult[]): string {
         summary.queriesPerSecond.toFixed(0),
         summary.p99Ms.toFixed(2),
         optional(summary.cpuMicrosPerQuery, 1),
-        summary.rateRatio.toFixed(2),
-        optional(summary.cpuRatio, 2),
+        formatRatio(summary.rateRatio),
+        summary.cpuRatio === null ? '-' : formatRatio(summary.cpuRatio),
       ];
     }),
   );
   const rounds = loads.map((load) => load.rounds.length);
   const few = Math.min(...rounds);
   const many = Math.max(...rounds);
-  const note = `medians of ${few === many ? many : `${few} to ${many}`} rounds`;
+  const note = `medians of ${few === many ? many : `${few} to ${many}`} rounds; in brackets the least and the most`;
   const errors = loads.flatMap((load) =>
     TARGETS.flatMap((target) => {
       const count = summarise(load, target).errors;
@@ -206,11 +217,11 @@ function formatStream(stream: StreamResult): string {
   const header = [`result of ${stream.megabytes} MB`, 'MB/s', 'rate/HAProxy', 'memory growth MB'];
   const rows = TARGETS.map((target) => {
     const rates = stream.rounds.map((round) => round[target].megabytesPerSecond);
-    const ratios = stream.rounds.map(
-      (round) => round[target].megabytesPerSecond / round.haproxy.megabytesPerSecond,
+    const ratio = ratioOf(
+      stream.rounds.map((round) => round[target].megabytesPerSecond / round.haproxy.megabytesPerSecond),
     );
     const growth = target === 'dbproxy' ? stream.growthMegabytes.fastReader.toFixed(1) : '-';
-    return [target, median(rates).toFixed(0), median(ratios).toFixed(2), growth];
+    return [target, median(rates).toFixed(0), formatRatio(ratio), growth];
   });
   const paused = stream.growthMegabytes.pausingReader.toFixed(1);
   rows.push(['dbproxy, reader that pauses', '-', '-', paused]);
@@ -240,6 +251,12 @@ function formatTable(rows: readonly (readonly string[])[], leftColumns: number):
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** One round has no spread; HAProxy's ratio to itself neither. */
+function formatRatio({ median: middle, least, most }: Ratio): string {
+  const spread = least === most ? '' : ` (${least.toFixed(2)} to ${most.toFixed(2)})`;
+  return `${middle.toFixed(2)}${spread}`;
 }
 
 function optional(value: number | null, digits: number): string {

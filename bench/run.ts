@@ -7,7 +7,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
 import type { Load } from './load.ts';
@@ -186,13 +186,14 @@ async function measure(
 
 function conditions(mode: Conditions['mode']): Conditions {
   const cores = cpus();
+  const busy = loadavg()[0]!.toFixed(1);
   const firstLine = (program: string, argument: string): string =>
     execFileSync(program, [argument], { encoding: 'utf8', env: programEnvironment() }).split('\n')[0]!.trim();
   const haproxy = /\d+(\.\d+)+/.exec(firstLine('haproxy', '-v'))?.[0];
   const mariadb = /\d+(\.\d+)+/.exec(firstLine('mariadbd', '--version'))?.[0];
   return {
     date: new Date(systemClock.wallMs()).toISOString(),
-    machine: `${cores.length} cores, ${cores[0]?.model.trim() ?? 'unknown'}; clients, servers and proxies on it`,
+    machine: `${cores.length} cores, ${cores[0]?.model.trim() ?? 'unknown'}; load average before the start ${busy}`,
     versions: `Node.js ${process.versions.node}, MariaDB ${mariadb}, HAProxy ${haproxy} with ${PARALLELISM} threads, dbproxy with ${PARALLELISM} workers, ${firstLine('sysbench', '--version')}`,
     mode,
   };

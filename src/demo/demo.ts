@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import { stopLeftover, type MariaDbServer } from './mariadb-server.ts';
 import { PAIR_ACCOUNTS, startPair, type Pair } from './pair.ts';
@@ -22,6 +22,9 @@ export const DEMO_PORTS = {
   db1: 33061,
   db2: 33062,
 } as const;
+
+/** Long enough to look around while a server is gone. */
+const COMEBACK_DELAY_MS = 10_000;
 
 const SERVER_NAMES = ['db1', 'db2'] as const;
 
@@ -50,19 +53,22 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   await writeFile(pidPath(directory), `${process.pid}\n`);
 
   options.say('starting two MariaDB servers, db1 and db2');
+  const comeback = new Comeback(options);
   const pair = await startPair({
     directory,
     names: SERVER_NAMES,
     ports: [DEMO_PORTS.db1, DEMO_PORTS.db2],
     clock: options.clock,
-    onCrash: (server, how) => options.say(crashLine(server, how)),
+    onCrash: (server, how) => comeback.ended(server, how),
   });
+  comeback.pair = pair;
   const configPath = join(directory, 'proxy.conf');
   await writeFile(configPath, demoConfig(directory), { mode: 0o600 });
   return {
     configPath,
     banner: bannerFor(pair, configPath),
     async stop() {
+      comeback.cancel();
       await pair.stop();
       await rm(pidPath(directory), { force: true });
     },
@@ -140,8 +146,43 @@ function bannerFor(pair: Pair, configPath: string): string {
   ].join('\n');
 }
 
-function crashLine(server: MariaDbServer, how: string): string {
-  return `server ${server.name} has ended (${how}); its log is ${server.logPath}; dbproxy goes on`;
+/** A server of the demo that ends is started again after a while, so that one can watch dbproxy meanwhile. */
+class Comeback {
+  pair: Pair | null = null;
+  readonly #options: DemoOptions;
+  readonly #timers = new Set<Timer>();
+
+  constructor(options: DemoOptions) {
+    this.#options = options;
+  }
+
+  ended(server: MariaDbServer, how: string): void {
+    const { clock, say } = this.#options;
+    const after = `it is started again in ${COMEBACK_DELAY_MS / 1000} s`;
+    say(`server ${server.name} has ended (${how}); ${after}; its log is ${server.logPath}`);
+    const timer = clock.after(COMEBACK_DELAY_MS, () => {
+      this.#timers.delete(timer);
+      void this.#restart(server);
+    });
+    this.#timers.add(timer);
+  }
+
+  cancel(): void {
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+    this.pair = null;
+  }
+
+  async #restart(server: MariaDbServer): Promise<void> {
+    const { say } = this.#options;
+    try {
+      const role = await this.pair?.restart(server);
+      if (role !== undefined) say(`server ${server.name} is back; it ${role}`);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      say(`server ${server.name} could not be started again: ${reason}; its log is ${server.logPath}`);
+    }
+  }
 }
 
 function refuseSecondDemo(directory: string): void {

@@ -59,6 +59,11 @@ export interface Pair {
   /** The server that took the writes when the pair was started. */
   readonly primary: MariaDbServer;
   readonly replica: MariaDbServer;
+  /**
+   * Starts a server again that has ended, and gives it a role by what it finds: it follows the other one if
+   * that is writable, goes on following if it did, and else leads as before. Answers which it was.
+   */
+  restart(server: MariaDbServer): Promise<'leads' | 'follows'>;
   /** Stops both; remembers which one was writable. */
   stop(): Promise<void>;
 }
@@ -98,7 +103,17 @@ export async function startPair(options: PairOptions): Promise<Pair> {
     const replica = servers.find((server) => server !== primary)!;
     await lead(primary);
     await follow(replica, primary);
-    return { servers, primary, replica, stop: () => stopPair(options.directory, servers) };
+    return {
+      servers,
+      primary,
+      replica,
+      restart: (server) =>
+        restart(
+          server,
+          servers.find((other) => other !== server)!,
+        ),
+      stop: () => stopPair(options.directory, servers),
+    };
   } catch (error) {
     await Promise.all(servers.map((server) => server.kill()));
     throw error;
@@ -200,6 +215,24 @@ async function follow(server: MariaDbServer, primary: MariaDbServer): Promise<vo
   await server.execute('start slave');
 }
 
+async function restart(server: MariaDbServer, other: MariaDbServer): Promise<'leads' | 'follows'> {
+  await server.start();
+  const otherWrites = other.running && (await isWritable(other));
+  const source = await sourceOf(server);
+  if (!otherWrites && source === undefined) {
+    await lead(server);
+    return 'leads';
+  }
+  if (otherWrites) await follow(server, other);
+  else await server.execute('start slave');
+  return 'follows';
+}
+
+async function isWritable(server: MariaDbServer): Promise<boolean> {
+  const [row] = await server.query('select @@read_only as readOnly');
+  return Number(row?.['readOnly']) === 0;
+}
+
 /** SHOW SLAVE STATUS: undefined when the server was set up to follow nobody. */
 async function sourceOf(server: MariaDbServer): Promise<Row | undefined> {
   return (await server.query('show slave status'))[0];
@@ -207,8 +240,7 @@ async function sourceOf(server: MariaDbServer): Promise<Row | undefined> {
 
 async function stopPair(directory: string, servers: readonly MariaDbServer[]): Promise<void> {
   for (const server of servers.filter((candidate) => candidate.running)) {
-    const answer = await server.query('select @@read_only as readOnly').catch(() => []);
-    if (Number(answer[0]?.['readOnly']) === 0 && answer.length > 0) await remember(directory, server.name);
+    if (await isWritable(server).catch(() => false)) await remember(directory, server.name);
   }
   await Promise.all(servers.map((server) => server.stop()));
 }

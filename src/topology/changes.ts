@@ -33,7 +33,11 @@ function backendEvents(before: BackendView, now: BackendView): TopologyEvent[] {
   };
   if (before.state !== now.state) {
     const level = now.state === 'down' || now.state === 'suspect' ? 'warn' : 'info';
-    add(`backend.${now.state}`, now.reason || `was ${before.state}`, level);
+    add(
+      `backend.${now.state}`,
+      now.reason || (before.serverVersion === null ? 'answers' : `was ${before.state}`),
+      level,
+    );
   }
   if (before.role !== now.role) add('backend.role', `${before.role} to ${now.role}`);
   if (before.readable !== now.readable) {

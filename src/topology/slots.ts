@@ -63,7 +63,15 @@ export class SlotLedger {
     const left = Math.max(0, (account.held.get(holder) ?? 0) - Math.max(0, count));
     if (left === 0) account.held.delete(holder);
     else account.held.set(holder, left);
-    return { grants: fulfil(key, account), wantedBack: [] };
+    const grants = fulfil(key, account);
+    // One slot that came back may not be enough: the need is said again while somebody waits.
+    const needed = account.wishes.size > 0;
+    return {
+      grants,
+      wantedBack: needed
+        ? holders(key, account).filter(({ holder: other }) => !account.wishes.has(other))
+        : [],
+    };
   }
 
   /** A worker is gone, and with it its slots and wishes. */

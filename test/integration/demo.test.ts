@@ -77,6 +77,13 @@ suite('the demo', { skip }, () => {
     await eventually(async () => assert.equal(await portBehind(DEMO_PORTS.read), DEMO_PORTS.db2));
   });
 
+  test('moves the reads to the primary when the replica ends, and back when it is up again', async () => {
+    const replica = Number(serverPids()[1]);
+    process.kill(replica, 'SIGKILL');
+    await eventually(async () => assert.equal(await portBehind(DEMO_PORTS.read), DEMO_PORTS.db1));
+    await eventually(async () => assert.equal(await portBehind(DEMO_PORTS.read), DEMO_PORTS.db2), 30_000);
+  });
+
   test('refuses a second one beside it, with exit code 75', async () => {
     const second = spawn(process.execPath, [CLI, 'demo'], { cwd: directory, stdio: 'ignore' });
     assert.deepEqual(await once(second, 'exit'), [75, null]);

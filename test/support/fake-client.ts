@@ -108,7 +108,8 @@ export class FakeClient {
   /** Resolves when the server has closed; fails when it sends something first. */
   async end(): Promise<void> {
     const packet = await this.packet();
-    if (packet !== null) throw new Error(`a packet, where the end was expected: ${packet.payload.toString('latin1')}`);
+    if (packet !== null)
+      throw new Error(`a packet, where the end was expected: ${packet.payload.toString('latin1')}`);
   }
 
   destroy(): void {

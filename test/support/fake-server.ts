@@ -13,8 +13,7 @@ import { ServerLogin, type LoginStep } from '../../src/protocol/login-server.ts'
 import { toErrorPacket, writeError, writeOk } from '../../src/protocol/packets.ts';
 import { Inbox } from './inbox.ts';
 
-const CAPABILITIES =
-  (0x1ffffff & ~Capability.SSL & ~Capability.COMPRESS & ~Capability.CONNECT_ATTRS) >>> 0;
+const CAPABILITIES = (0x1ffffff & ~Capability.SSL & ~Capability.COMPRESS & ~Capability.CONNECT_ATTRS) >>> 0;
 const LARGEST = 0xfffffe;
 
 export interface FakeServerOptions {

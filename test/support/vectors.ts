@@ -43,7 +43,7 @@ export const replyVectors: readonly ReplyVector[] = (
 /** The payloads of whole packets, one after the other. */
 export function payloadsOf(bytes: Buffer): Buffer[] {
   const payloads: Buffer[] = [];
-  for (let offset = 0; offset < bytes.length; ) {
+  for (let offset = 0; offset < bytes.length;) {
     const length = bytes.readUIntLE(offset, 3);
     payloads.push(bytes.subarray(offset + 4, offset + 4 + length));
     offset += 4 + length;

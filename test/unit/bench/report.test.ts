@@ -22,15 +22,21 @@ suite('the summary of a load', () => {
   test('takes ratios within a round: a machine that slows down for all changes none', () => {
     const slowing = load([round(1000, 900, 20, 22), round(100, 90, 20, 22), round(10, 9, 20, 22)]);
     const summary = summarise(slowing, 'dbproxy');
-    assert.equal(summary.rateRatio, 0.9);
-    assert.equal(summary.cpuRatio, 1.1);
+    assert.deepEqual(summary.rateRatio, { median: 0.9, least: 0.9, most: 0.9 });
+    assert.equal(summary.cpuRatio?.median, 1.1);
     assert.equal(summary.queriesPerSecond, 90);
   });
 
   test('is not moved by one bad round', () => {
     const disturbed = load([round(100, 95, 20, 22), round(100, 3, 20, 90), round(100, 95, 20, 22)]);
-    assert.equal(summarise(disturbed, 'dbproxy').rateRatio, 0.95);
+    assert.equal(summarise(disturbed, 'dbproxy').rateRatio.median, 0.95);
     assert.equal(summarise(disturbed, 'dbproxy').cpuMicrosPerQuery, 22);
+  });
+
+  test('tells how far the rounds lie apart', () => {
+    const { rateRatio } = summarise(load([round(100, 80, 1, 1), round(100, 130, 1, 1)]), 'dbproxy');
+    assert.equal(rateRatio.least, 0.8);
+    assert.equal(rateRatio.most, 1.3);
   });
 
   test('has no CPU time where there is no proxy', () => {
@@ -91,6 +97,11 @@ suite('the report', () => {
     assert.deepEqual(ofTarget('dbproxy'), ['dbproxy', '950', '1.00', '24.0', '0.95', '1.20']);
   });
 
+  test('shows the spread of a ratio over several rounds', () => {
+    const text = formatReport(reportOf([load([round(100, 80, 10, 10), round(100, 130, 10, 10)])]));
+    assert.match(text, /dbproxy .* 1\.05 \(0\.80 to 1\.30\)/);
+  });
+
   test('says what has failed', () => {
     const text = formatReport({ ...reportOf([]), failures: ['a load, round 1: no connection'] });
     assert.match(text, /FAILED\na load, round 1: no connection/);
@@ -98,11 +109,11 @@ suite('the report', () => {
 
   test('as JSON keeps every round and adds summary and goals', () => {
     const json = JSON.parse(reportAsJson(reportOf([load([round(100, 80, 10, 12)])]))) as {
-      loads: { rounds: unknown[]; summary: Record<string, { rateRatio: number }> }[];
+      loads: { rounds: unknown[]; summary: Record<string, { rateRatio: { median: number } }> }[];
       goals: { reached: boolean }[];
     };
     assert.equal(json.loads[0]!.rounds.length, 1);
-    assert.equal(json.loads[0]!.summary['dbproxy']!.rateRatio, 0.8);
+    assert.equal(json.loads[0]!.summary['dbproxy']!.rateRatio.median, 0.8);
     assert.deepEqual(
       json.goals.map(({ reached }) => reached),
       [false, true],

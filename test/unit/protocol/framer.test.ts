@@ -47,7 +47,10 @@ test('packets come out whole byte by byte', () => {
 
 test('a packet of the limit passes, one byte more is refused at its header', () => {
   const framer = new PacketFramer(10);
-  assert.equal(framer.next(Buffer.concat([Buffer.from([10, 0, 0, 0]), Buffer.alloc(10)]))!.payload.length, 10);
+  assert.equal(
+    framer.next(Buffer.concat([Buffer.from([10, 0, 0, 0]), Buffer.alloc(10)]))!.payload.length,
+    10,
+  );
   assert.throws(() => framer.next(Buffer.from([11, 0, 0, 0])), { code: 'DBPROXY_PACKET_TOO_LARGE' });
 });
 

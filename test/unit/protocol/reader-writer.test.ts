@@ -13,7 +13,20 @@ function written(write: (writer: PacketWriter) => void): Buffer {
 }
 
 test('length-encoded integers come back at every border of their forms', () => {
-  for (const value of [0, 1, 250, 251, 252, 0xffff, 0x10000, 0xffffff, 0x1000000, 0xffffffff, 2 ** 32, 2 ** 53 - 1]) {
+  for (const value of [
+    0,
+    1,
+    250,
+    251,
+    252,
+    0xffff,
+    0x10000,
+    0xffffff,
+    0x1000000,
+    0xffffffff,
+    2 ** 32,
+    2 ** 53 - 1,
+  ]) {
     const payload = written((writer) => writer.lenenc(value));
     const reader = new PacketReader(payload);
     assert.equal(reader.lenenc(), value);
@@ -74,7 +87,16 @@ test('a failed read does not move the cursor', () => {
 });
 
 test('packets of one writer follow each other with their own headers', () => {
-  const bytes = new PacketWriter(1).begin().text('ab').end(1).begin().end(258).begin().text('c').end(3).take();
+  const bytes = new PacketWriter(1)
+    .begin()
+    .text('ab')
+    .end(1)
+    .begin()
+    .end(258)
+    .begin()
+    .text('c')
+    .end(3)
+    .take();
   assert.equal(bytes.toString('hex'), '02000001' + '6162' + '00000002' + '01000003' + '63');
 });
 

@@ -151,7 +151,13 @@ suite('packets of 16 MB', () => {
       const full = packet(4, Buffer.alloc(LARGEST, 0xff).fill(1, 0, 1));
       feedAll(
         tracker,
-        [beginRows(deprecateEof), full, packet(5, Buffer.alloc(LARGEST, 0xff)), packet(6, [0xff]), end(deprecateEof)],
+        [
+          beginRows(deprecateEof),
+          full,
+          packet(5, Buffer.alloc(LARGEST, 0xff)),
+          packet(6, [0xff]),
+          end(deprecateEof),
+        ],
         form,
       );
     });

@@ -29,6 +29,24 @@ suite('granting', () => {
     assert.equal(ledger.standing(KEY)?.waiting, 0);
   });
 
+  test('the need is said again as long as somebody waits', () => {
+    const ledger = ledgerOf(3);
+    ledger.want(0, KEY, 3);
+    ledger.want(1, KEY, 1);
+    ledger.want(2, KEY, 1);
+    assert.deepEqual(ledger.giveBack(0, KEY, 1), {
+      grants: [{ holder: 1, key: KEY, count: 1 }],
+      wantedBack: [
+        { holder: 0, key: KEY },
+        { holder: 1, key: KEY },
+      ],
+    });
+    assert.deepEqual(ledger.giveBack(0, KEY, 1), {
+      grants: [{ holder: 2, key: KEY, count: 1 }],
+      wantedBack: [],
+    });
+  });
+
   test('serves who waits longest first, and leaves a part to those behind', () => {
     const ledger = ledgerOf(4);
     ledger.want(0, KEY, 4);
