@@ -21,7 +21,7 @@ import {
   type ServerLoginOptions,
 } from '../protocol/login-server.ts';
 import { ServerError, toErrorPacket, writeError, writeOk, writeCommand } from '../protocol/packets.ts';
-import { route } from '../routing/router.ts';
+import { maySessionBegin, route } from '../routing/router.ts';
 import type { Credits } from '../routing/balance.ts';
 import { parseKill, type KillStatement } from '../sql/kill.ts';
 import { guardRead } from '../sql/read-guard.ts';
@@ -418,9 +418,10 @@ export class Session implements SocketHandler, RelayHost {
       const leftMs = deadlineMs - clock.nowMs();
       if (chosen.backend !== null) {
         try {
-          return await this.#context
-            .pool(chosen.backend.name)
-            .acquire(this.#request(login, Math.max(1, leftMs)));
+          const pool = this.#context.pool(chosen.backend.name);
+          const connection = await pool.acquire(this.#request(login, Math.max(1, leftMs)));
+          if (maySessionBegin(this.#context.snapshot(), config, connection.backend)) return connection;
+          pool.release(connection, true);
         } catch (error) {
           const elsewhere =
             isRefusal(error) && error.code === 'DBPROXY_BACKEND_CONNECT' && config.mode === 'read';

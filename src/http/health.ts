@@ -2,7 +2,10 @@
  * Can a write, can a read be routed now? Pure answers from the topology snapshot, with one line saying
  * why, for load balancers and keepalived.
  */
-import type { BackendView, ClusterView, Snapshot } from '../topology/snapshot.ts';
+import { readersOf, route } from '../routing/router.ts';
+import type { ClusterView, Snapshot } from '../topology/snapshot.ts';
+
+const NOBODY: ReadonlySet<string> = new Set();
 
 /** What is asked of a cluster. */
 export type HealthQuestion = 'write' | 'read';
@@ -32,71 +35,13 @@ export function healthOf(
   };
 }
 
+/** Asks the router itself, so that the answer is what a session would meet. */
 function answerFor(question: HealthQuestion, snapshot: Snapshot, cluster: ClusterView): HealthAnswer {
-  const members = snapshot.backends.filter((backend) => backend.cluster === cluster.name);
-  const primary = members.find((backend) => backend.name === cluster.primary);
-  return question === 'write' ? canWrite(cluster, primary) : canRead(cluster, primary, members);
-}
-
-/**
- * A write can be routed when
- * 1. the cluster has a primary,
- * 2. no promotion holds the writes,
- * 3. the primary takes new sessions,
- * 4. and it is writable.
- */
-function canWrite(cluster: ClusterView, primary: BackendView | undefined): HealthAnswer {
-  const no = (why: string): HealthAnswer => ({ well: false, reason: `${cluster.name}: no writes: ${why}` });
-  if (primary === undefined) return no(cluster.reason || 'there is no primary');
-  if (cluster.writesHeld) return no('a promotion is under way');
-  if (!takesSessions(primary)) return no(whyNot(primary));
-  if (!primary.writable) return no(`${primary.name} is read-only`);
-  return { well: true, reason: `${cluster.name}: writes go to ${primary.name}` };
-}
-
-/**
- * A read can be routed when
- * 1. a server is readable and has a share of the reads,
- * 2. or else the primary can take the reads in its place.
- */
-function canRead(
-  cluster: ClusterView,
-  primary: BackendView | undefined,
-  members: readonly BackendView[],
-): HealthAnswer {
-  const readers = members.filter(
-    (backend) => backend.readable && takesSessions(backend) && backend.roWeight > 0,
-  );
-  if (readers.length > 0) {
-    return {
-      well: true,
-      reason: `${cluster.name}: reads go to ${readers.map(({ name }) => name).join(', ')}`,
-    };
-  }
-  if (primary !== undefined && takesSessions(primary)) {
-    return {
-      well: true,
-      reason: `${cluster.name}: reads go to the primary ${primary.name}: no replica can serve`,
-    };
-  }
-  const why = members.map(whyNot).join(', ') || 'it has no servers';
-  return { well: false, reason: `${cluster.name}: no reads: ${why}` };
-}
-
-function takesSessions(backend: BackendView): boolean {
-  switch (backend.state) {
-    case 'online':
-    case 'suspect':
-      return true;
-    case 'down':
-    case 'draining':
-    case 'offline':
-      return false;
-  }
-}
-
-function whyNot(backend: BackendView): string {
-  return backend.reason === ''
-    ? `${backend.name} is ${backend.state}`
-    : `${backend.name} is ${backend.state} (${backend.reason})`;
+  const endpoint = { cluster: cluster.name, mode: question, balance: 'weighted_round_robin' } as const;
+  const { backend, reason } = route(snapshot, endpoint, new Map(), () => 0, NOBODY);
+  if (backend === null) return { well: false, reason: `${cluster.name}: no ${question}s: ${reason}` };
+  if (question === 'write') return { well: true, reason: `${cluster.name}: writes go to ${backend.name}` };
+  const readers = readersOf(snapshot, cluster, NOBODY).map(({ name }) => name);
+  const where = readers.length > 0 ? readers.join(', ') : `${backend.name}: ${reason}`;
+  return { well: true, reason: `${cluster.name}: reads go to ${where}` };
 }

@@ -35,11 +35,8 @@ export function route(
   const primary = routePrimary(snapshot, cluster, excluded);
   if (endpoint.mode === 'write') return primary;
 
-  const members = snapshot.backends.filter((backend) => backend.cluster === cluster.name);
-  const readable = members.filter(
-    (backend) => !excluded.has(backend.name) && takesReads(backend, cluster, primary),
-  );
-  const candidates: Candidate[] = readable.map(({ name, roWeight }) => ({
+  const readers = readersOf(snapshot, cluster, excluded);
+  const candidates: Candidate[] = readers.map(({ name, roWeight }) => ({
     name,
     weight: roWeight,
     sessions: sessionsOf(name),
@@ -48,45 +45,69 @@ export function route(
     endpoint.balance === 'least_connections'
       ? leastConnections(candidates)
       : nextByWeight(candidates, credits);
-  const backend = readable.find(({ name }) => name === chosen);
-  if (backend !== undefined)
-    return { backend, reason: `${endpoint.balance} among ${readable.length} by ro_weight` };
-  if (primary.backend !== null)
-    return { backend: primary.backend, reason: 'no replica can serve, so the primary does' };
-  return {
-    backend: null,
-    reason: `no replica can serve (${whyNot(members)}) and no primary (${primary.reason})`,
-  };
+  const backend = readers.find(({ name }) => name === chosen);
+  if (backend !== undefined) {
+    return { backend, reason: `${endpoint.balance} among ${readers.length} by ro_weight` };
+  }
+  return routeReadFallback(snapshot, cluster, excluded);
+}
+
+/** The servers that share the reads of a cluster now, by their ro_weight. */
+export function readersOf(
+  snapshot: Snapshot,
+  cluster: ClusterView,
+  excluded: ReadonlySet<string>,
+): BackendView[] {
+  const primaryServes = routePrimary(snapshot, cluster, excluded).backend !== null;
+  return membersOf(snapshot, cluster).filter((backend) => {
+    if (excluded.has(backend.name) || backend.roWeight <= 0) return false;
+    if (backend.name === cluster.primary) return backend.roWeightSet && primaryServes;
+    return backend.readable && takesSessions(backend);
+  });
+}
+
+/** Reads may go to a primary that takes no writes now (held, or read-only for maintenance). */
+function routeReadFallback(snapshot: Snapshot, cluster: ClusterView, excluded: ReadonlySet<string>): Route {
+  const members = membersOf(snapshot, cluster);
+  const backend = members.find(
+    (member) => member.role === 'primary' && takesSessions(member) && !excluded.has(member.name),
+  );
+  if (backend !== undefined) return { backend, reason: 'no replica can serve, so the primary does' };
+  return { backend: null, reason: members.map(whyNot).join('; ') || 'it has no servers' };
+}
+
+/**
+ * Whether a session that was sent to `backend` a moment ago may still begin there: opening its connection
+ * took time, and a promotion may have begun meanwhile.
+ */
+export function maySessionBegin(snapshot: Snapshot, endpoint: Endpoint, backend: string): boolean {
+  const view = snapshot.backends.find(({ name }) => name === backend);
+  if (view === undefined || !takesSessions(view)) return false;
+  const cluster = snapshot.clusters.find(({ name }) => name === endpoint.cluster);
+  return endpoint.mode === 'read' || (cluster?.primary === backend && !cluster.writesHeld);
 }
 
 function routePrimary(snapshot: Snapshot, cluster: ClusterView, excluded: ReadonlySet<string>): Route {
   if (cluster.writesHeld) return { backend: null, reason: 'writes are held while a promotion is under way' };
   if (cluster.primary === null) return { backend: null, reason: cluster.reason };
   const backend = snapshot.backends.find(({ name }) => name === cluster.primary);
-  if (backend === undefined)
-    return { backend: null, reason: `the primary '${cluster.primary}' is not configured` };
-  if (!takesSessions(backend))
-    return { backend: null, reason: `the primary '${backend.name}' is ${backend.state}: ${backend.reason}` };
-  if (excluded.has(backend.name))
-    return { backend: null, reason: `the primary '${backend.name}' has just failed` };
+  if (backend === undefined) return { backend: null, reason: `${cluster.primary} is not configured` };
+  if (!takesSessions(backend)) return { backend: null, reason: whyNot(backend) };
+  if (!backend.writable) return { backend: null, reason: `${backend.name} is read-only` };
+  if (excluded.has(backend.name)) return { backend: null, reason: `${backend.name} has just failed` };
   return { backend, reason: 'it is the primary' };
 }
 
-function takesReads(backend: BackendView, cluster: ClusterView, primary: Route): boolean {
-  if (backend.roWeight <= 0) return false;
-  if (backend.name === cluster.primary) return backend.roWeightSet && primary.backend !== null;
-  return backend.readable && takesSessions(backend);
+function membersOf(snapshot: Snapshot, cluster: ClusterView): BackendView[] {
+  return snapshot.backends.filter((backend) => backend.cluster === cluster.name);
 }
 
 function takesSessions(backend: BackendView): boolean {
   return backend.state === 'online' || backend.state === 'suspect';
 }
 
-function whyNot(members: readonly BackendView[]): string {
-  return members
-    .map(
-      (backend) =>
-        `${backend.name}: ${backend.reason || (backend.roWeight <= 0 ? 'ro_weight is 0' : backend.role)}`,
-    )
-    .join('; ');
+function whyNot(backend: BackendView): string {
+  if (backend.reason !== '') return `${backend.name} is ${backend.state} (${backend.reason})`;
+  const shareless = takesSessions(backend) && backend.roWeight <= 0;
+  return `${backend.name} is ${backend.state}${shareless ? ', its ro_weight is 0' : ''}`;
 }

@@ -37,9 +37,9 @@ async function variable(server: MariaDbServer, name: string): Promise<number> {
   return Number(row?.['value']);
 }
 
-async function roles(proxy: ProxyProcess): Promise<Record<string, unknown>> {
+async function roles(proxy: ProxyProcess): Promise<Record<string, string>> {
   const rows = await proxy.admin('SHOW BACKENDS');
-  return Object.fromEntries(rows.map((row) => [row['name'], row['role']]));
+  return Object.fromEntries(rows.map((row) => [String(row['name']), String(row['role'])]));
 }
 
 function epochOnDisk(proxy: ProxyProcess): number {
@@ -130,8 +130,14 @@ suite('a switchover', async () => {
     const written = new Set(rows.map((row) => row['a']));
     const lost = writers.flatMap(({ acknowledged }) => acknowledged).filter((number) => !written.has(number));
     assert.deepEqual(lost, []);
-    // 1053: dbproxy ended the session and said so. No statement met a read-only server (1290).
-    assert.deepEqual(new Set(writers.flatMap(({ errors }) => [...errors])), new Set([1053]));
+    // dbproxy ended the session (1053), which a driver that is between two statements may only see as the
+    // connection's end. No statement met a read-only server (1290), and no login failed.
+    const errors = new Set(writers.flatMap((writer) => [...writer.errors]));
+    assert.deepEqual(
+      [...errors].filter((error) => ![1053, 'PROTOCOL_CONNECTION_LOST'].includes(error)),
+      [],
+    );
+    assert.ok(errors.size > 0, 'every session of the old primary was ended');
 
     assert.deepEqual(await roles(proxy), { db1: 'replica', db2: 'primary' });
     assert.equal(await writesAt(proxy), lab.db2.port);
@@ -187,7 +193,7 @@ suite('a switchover', async () => {
     await connection.query('insert into written values (-1)');
     const started = performance.now();
     const promoted = other.admin('PROMOTE db2');
-    await eventually(() => assert.rejects(connection.query('select 1'), { code: /./ }));
+    await eventually(() => assert.rejects(connection.query('select 1')));
     await promoted;
     assert.ok(performance.now() - started >= 450);
     assert.deepEqual(await lab.db2.query('select a from demo.written where a = -1'), []);
@@ -261,11 +267,9 @@ suite('a switchover that cannot be finished', async () => {
     const blocker = await lab.connect(lab.db2, ADMIN_ACCOUNT);
     await blocker.query('lock tables locked read');
     await lab.db1.query('insert into demo.locked values (5)');
+    const logged = proxy.log.length;
     const promoting = assert.rejects(proxy.admin('PROMOTE db2'));
-    await proxy.waitForEvent(
-      'promote.fence',
-      (event) => event['detail'] !== undefined && event['result'] === 'done',
-    );
+    await proxy.waitForEvent('promote.fence', (event) => proxy.log.indexOf(event) >= logged);
     const writing = writesAt(proxy);
     await assert.rejects(proxy.admin('PROMOTE db2'), {
       errno: 1290,

@@ -21,7 +21,7 @@ describe('of one cluster', () => {
         'write',
         snapshotOf({ cluster: { writesHeld: true } }),
         false,
-        'main: no writes: a promotion is under way',
+        'main: no writes: writes are held while a promotion is under way',
       ],
       [
         'the primary drains',
@@ -56,14 +56,14 @@ describe('of one cluster', () => {
         'read',
         snapshotOf({ db2: { readable: false, reason: 'lag 12 s' } }),
         true,
-        'main: reads go to the primary db1: no replica can serve',
+        'main: reads go to db1: no replica can serve, so the primary does',
       ],
       [
         'the replica has no share',
         'read',
         snapshotOf({ db2: { roWeight: 0 } }),
         true,
-        'main: reads go to the primary db1: no replica can serve',
+        'main: reads go to db1: no replica can serve, so the primary does',
       ],
       [
         'the primary is gone',
@@ -77,7 +77,7 @@ describe('of one cluster', () => {
         'read',
         snapshotOf({ db1: { state: 'down', reason: 'refused' }, db2: { state: 'offline', readable: false } }),
         false,
-        'main: no reads: db1 is down (refused), db2 is offline',
+        'main: no reads: db1 is down (refused); db2 is offline',
       ],
     ];
   for (const [what, question, snapshot, well, reason] of cases) {
