@@ -20,7 +20,7 @@ import { writeCommand } from '../../src/protocol/packets.ts';
 import { RELAYED_CAPABILITIES } from '../../src/frontend/offer.ts';
 
 /** What the server must hold: for whoever records anew. */
-export const SETUP = `
+const SETUP = `
 create database demo;
 create user app@'127.0.0.1' identified via mysql_native_password using password('app');
 grant all on demo.* to app@'127.0.0.1';
@@ -32,7 +32,8 @@ create procedure demo.fails() begin
 `;
 
 const SILENCE_MS = 60;
-const [host = '127.0.0.1', port = '3306'] = process.argv.slice(2);
+const [host, port] = process.argv.slice(2);
+if (host === undefined || port === undefined) throw new Error(`HOST PORT of a server with:${SETUP}`);
 
 interface Exchange {
   name: string;

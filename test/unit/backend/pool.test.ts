@@ -200,6 +200,21 @@ suite('limits', () => {
     assert.equal(await pool.acquire(request()), held);
   });
 
+  test('a slot that comes after the last waiter has given up goes back', async () => {
+    const server = await serve();
+    const returned: number[] = [];
+    slots = new Slots({ want: () => undefined, giveBack: (_key, slotCount) => returned.push(slotCount) });
+    const pool = new BackendPool(
+      { name: 'db1', address: server.endpoint, maxConnections: 1 },
+      { slots, clock, idleTimeoutMs: 5000, onConnectFailure: () => undefined },
+    );
+    const late = assert.rejects(pool.acquire(request()), { code: 'DBPROXY_QUEUE_TIMEOUT' });
+    clock.advance(TIMEOUT_MS);
+    await late;
+    slots.granted('backend:db1', 5);
+    assert.deepEqual(returned, [5]);
+  });
+
   test('a waiter gets the connection prepared for it', async () => {
     const server = await serve();
     const pool = poolOf(server, 1);

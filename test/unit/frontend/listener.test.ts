@@ -83,6 +83,11 @@ async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
   return { listener, clock, counters, statuses, begun, slots, connect };
 }
 
+/** Lets the loop turn until a timer has been set. */
+async function timerSet(clock: FakeClock): Promise<void> {
+  while (clock.pending === 0) await new Promise((resolve) => setImmediate(resolve));
+}
+
 suite('a listener', () => {
   test('says that it listens and begins a session for each client', async () => {
     const { statuses, begun, connect } = await listen();
@@ -113,7 +118,7 @@ suite('a listener', () => {
     const second = await connect();
     const refused = second.packet();
     // The wish for a slot is made when the kernel has handed the connection over.
-    while (clock.pending === 0) await new Promise((resolve) => setImmediate(resolve));
+    await timerSet(clock);
     clock.advance(600);
     assert.equal(parseError((await refused)!.payload).errno, 1040);
     first.over();
@@ -134,7 +139,7 @@ suite('a listener', () => {
     assert.match((await statuses.take())!, /does not have 192\.0\.2\.77:3306/);
     assert.equal(clock.pending, 1);
     clock.advance(150);
-    while (clock.pending === 0) await new Promise((resolve) => setImmediate(resolve));
+    await timerSet(clock);
     assert.equal(statuses.length, 0);
   });
 });
