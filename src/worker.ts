@@ -11,8 +11,9 @@ import { Slots } from './backend/slots.ts';
 import type { ListenerConfig, ProxyConfig } from './config/config.ts';
 import { Counters } from './frontend/counters.ts';
 import { Listener } from './frontend/listener.ts';
-import { offerOf } from './frontend/offer.ts';
-import { Session, type SessionContext, type SessionEndpoint } from './frontend/session.ts';
+import { offerOf, type Offer } from './frontend/offer.ts';
+import type { SessionContext, SessionEndpoint } from './frontend/context.ts';
+import { Session } from './frontend/session.ts';
 import { Sessions } from './frontend/sessions.ts';
 import { buildUsers } from './frontend/users.ts';
 import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
@@ -56,6 +57,7 @@ class Worker {
   readonly #context: SessionContext;
   /** Listeners that have not been tried yet; `ready` is sent when the last one has. */
   readonly #untried: Set<string>;
+  readonly #offers = new Map<string, Offer>();
   readonly #placeQuestions = new Map<number, (place: SessionPlace | null) => void>();
   #snapshotWaiters: (() => void)[] = [];
   #snapshot: Snapshot;
@@ -137,11 +139,7 @@ class Worker {
     const endpoint: SessionEndpoint = {
       config,
       credits: new Map(),
-      offer: () => {
-        const members = this.#snapshot.backends.filter(({ cluster }) => cluster === config.cluster);
-        const cluster = this.#snapshot.clusters.find(({ name }) => name === config.cluster);
-        return offerOf(members, cluster?.primary ?? null);
-      },
+      offer: () => this.#offer(config.cluster),
     };
     const listener = new Listener({
       config,
@@ -157,6 +155,18 @@ class Worker {
     });
     listener.open();
     return listener;
+  }
+
+  /** What endpoints of a cluster greet with; made once a snapshot. */
+  #offer(cluster: string): Offer {
+    let offer = this.#offers.get(cluster);
+    if (offer === undefined) {
+      const members = this.#snapshot.backends.filter((backend) => backend.cluster === cluster);
+      const view = this.#snapshot.clusters.find(({ name }) => name === cluster);
+      offer = offerOf(members, view?.primary ?? null);
+      this.#offers.set(cluster, offer);
+    }
+    return offer;
   }
 
   #listenerTried(name: string): void {
@@ -187,6 +197,7 @@ class Worker {
 
   #takeSnapshot(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
+    this.#offers.clear();
     for (const { name, state } of snapshot.backends) {
       // Idle connections to a dead server may be half open: nobody should be given one.
       if (state === 'down' || state === 'offline') this.#pools.get(name)?.dropIdle();

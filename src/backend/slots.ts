@@ -4,6 +4,8 @@
  * for more when it is empty, and gives back what idles when others are in need.
  */
 
+import type { Clock } from '../base/clock.ts';
+
 /** Carries the purse's wishes to the supervisor. */
 export interface SlotLine {
   want(key: string, count: number): void;
@@ -116,4 +118,25 @@ export class Slots {
     }
     return purse;
   }
+}
+
+/** How long a limit that holds over all workers may take to be asked for. */
+const SLOT_WAIT_MS = 500;
+
+/** Takes a slot, asking the supervisor if need be; false when none came within the time. */
+export function takeSlotInTime(slots: Slots, clock: Clock, key: string): Promise<boolean> {
+  if (slots.tryTake(key)) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    const tryAgain = (): void => {
+      if (slots.tryTake(key)) {
+        timer.cancel();
+        resolve(true);
+      } else cancelWish = slots.onFree(key, tryAgain);
+    };
+    let cancelWish = slots.onFree(key, tryAgain);
+    const timer = clock.after(SLOT_WAIT_MS, () => {
+      cancelWish();
+      resolve(false);
+    });
+  });
 }

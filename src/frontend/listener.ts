@@ -9,11 +9,10 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { ByteSocket, type SocketHandler } from '../base/socket.ts';
-import type { Slots } from '../backend/slots.ts';
+import { takeSlotInTime, type Slots } from '../backend/slots.ts';
 import type { ListenerConfig } from '../config/config.ts';
 import { toErrorPacket, writeError } from '../protocol/packets.ts';
 import type { Counters } from './counters.ts';
-import { takeSlot } from './session.ts';
 
 export interface ListenerOptions {
   config: ListenerConfig;
@@ -116,7 +115,7 @@ export class Listener {
 
   async #beginWithSlot(client: ByteSocket): Promise<void> {
     const { config, slots, clock } = this.#options;
-    if (await takeSlot(slots, clock, this.#slotKey)) {
+    if (await takeSlotInTime(slots, clock, this.#slotKey)) {
       if (client.destroyed) slots.release(this.#slotKey);
       else this.#begin(client);
     } else {

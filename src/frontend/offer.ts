@@ -45,11 +45,14 @@ export const RELAYED_CAPABILITIES: number = ((COMMON | NEWER) & ~LOGIN_ONLY) >>>
 /** The greeting's version while no server has been seen yet. */
 const UNKNOWN_VERSION = '5.5.5-10.11.0-MariaDB';
 
+/** What a greeting says. */
+export interface Offer {
+  readonly serverVersion: string;
+  readonly capabilities: number;
+}
+
 /** Version string and flags to greet with, given the cluster's servers and its primary. */
-export function offerOf(
-  members: readonly BackendView[],
-  primary: string | null,
-): { serverVersion: string; capabilities: number } {
+export function offerOf(members: readonly BackendView[], primary: string | null): Offer {
   const seen = members.filter(({ serverVersion }) => serverVersion !== null);
   const chosen = seen.find(({ name }) => name === primary) ?? seen[0];
   const allNewer = seen.length > 0 && seen.every(({ serverVersion }) => isNewer(serverVersion!));

@@ -4,13 +4,9 @@
  * end, KILL, a change of user, a reset, and what a read endpoint refuses.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import type { Clock } from '../base/clock.ts';
-import type { Log } from '../base/log.ts';
 import type { ByteSocket, SocketHandler } from '../base/socket.ts';
-import type { BackendConnection, Preparation } from '../backend/connection.ts';
-import type { BackendPool, PoolRequest } from '../backend/pool.ts';
-import type { Slots } from '../backend/slots.ts';
-import type { ListenerConfig } from '../config/config.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import { takeSlotInTime } from '../backend/slots.ts';
 import type { SessionInfo, SessionPlace } from '../ipc/messages.ts';
 import { Collation, Command } from '../protocol/constants.ts';
 import { PacketFramer } from '../protocol/framer.ts';
@@ -21,42 +17,12 @@ import {
   type ServerLoginOptions,
 } from '../protocol/login-server.ts';
 import { ServerError, toErrorPacket, writeError, writeOk, writeCommand } from '../protocol/packets.ts';
-import { maySessionBegin, route } from '../routing/router.ts';
-import type { Credits } from '../routing/balance.ts';
 import { parseKill, type KillStatement } from '../sql/kill.ts';
 import { guardRead } from '../sql/read-guard.ts';
-import type { Snapshot } from '../topology/snapshot.ts';
-import type { Counters, QueryCounter } from './counters.ts';
+import type { SessionContext, SessionEndpoint } from './context.ts';
+import type { QueryCounter } from './counters.ts';
+import { findBackend, poolRequest } from './find-backend.ts';
 import { INSPECT_BYTES, Relay, type RelayHost } from './relay.ts';
-import { RELAYED_CAPABILITIES } from './offer.ts';
-import type { Users } from './users.ts';
-
-/** What a session needs of its worker. */
-export interface SessionContext {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly slots: Slots;
-  readonly counters: Counters;
-  readonly users: Users;
-  /** The newest snapshot. */
-  snapshot(): Snapshot;
-  /** Resolves at the next snapshot, or after `timeoutMs`. */
-  nextSnapshot(timeoutMs: number): Promise<void>;
-  pool(backend: string): BackendPool;
-  /** Sessions of this worker on a backend: for least_connections. */
-  sessionsOn(backend: string): number;
-  /** Where the session with this id lives, over all workers; null when there is none. */
-  placeOf(sessionId: number): Promise<SessionPlace | null>;
-}
-
-/** An endpoint as its sessions see it. */
-export interface SessionEndpoint {
-  readonly config: ListenerConfig;
-  /** Memory of the weighted round robin. */
-  readonly credits: Credits;
-  /** Version string and capability flags to greet with, by the newest snapshot. */
-  offer(): { serverVersion: string; capabilities: number };
-}
 
 /** login: until accepted. waiting: for a backend. relay: in service. ended: closing or closed. */
 type State = 'login' | 'waiting' | 'relay' | 'ended';
@@ -245,7 +211,7 @@ export class Session implements SocketHandler, RelayHost {
   // What the relay asks.
 
   onCommand(payload: Buffer, sequence: number): void {
-    switch (payload[0]) {
+    switch (payload[0] ?? Command.SLEEP) {
       case Command.QUIT:
         this.#client.end();
         return this.#over(this.#relay!.reusable);
@@ -383,7 +349,7 @@ export class Session implements SocketHandler, RelayHost {
     counters.waiting++;
     try {
       if (this.#userSlot !== userSlot) await this.#takeUserSlot(userSlot, userLimit);
-      const connection = await this.#acquire(login);
+      const connection = await findBackend(this.#context, this.endpoint, login, () => this.#isOver());
       if (this.#isOver()) return this.#context.pool(connection.backend).release(connection, true);
       this.#serve(connection);
     } catch (error) {
@@ -396,65 +362,11 @@ export class Session implements SocketHandler, RelayHost {
   async #takeUserSlot(key: string | null, limit: number): Promise<void> {
     this.#releaseUserSlot();
     if (key === null) return;
-    if (!(await takeSlot(this.#context.slots, this.#context.clock, key))) {
+    if (!(await takeSlotInTime(this.#context.slots, this.#context.clock, key))) {
       throw refusal('DBPROXY_USER_CONNECTIONS', this.#accepted!.user, limit);
     }
     this.#userSlot = key;
     if (this.#isOver()) this.#releaseUserSlot();
-  }
-
-  /**
-   * Asks the router and the pool until there is a connection. A read that finds its replica dead tries
-   * another one; with nowhere to go it waits for a better snapshot.
-   */
-  async #acquire(login: AcceptedLogin): Promise<BackendConnection> {
-    const { clock, sessionsOn } = this.#context;
-    const { config, credits } = this.endpoint;
-    const deadlineMs = clock.nowMs() + config.queueTimeoutMs;
-    const failed = new Set<string>();
-    let failure: unknown;
-    for (;;) {
-      const chosen = route(this.#context.snapshot(), config, credits, sessionsOn, failed);
-      const leftMs = deadlineMs - clock.nowMs();
-      if (chosen.backend !== null) {
-        try {
-          const pool = this.#context.pool(chosen.backend.name);
-          const connection = await pool.acquire(this.#request(login, Math.max(1, leftMs)));
-          if (maySessionBegin(this.#context.snapshot(), config, connection.backend)) return connection;
-          pool.release(connection, true);
-        } catch (error) {
-          const elsewhere =
-            isRefusal(error) && error.code === 'DBPROXY_BACKEND_CONNECT' && config.mode === 'read';
-          if (!elsewhere) throw error;
-          failure = error;
-          failed.add(chosen.backend.name);
-        }
-      } else if (failure !== undefined) {
-        throw failure;
-      } else if (leftMs <= 0 || this.#isOver()) {
-        const code = config.mode === 'read' ? 'DBPROXY_NO_READABLE' : 'DBPROXY_NO_PRIMARY';
-        throw refusal(code, config.cluster, chosen.reason, config.queueTimeoutMs);
-      } else {
-        await this.#context.nextSnapshot(leftMs);
-      }
-    }
-  }
-
-  #request(login: AcceptedLogin, timeoutMs: number): PoolRequest {
-    return {
-      identity: { user: login.user, capabilities: (login.capabilities & RELAYED_CAPABILITIES) >>> 0 },
-      secret: login.secret,
-      preparation: this.#preparation(login),
-      timeoutMs,
-    };
-  }
-
-  #preparation(login: AcceptedLogin): Preparation {
-    return {
-      database: login.database,
-      collation: login.collation,
-      readOnly: this.endpoint.config.mode === 'read',
-    };
   }
 
   #serve(connection: BackendConnection): void {
@@ -524,7 +436,7 @@ export class Session implements SocketHandler, RelayHost {
   async #executeElsewhere(backend: string, sql: string): Promise<void> {
     const pool = this.#context.pool(backend);
     const connection = await pool.acquire(
-      this.#request(this.#accepted!, this.endpoint.config.queueTimeoutMs),
+      poolRequest(this.endpoint, this.#accepted!, this.endpoint.config.queueTimeoutMs),
     );
     try {
       await connection.execute(sql);
@@ -653,25 +565,4 @@ export class Session implements SocketHandler, RelayHost {
       listener: this.endpoint.config.name,
     };
   }
-}
-
-/** How long a limit that holds over all workers may take to be asked for. */
-const SLOT_WAIT_MS = 500;
-
-/** Takes a slot, asking the supervisor if need be; false when none came within the time. */
-export function takeSlot(slots: Slots, clock: Clock, key: string): Promise<boolean> {
-  if (slots.tryTake(key)) return Promise.resolve(true);
-  return new Promise((resolve) => {
-    const tryAgain = (): void => {
-      if (slots.tryTake(key)) {
-        timer.cancel();
-        resolve(true);
-      } else cancelWish = slots.onFree(key, tryAgain);
-    };
-    let cancelWish = slots.onFree(key, tryAgain);
-    const timer = clock.after(SLOT_WAIT_MS, () => {
-      cancelWish();
-      resolve(false);
-    });
-  });
 }

@@ -63,7 +63,7 @@ export class ClientLogin {
   receive(payload: Buffer, sequence: number): ClientStep {
     if (payload[0] === 0xff) return { kind: 'failed', error: parseError(payload) };
     if (this.#greeting === undefined) return this.#respond(parseGreeting(payload), sequence);
-    switch (payload[0]) {
+    switch (payload[0] ?? -1) {
       case 0x00:
         return { kind: 'ok', ...parseOk(payload) };
       case 0xfe:

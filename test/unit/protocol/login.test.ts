@@ -41,7 +41,7 @@ function negotiate(ours: ServerLogin, theirs: ClientLogin, first: Buffer): Login
   for (let round = 0; round < 10; round++) {
     const answer = theirs.receive(packet.subarray(4), packet[3]!);
     assert.equal(answer.kind, 'send');
-    const { bytes } = answer as Extract<ClientStep, { kind: 'send' }>;
+    const { bytes } = answer;
     const step = ours.receive(bytes.subarray(4), bytes[3]!);
     if (step.kind !== 'send') return step;
     packet = step.bytes;
@@ -51,7 +51,7 @@ function negotiate(ours: ServerLogin, theirs: ClientLogin, first: Buffer): Login
 
 function refusedWith(step: LoginStep, code: string): Extract<LoginStep, { kind: 'refused' }> {
   assert.equal(step.kind, 'refused');
-  const refused = step as Extract<LoginStep, { kind: 'refused' }>;
+  const refused = step;
   assert.equal(refused.error.code, code);
   return refused;
 }
@@ -61,7 +61,7 @@ suite('as a server', () => {
     const ours = server();
     const step = negotiate(ours, client(), ours.greeting());
     assert.equal(step.kind, 'accepted');
-    const { login, sequence } = step as Extract<LoginStep, { kind: 'accepted' }>;
+    const { login, sequence } = step;
     assert.equal(sequence, 2);
     assert.equal(login.user, 'app');
     assert.equal(login.database, 'demo');
@@ -102,7 +102,7 @@ suite('as a server', () => {
     });
     const step = ours.receive(bytes.subarray(4), 1);
     assert.equal(step.kind, 'send');
-    const { bytes: request } = step as Extract<LoginStep, { kind: 'send' }>;
+    const { bytes: request } = step;
     assert.equal(request[3], 2);
     assert.ok(!greeting.includes(request.subarray(-21, -13)), 'the first scramble is not used again');
     const theirs = client();
@@ -110,7 +110,7 @@ suite('as a server', () => {
     const answer = theirs.receive(request.subarray(4), 2) as Extract<ClientStep, { kind: 'send' }>;
     const end = ours.receive(answer.bytes.subarray(4), answer.bytes[3]!);
     assert.equal(end.kind, 'accepted');
-    const { login, sequence } = end as Extract<LoginStep, { kind: 'accepted' }>;
+    const { login, sequence } = end;
     assert.equal(sequence, 4);
     assert.equal(login.collation, 45, 'a client that names no collation gets the default');
   });
@@ -147,7 +147,7 @@ suite('COM_CHANGE_USER', () => {
       const change = theirs.changeUser(theirs.greeting!, OFFER) as Extract<ClientStep, { kind: 'send' }>;
       const step = ours.changeUser(change.bytes.subarray(4), OFFER);
       assert.equal(step.kind, 'send');
-      const { bytes } = step as Extract<LoginStep, { kind: 'send' }>;
+      const { bytes } = step;
       assert.equal(bytes[3], 1);
       const answer = theirs.receive(bytes.subarray(4), 1) as Extract<ClientStep, { kind: 'send' }>;
       const end = ours.receive(answer.bytes.subarray(4), answer.bytes[3]!);
@@ -230,7 +230,7 @@ suite('as a client', () => {
     for (const [payload, words] of cases) {
       const step = greeted().receive(payload, 2);
       assert.equal(step.kind, 'failed');
-      assert.match((step as Extract<ClientStep, { kind: 'failed' }>).error.message, words);
+      assert.match(step.error.message, words);
     }
   });
 

@@ -1,0 +1,41 @@
+/**
+ * What a session is given: by its worker, and by the endpoint it came in at.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { BackendPool } from '../backend/pool.ts';
+import type { Slots } from '../backend/slots.ts';
+import type { ListenerConfig } from '../config/config.ts';
+import type { SessionPlace } from '../ipc/messages.ts';
+import type { Credits } from '../routing/balance.ts';
+import type { Snapshot } from '../topology/snapshot.ts';
+import type { Counters } from './counters.ts';
+import type { Offer } from './offer.ts';
+import type { Users } from './users.ts';
+
+/** What a session needs of its worker. */
+export interface SessionContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly slots: Slots;
+  readonly counters: Counters;
+  readonly users: Users;
+  /** The newest snapshot. */
+  snapshot(): Snapshot;
+  /** Resolves at the next snapshot, or after `timeoutMs`. */
+  nextSnapshot(timeoutMs: number): Promise<void>;
+  pool(backend: string): BackendPool;
+  /** Sessions of this worker on a backend: for least_connections. */
+  sessionsOn(backend: string): number;
+  /** Where the session with this id lives, over all workers; null when there is none. */
+  placeOf(sessionId: number): Promise<SessionPlace | null>;
+}
+
+/** An endpoint as its sessions see it. */
+export interface SessionEndpoint {
+  readonly config: ListenerConfig;
+  /** Memory of the weighted round robin. */
+  readonly credits: Credits;
+  /** Version string and capability flags to greet with, by the newest snapshot. */
+  offer(): Offer;
+}

@@ -1,0 +1,68 @@
+/**
+ * From a login to a backend connection: asks the router and the pool until there is one, within
+ * queue_timeout. A read that finds its replica dead tries another one; with nowhere to go the session waits
+ * for a better snapshot.
+ */
+import { isRefusal, refusal } from '../base/errors.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import type { PoolRequest } from '../backend/pool.ts';
+import type { AcceptedLogin } from '../protocol/login-server.ts';
+import { maySessionBegin, route } from '../routing/router.ts';
+import type { SessionContext, SessionEndpoint } from './context.ts';
+import { RELAYED_CAPABILITIES } from './offer.ts';
+
+/**
+ * Resolves with a connection in the session's first state, lent by its pool. `isOver` ends the waiting when
+ * the client has gone. Rejects with ServerError (a server refused the session), DBPROXY_BACKEND_CONNECT,
+ * DBPROXY_QUEUE_TIMEOUT, DBPROXY_NO_PRIMARY or DBPROXY_NO_READABLE.
+ */
+export async function findBackend(
+  context: SessionContext,
+  endpoint: SessionEndpoint,
+  login: AcceptedLogin,
+  isOver: () => boolean,
+): Promise<BackendConnection> {
+  const { clock } = context;
+  const { config, credits } = endpoint;
+  const deadlineMs = clock.nowMs() + config.queueTimeoutMs;
+  const failed = new Set<string>();
+  let failure: Error | undefined;
+  for (;;) {
+    const chosen = route(context.snapshot(), config, credits, (name) => context.sessionsOn(name), failed);
+    const leftMs = deadlineMs - clock.nowMs();
+    if (chosen.backend !== null) {
+      try {
+        const pool = context.pool(chosen.backend.name);
+        const connection = await pool.acquire(poolRequest(endpoint, login, Math.max(1, leftMs)));
+        if (maySessionBegin(context.snapshot(), config, connection.backend)) return connection;
+        pool.release(connection, true);
+      } catch (error) {
+        if (!isRefusal(error) || error.code !== 'DBPROXY_BACKEND_CONNECT' || config.mode !== 'read')
+          throw error;
+        failure = error;
+        failed.add(chosen.backend.name);
+      }
+    } else if (failure !== undefined) {
+      throw failure;
+    } else if (leftMs <= 0 || isOver()) {
+      const code = config.mode === 'read' ? 'DBPROXY_NO_READABLE' : 'DBPROXY_NO_PRIMARY';
+      throw refusal(code, config.cluster, chosen.reason, config.queueTimeoutMs);
+    } else {
+      await context.nextSnapshot(leftMs);
+    }
+  }
+}
+
+/** What a session of `login` asks of a pool. */
+export function poolRequest(endpoint: SessionEndpoint, login: AcceptedLogin, timeoutMs: number): PoolRequest {
+  return {
+    identity: { user: login.user, capabilities: (login.capabilities & RELAYED_CAPABILITIES) >>> 0 },
+    secret: login.secret,
+    preparation: {
+      database: login.database,
+      collation: login.collation,
+      readOnly: endpoint.config.mode === 'read',
+    },
+    timeoutMs,
+  };
+}
