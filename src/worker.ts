@@ -198,9 +198,11 @@ class Worker {
   #takeSnapshot(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
     this.#offers.clear();
-    for (const { name, state } of snapshot.backends) {
+    for (const backend of snapshot.backends) {
+      const pool = this.#pools.get(backend.name);
+      pool?.retarget(backend);
       // Idle connections to a dead server may be half open: nobody should be given one.
-      if (state === 'down' || state === 'offline') this.#pools.get(name)?.dropIdle();
+      if (backend.state === 'down' || backend.state === 'offline') pool?.dropIdle();
     }
     const waiters = this.#snapshotWaiters;
     this.#snapshotWaiters = [];

@@ -59,7 +59,7 @@ export interface PoolCount {
 }
 
 export class BackendPool {
-  readonly #target: PoolTarget;
+  #target: PoolTarget;
   readonly #options: PoolOptions;
   readonly #slotKey: string;
   readonly #idle: BackendConnection[] = [];
@@ -78,6 +78,11 @@ export class BackendPool {
     this.#target = target;
     this.#options = options;
     this.#slotKey = `backend:${target.name}`;
+  }
+
+  /** The backend as the newest snapshot has it. */
+  retarget(target: PoolTarget): void {
+    this.#target = target;
   }
 
   /** How often a session had to wait in the queue. */
