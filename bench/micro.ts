@@ -31,7 +31,7 @@ export function askMicro(): MicroResult[] {
     cost('first look, read endpoint', () => isPlainSelect(command, text, command.length)),
     cost(
       'whole look at a SET, read endpoint',
-      () => guardRead(setting, text, setting.length).kind === 'pass',
+      () => guardRead(setting, text, setting.length, false).kind === 'pass',
     ),
   ];
 }

@@ -2,7 +2,7 @@
  * One worker: the composition root of the data plane. It is told everything by its supervisor (who it is,
  * the configuration, each new snapshot) and reads nothing else; when the supervisor is gone, it ends.
  */
-import { systemClock, type Timer } from './base/clock.ts';
+import { sleep, systemClock, type Timer } from './base/clock.ts';
 import { openLog, type Log } from './base/log.ts';
 import { refusal } from './base/errors.ts';
 import type { ByteSocket } from './base/socket.ts';
@@ -24,6 +24,8 @@ import type { Snapshot } from './topology/snapshot.ts';
 const TICK_MS = 200;
 /** How often pools close what has idled too long. */
 const TRIM_MS = 5000;
+/** How long an operator's KILL QUERY waits for the server's word. */
+const KILL_WAIT_MS = 1000;
 /** How long the supervisor may take to say where a session is. */
 const PLACE_TIMEOUT_MS = 2000;
 
@@ -59,7 +61,7 @@ class Worker {
   readonly #untried: Set<string>;
   readonly #offers = new Map<string, Offer>();
   readonly #placeQuestions = new Map<number, (place: SessionPlace | null) => void>();
-  #snapshotWaiters: (() => void)[] = [];
+  readonly #snapshotWaiters = new Set<() => void>();
   #snapshot: Snapshot;
   #question = 0;
   #lagMs = 0;
@@ -147,6 +149,7 @@ class Worker {
       log: this.#log,
       slots: this.#slots,
       counters: this.#counters,
+      removesStaleSocket: this.#slot === 0,
       begin: (client, onOver) => this.#beginSession(client, endpoint, onOver),
       onStatus: (error) => {
         this.#send({ type: 'listening', listener: config.name, error });
@@ -202,20 +205,21 @@ class Worker {
       const pool = this.#pools.get(backend.name);
       pool?.retarget(backend);
       // Idle connections to a dead server may be half open: nobody should be given one.
-      if (backend.state === 'down' || backend.state === 'offline') pool?.dropIdle();
+      if (backend.state === 'down') pool?.serverDown(`it is down: ${backend.reason}`);
+      else if (backend.state === 'offline') pool?.dropIdle();
     }
-    const waiters = this.#snapshotWaiters;
-    this.#snapshotWaiters = [];
-    for (const wake of waiters) wake();
+    for (const wake of [...this.#snapshotWaiters]) wake();
   }
 
   #nextSnapshot(timeoutMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer: Timer = systemClock.after(timeoutMs, resolve);
-      this.#snapshotWaiters.push(() => {
+      const wake = (): void => {
         timer.cancel();
+        this.#snapshotWaiters.delete(wake);
         resolve();
-      });
+      };
+      const timer: Timer = systemClock.after(timeoutMs, wake);
+      this.#snapshotWaiters.add(wake);
     });
   }
 
@@ -229,6 +233,7 @@ class Worker {
         slots: this.#slots,
         clock: systemClock,
         idleTimeoutMs: config.poolIdleTimeoutMs,
+        connectTimeoutMs: config.connectTimeoutMs,
         onConnectFailure: (name, error) => this.#send({ type: 'backend-failed', backend: name, error }),
       });
       this.#pools.set(backend, pool);
@@ -268,13 +273,13 @@ class Worker {
   async #kill(message: Extract<ToWorker, { type: 'kill-session' }>): Promise<void> {
     const { requestId, sessionId, query } = message;
     const session = this.#sessions.find(sessionId);
-    try {
-      // Also the statement on the server must end when its session does.
-      if (session?.isActive === true) await session.killQuery();
-    } catch (error) {
+    // The statement on the server must end, too; a server that does not answer must not keep the session.
+    const killed = session?.isActive === true ? session.killQuery() : Promise.resolve();
+    const watched = killed.catch((error: unknown) => {
       this.#log.warn('session.kill_failed', { session: sessionId, error: String(error) });
-    }
-    if (!query) session?.end(refusal('DBPROXY_SESSION_KILLED'));
+    });
+    if (query) await Promise.race([watched, sleep(systemClock, KILL_WAIT_MS)]);
+    else session?.end(refusal('DBPROXY_SESSION_KILLED'));
     this.#send({ type: 'session-killed', requestId, found: session !== undefined });
   }
 

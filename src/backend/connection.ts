@@ -7,7 +7,7 @@ import type { Endpoint } from '../base/address.ts';
 import { refusal } from '../base/errors.ts';
 import { ByteSocket, type SocketHandler } from '../base/socket.ts';
 import type { Secret } from '../protocol/auth.ts';
-import { Command } from '../protocol/constants.ts';
+import { Capability, Command } from '../protocol/constants.ts';
 import { PacketFramer } from '../protocol/framer.ts';
 import type { Greeting } from '../protocol/handshake.ts';
 import { ClientLogin, type ClientStep } from '../protocol/login-client.ts';
@@ -45,6 +45,21 @@ const EXCHANGE_PACKET_BYTES = 64 * 1024;
 
 /** Makes the session's transactions READ ONLY; known to MariaDB 10.0, MySQL 5.6 and all later. */
 const SET_READ_ONLY = 'SET SESSION TRANSACTION READ ONLY';
+
+/**
+ * The SET that gives a session what its flags gave it at the login: servers act on IGNORE_SPACE and
+ * INTERACTIVE there only, not at a change of user. Empty when there is nothing to set.
+ */
+function flagSettings(capabilities: number): string {
+  const settings: string[] = [];
+  if ((capabilities & Capability.IGNORE_SPACE) !== 0) {
+    settings.push("SESSION sql_mode = CONCAT_WS(',', NULLIF(@@sql_mode, ''), 'IGNORE_SPACE')");
+  }
+  if ((capabilities & Capability.INTERACTIVE) !== 0) {
+    settings.push('SESSION wait_timeout = @@interactive_timeout');
+  }
+  return settings.length === 0 ? '' : `SET ${settings.join(', ')}`;
+}
 
 /** One exchange of our own: takes packets until it is done. */
 interface Exchange {
@@ -103,7 +118,9 @@ export class BackendConnection implements SocketHandler {
     onSocket((reason) => connection.#fail(refusal('DBPROXY_BACKEND_CONNECT', backend, 'login', reason)));
     try {
       await connection.#logIn(endpoint, preparation);
-      if (preparation.readOnly) await connection.#makeReadOnly();
+      // The login has one byte for the collation, a change of user has two.
+      if (preparation.collation > 0xff) await connection.prepare(preparation);
+      else if (preparation.readOnly) await connection.#makeReadOnly();
       return connection;
     } catch (error) {
       connection.close();
@@ -176,6 +193,8 @@ export class BackendConnection implements SocketHandler {
       this.close();
       throw error;
     }
+    const flags = flagSettings(this.identity.capabilities);
+    if (flags !== '') await this.execute(flags);
     if (preparation.readOnly) await this.#makeReadOnly();
   }
 

@@ -11,10 +11,11 @@
  *   4. a new one in the slot of an idle one of another identity,
  *   5. a place in the queue, until its deadline.
  */
-import type { Endpoint } from '../base/address.ts';
+import { formatEndpoint, type Endpoint } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import type { Secret } from '../protocol/auth.ts';
+import { Collation } from '../protocol/constants.ts';
 import { BackendConnection, type Identity, type Preparation } from './connection.ts';
 import type { Slots } from './slots.ts';
 
@@ -29,6 +30,8 @@ export interface PoolOptions {
   slots: Slots;
   clock: Clock;
   idleTimeoutMs: number;
+  /** How long a new connection may take to stand and log in. */
+  connectTimeoutMs: number;
   /** A connection could not be opened: the server should be looked at. */
   onConnectFailure: (backend: string, error: string) => void;
 }
@@ -38,7 +41,7 @@ export interface PoolRequest {
   identity: Identity;
   secret: Secret;
   preparation: Preparation;
-  /** How long to wait in the queue, and for the server's login. */
+  /** How long to wait in the queue. */
   timeoutMs: number;
 }
 
@@ -47,6 +50,12 @@ interface Waiter {
   timer: Timer;
   resolve: (connection: BackendConnection) => void;
   reject: (error: Error) => void;
+}
+
+/** A connection that is being opened for somebody. */
+interface Opening {
+  user: string;
+  abort: (reason: string) => void;
 }
 
 /** How many of each there are now, by user. */
@@ -68,8 +77,7 @@ export class BackendPool {
   /** Were idle, are being closed; they hold their slots until they are gone. */
   readonly #closing = new Set<BackendConnection>();
   readonly #waiters: Waiter[] = [];
-  /** Users whose connections are being opened, one entry each. */
-  readonly #opening: string[] = [];
+  readonly #opening = new Set<Opening>();
   #waits = 0;
   /** Takes back the wish to be told of a free slot; null when there is none. */
   #stopListening: (() => void) | null = null;
@@ -143,6 +151,58 @@ export class BackendPool {
     for (const connection of [...this.#idle]) this.#drop(connection);
   }
 
+  /**
+   * The server is down: what idles is closed, and who waits for it (in the queue, for a login, for a reset)
+   * is told so at once, so that a read can go elsewhere. Sessions in service are left to their sockets.
+   */
+  serverDown(reason: string): void {
+    this.dropIdle();
+    for (const { abort } of this.#opening) abort(reason);
+    for (const connection of this.#resetting) connection.abort(reason);
+    const error = refusal(
+      'DBPROXY_BACKEND_CONNECT',
+      this.#target.name,
+      formatEndpoint(this.#target.address),
+      reason,
+    );
+    for (const waiter of this.#waiters.splice(0)) {
+      waiter.timer.cancel();
+      waiter.reject(error);
+    }
+    this.#wantNothing();
+  }
+
+  /**
+   * Runs one statement without rows on a connection of its own, which counts in no limit: for KILL, which
+   * must get through just when all connections are taken. Rejects with ServerError or
+   * DBPROXY_BACKEND_CONNECT, at the latest after twice the connect timeout.
+   */
+  async executeAside(identity: Identity, secret: Secret, sql: string): Promise<void> {
+    const { name, address } = this.#target;
+    const { clock, connectTimeoutMs } = this.#options;
+    const plain = { user: identity.user, capabilities: 0 };
+    const preparation = { database: '', collation: Collation.UTF8MB4_GENERAL_CI, readOnly: false };
+    let abort: (reason: string) => void = () => undefined;
+    const timer = clock.after(2 * connectTimeoutMs, () =>
+      abort(`no answer within ${2 * connectTimeoutMs} ms`),
+    );
+    try {
+      const connection = await BackendConnection.open(
+        name,
+        address,
+        plain,
+        secret,
+        preparation,
+        (abortOpening) => {
+          abort = abortOpening;
+        },
+      );
+      await connection.execute(sql).finally(() => connection.close());
+    } finally {
+      timer.cancel();
+    }
+  }
+
   /** Closes everything; who waits is told `reason`. */
   close(reason: Error): void {
     for (const waiter of this.#waiters.splice(0)) {
@@ -165,7 +225,7 @@ export class BackendPool {
     for (const { identity } of this.#lent) of(identity.user).used++;
     for (const { identity } of this.#idle) of(identity.user).idle++;
     for (const { identity } of this.#resetting) of(identity.user).connecting++;
-    for (const user of this.#opening) of(user).connecting++;
+    for (const { user } of this.#opening) of(user).connecting++;
     for (const { request } of this.#waiters) of(request.identity.user).waiting++;
     return [...counts.values()];
   }
@@ -204,8 +264,9 @@ export class BackendPool {
       (error: Error) => {
         waiter.timer.cancel();
         // The server may have closed it while it idled: that says nothing of the next one.
-        const stale = isRefusal(error) && this.#options.clock.nowMs() < deadlineMs;
-        if (stale) this.acquire(waiter.request).then(waiter.resolve, waiter.reject);
+        const leftMs = deadlineMs - this.#options.clock.nowMs();
+        const stale = isRefusal(error) && leftMs > 0;
+        if (stale) this.acquire({ ...waiter.request, timeoutMs: leftMs }).then(waiter.resolve, waiter.reject);
         else waiter.reject(error);
       },
     );
@@ -231,11 +292,11 @@ export class BackendPool {
   async #open(waiter: Waiter): Promise<void> {
     const { request } = waiter;
     const { name, address } = this.#target;
-    const { user } = request.identity;
-    this.#opening.push(user);
-    let abort: (reason: string) => void = () => undefined;
-    const timer = this.#options.clock.after(request.timeoutMs, () =>
-      abort(`no answer within ${request.timeoutMs} ms`),
+    const opening: Opening = { user: request.identity.user, abort: () => undefined };
+    this.#opening.add(opening);
+    const { connectTimeoutMs } = this.#options;
+    const timer = this.#options.clock.after(connectTimeoutMs, () =>
+      opening.abort(`no answer within ${connectTimeoutMs} ms (connect_timeout)`),
     );
     try {
       const connection = await BackendConnection.open(
@@ -245,7 +306,7 @@ export class BackendPool {
         request.secret,
         request.preparation,
         (abortOpening) => {
-          abort = abortOpening;
+          opening.abort = abortOpening;
         },
       );
       connection.onGone = () => this.#gone(connection);
@@ -257,7 +318,7 @@ export class BackendPool {
       waiter.reject(error instanceof Error ? error : new Error(String(error)));
     } finally {
       timer.cancel();
-      this.#opening.splice(this.#opening.indexOf(user), 1);
+      this.#opening.delete(opening);
     }
   }
 

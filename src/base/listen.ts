@@ -2,7 +2,7 @@
  * Opens a server on an endpoint. A Unix socket that a killed process has left behind is removed; one that
  * somebody still answers on is not.
  */
-import { unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import type { Endpoint } from './address.ts';
 
@@ -12,10 +12,16 @@ export async function listenOn(server: net.Server, endpoint: Endpoint): Promise<
   try {
     await listening(server, { path: endpoint.path });
   } catch (error) {
-    if (!isAddressInUse(error) || (await isAnswered(endpoint.path))) throw error;
-    unlinkSync(endpoint.path);
+    if (!isAddressInUse(error)) throw error;
+    await removeStaleSocket(endpoint.path);
     await listening(server, { path: endpoint.path });
   }
+}
+
+/** Removes a Unix socket that nobody answers on; leaves everything else alone. */
+export async function removeStaleSocket(path: string): Promise<void> {
+  const file = lstatSync(path, { throwIfNoEntry: false });
+  if (file?.isSocket() === true && !(await isAnswered(path))) unlinkSync(path);
 }
 
 function listening(server: net.Server, options: net.ListenOptions): Promise<void> {

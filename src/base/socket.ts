@@ -95,9 +95,9 @@ export class ByteSocket {
     if (this.#dropped > LINGER_BYTES) this.#socket.destroy();
   }
 
-  /** The peer's IP address, IPv4-mapped addresses as IPv4; `localhost` for a Unix socket. */
+  /** The peer's IP address, IPv4-mapped addresses as IPv4; empty for a Unix socket, or when the peer has gone. */
   get remoteAddress(): string {
-    return this.#socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'localhost';
+    return this.#socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? '';
   }
 
   get remotePort(): number {

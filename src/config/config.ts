@@ -54,6 +54,8 @@ export interface BackendConfig {
   maxConnections: number;
   /** A connection that idles in a pool longer than this is closed. */
   poolIdleTimeoutMs: number;
+  /** How long a new connection for a session may take to stand and log in. */
+  connectTimeoutMs: number;
 }
 
 export type ListenerMode = 'write' | 'read';

@@ -273,6 +273,10 @@ const backendRows: readonly KeyRow[] = [
     default: '200',
     reloadable: true,
   }),
+  key('backend', 'connect_timeout', duration(1), 'how long a new connection may take to stand and log in', {
+    default: '2s',
+    reloadable: true,
+  }),
   key('backend', 'pool_idle_timeout', duration(100), 'a pooled connection that idles longer is closed', {
     default: '5m',
     reloadable: true,

@@ -201,6 +201,7 @@ function backendOf(section: Section): BackendConfig {
     roWeightSet: section.isWritten('ro_weight'),
     maxConnections: section.number('max_connections'),
     poolIdleTimeoutMs: section.number('pool_idle_timeout'),
+    connectTimeoutMs: section.number('connect_timeout'),
   };
 }
 

@@ -8,6 +8,7 @@ import { formatEndpoint, networkList, type NetworkList } from '../base/address.t
 import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import { removeStaleSocket } from '../base/listen.ts';
 import { ByteSocket, type SocketHandler } from '../base/socket.ts';
 import { takeSlotInTime, type Slots } from '../backend/slots.ts';
 import type { ListenerConfig } from '../config/config.ts';
@@ -20,6 +21,8 @@ export interface ListenerOptions {
   log: Log;
   slots: Slots;
   counters: Counters;
+  /** Removes the Unix socket that a killed process left behind; one worker of all does. */
+  removesStaleSocket: boolean;
   /** Begins a session; `onOver` is to be called when it has ended. */
   begin(client: ByteSocket, onOver: () => void): void;
   /** Listening (null), or why not yet. */
@@ -39,6 +42,7 @@ export class Listener {
   readonly #slotKey: string;
   #server: net.Server | undefined;
   #retry: Timer | undefined;
+  #closed = false;
   #lastError: string | null | undefined;
 
   constructor(options: ListenerOptions) {
@@ -50,11 +54,34 @@ export class Listener {
 
   /** Begins to listen, now or when the address is there; the outcome is told by `onStatus`. */
   open(): void {
+    const { config, removesStaleSocket } = this.#options;
+    if (config.address.kind === 'unix' && removesStaleSocket) {
+      const listen = (): void => this.#listen();
+      // What cannot be removed is said by the attempt to listen.
+      removeStaleSocket(config.address.path).then(listen, listen);
+    } else {
+      this.#listen();
+    }
+  }
+
+  #listen(): void {
+    if (this.#closed) return;
     const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true });
     this.#server = server;
     server.on('connection', (socket) => this.#accept(socket));
-    server.once('error', (error: NodeJS.ErrnoException) => this.#failed(error));
-    server.once('listening', () => this.#tell(null));
+    const failed = (error: NodeJS.ErrnoException): void => this.#failed(error);
+    server.once('error', failed);
+    server.once('listening', () => {
+      // From now on an error is one of accepting a connection: the listener stays.
+      server.off('error', failed);
+      server.on('error', (error) =>
+        this.#options.log.warn('listener.accept_failed', {
+          listener: this.#options.config.name,
+          error: error.message,
+        }),
+      );
+      this.#tell(null);
+    });
     const { address } = this.#options.config;
     if (address.kind === 'unix') server.listen({ path: address.path, backlog: BACKLOG });
     else
@@ -69,6 +96,7 @@ export class Listener {
 
   /** Stops to accept; sessions go on. */
   close(): void {
+    this.#closed = true;
     this.#retry?.cancel();
     this.#server?.close();
   }

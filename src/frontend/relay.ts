@@ -440,7 +440,11 @@ export class Relay implements SocketHandler, ConnectionUser {
 
   #begun(): void {
     if (!hasNoReply(this.#command)) this.tracker.begin(this.#command);
-    if (this.#command === Command.SET_OPTION) this.#mayHoldSeveral = true;
+    if (this.#command === Command.SET_OPTION) {
+      this.#mayHoldSeveral = true;
+      // Servers keep the option over a change of user: the next session must not find it.
+      this.#spoiled = true;
+    }
     this.#host.onSent(this.#command);
   }
 

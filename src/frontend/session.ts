@@ -69,7 +69,8 @@ export class Session implements SocketHandler, RelayHost {
     this.endpoint = endpoint;
     this.#context = context;
     this.#client = client;
-    this.#clientAddress = client.remoteAddress;
+    const { address } = endpoint.config;
+    this.#clientAddress = address.kind === 'unix' ? 'localhost' : client.remoteAddress;
     this.#clientPort = client.remotePort;
     this.#startedMs = context.clock.nowMs();
     this.#stateSinceMs = this.#startedMs;
@@ -165,7 +166,7 @@ export class Session implements SocketHandler, RelayHost {
   /** Ends the running statement on the server, as KILL QUERY by the session's own user. */
   async killQuery(): Promise<void> {
     if (this.#connection === null) return;
-    await this.#executeElsewhere(this.#connection.backend, `KILL QUERY ${this.#connection.threadId}`);
+    await this.#executeAside(this.#connection.backend, `KILL QUERY ${this.#connection.threadId}`);
   }
 
   // The client's side before and between relays.
@@ -220,9 +221,7 @@ export class Session implements SocketHandler, RelayHost {
         return this.#statement(payload);
       case Command.PROCESS_KILL:
         if (payload.length !== 5) return this.#relay!.forward(payload);
-        return this.#background(
-          this.#kill(payload, { query: false, id: payload.readUInt32LE(1), idStart: 0, idEnd: 0 }),
-        );
+        return this.#background(this.#kill(payload, { query: false, id: payload.readUInt32LE(1) }));
       case Command.CHANGE_USER:
         return this.#changeUser(payload);
       case Command.RESET_CONNECTION:
@@ -402,13 +401,19 @@ export class Session implements SocketHandler, RelayHost {
     const kill = payload[0] === Command.QUERY ? parseKill(payload, 1, payload.length) : undefined;
     if (kill !== undefined) return this.#background(this.#kill(payload, kill));
     if (this.endpoint.config.mode !== 'read') return relay.forward(payload);
-    const verdict = guardRead(payload, 1, payload.length);
+    const verdict = guardRead(payload, 1, payload.length, this.#isOnPrimary());
     if (verdict.kind === 'answer_ok' && payload[0] === Command.QUERY) {
-      return relay.answer(writeOk(relay.answerSequence, { status: relay.tracker.status }));
+      return this.#answerOk();
     }
     if (verdict.kind === 'pass') return relay.forward(payload);
     const what = verdict.kind === 'refuse' ? verdict.what : 'a prepared SET … READ WRITE';
     this.#answerError(refusal('DBPROXY_READ_ENDPOINT', this.endpoint.config.name, what), 0);
+  }
+
+  /** A read session that fell back to the primary, where `read_only` does not help against routines. */
+  #isOnPrimary(): boolean {
+    const view = this.#context.snapshot().backends.find(({ name }) => name === this.backend);
+    return view?.role !== 'replica';
   }
 
   /**
@@ -424,25 +429,19 @@ export class Session implements SocketHandler, RelayHost {
     if (place.backend === this.backend) {
       return relay.forward(writeCommand(Command.QUERY, sql).subarray(4));
     }
-    try {
-      await this.#executeElsewhere(place.backend, sql);
-      relay.answer(writeOk(relay.answerSequence, { status: relay.tracker.status }));
-    } catch (error) {
-      this.#answerError(error, 0);
-    }
+    const error = await this.#executeAside(place.backend, sql).then(
+      () => undefined,
+      (failure: unknown) => failure ?? new Error('unknown'),
+    );
+    if (this.#isOver()) return;
+    if (error === undefined) this.#answerOk();
+    else this.#answerError(error, 0);
   }
 
   /** Runs a statement as this session's user on a connection of its own. */
-  async #executeElsewhere(backend: string, sql: string): Promise<void> {
-    const pool = this.#context.pool(backend);
-    const connection = await pool.acquire(
-      poolRequest(this.endpoint, this.#accepted!, this.endpoint.config.queueTimeoutMs),
-    );
-    try {
-      await connection.execute(sql);
-    } finally {
-      pool.release(connection, true);
-    }
+  async #executeAside(backend: string, sql: string): Promise<void> {
+    const { identity, secret } = poolRequest(this.endpoint, this.#accepted!, 0);
+    await this.#context.pool(backend).executeAside(identity, secret, sql);
   }
 
   /** COM_RESET_CONNECTION, after which a read endpoint's session must be READ ONLY again. */
@@ -455,7 +454,7 @@ export class Session implements SocketHandler, RelayHost {
       relay.tracker.status = ok.status;
       if (this.#isOver()) return;
       connection.user = relay;
-      relay.answer(writeOk(relay.answerSequence, ok));
+      this.#answer(writeOk(relay.answerSequence, ok));
     } catch (error) {
       if (this.#isOver()) return;
       connection.user = relay;
@@ -481,7 +480,20 @@ export class Session implements SocketHandler, RelayHost {
   #answerError(error: unknown, sequence: number): void {
     const packet = toErrorPacket(error);
     this.#context.counters.error(packet.errno);
-    this.#relay!.answer(writeError((sequence + 1) & 0xff, packet));
+    this.#answer(writeError((sequence + 1) & 0xff, packet));
+  }
+
+  #answerOk(): void {
+    const { answerSequence, tracker } = this.#relay!;
+    this.#answer(writeOk(answerSequence, { status: tracker.status }));
+  }
+
+  /** Answers a command that did not go to the server; the session rests after it as after any other. */
+  #answer(bytes: Buffer): void {
+    this.#stateSinceMs = this.#context.clock.nowMs();
+    this.#queryCount++;
+    this.#relay!.answer(bytes);
+    if (this.#ending !== null) this.#endIfResting();
   }
 
   // The end.

@@ -39,7 +39,7 @@ export function route(
   const candidates: Candidate[] = readers.map(({ name, roWeight }) => ({
     name,
     weight: roWeight,
-    sessions: sessionsOf(name),
+    sessions: endpoint.balance === 'least_connections' ? sessionsOf(name) : 0,
   }));
   const chosen =
     endpoint.balance === 'least_connections'

@@ -8,9 +8,6 @@ export interface KillStatement {
   /** Ends the running statement only. */
   query: boolean;
   id: number;
-  /** Where the id stands in the text, so that it can be replaced. */
-  idStart: number;
-  idEnd: number;
 }
 
 /** False when the statement `text[start, end)` cannot be a KILL: cheap, for the path of every statement. */
@@ -36,7 +33,7 @@ export function parseKill(text: Buffer, start: number, end: number): KillStateme
     else if (/^\d{1,10}$/.test(word)) break;
     else if (word !== 'HARD' && word !== 'SOFT' && word !== 'CONNECTION') return undefined;
   }
-  const found = { query, id: Number(lexer.word()), idStart: lexer.tokenStart, idEnd: lexer.tokenEnd };
+  const found = { query, id: Number(lexer.word()) };
   const after = lexer.next();
   if (after === 'semicolon') return lexer.next() === 'end' ? found : undefined;
   return after === 'end' ? found : undefined;

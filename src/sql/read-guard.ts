@@ -42,11 +42,17 @@ export function isPlainSelect(text: Buffer, start: number, end: number): boolean
   return semicolon < 0 || semicolon >= end;
 }
 
-/** Looks at the whole text of a COM_QUERY or COM_STMT_PREPARE. */
-export function guardRead(text: Buffer, start: number, end: number): GuardVerdict {
+/**
+ * Looks at the whole text of a COM_QUERY or COM_STMT_PREPARE. `onPrimary`: the server behind could write, so
+ * a routine, which nobody can look into from here, is refused.
+ */
+export function guardRead(text: Buffer, start: number, end: number, onPrimary: boolean): GuardVerdict {
   if (mayHideSetting(text, start, end))
     return { kind: 'refuse', what: 'READ WRITE among several statements' };
   const statements = splitStatements(text, start, end);
+  if (onPrimary && statements.some(([first]) => first === 'CALL')) {
+    return { kind: 'refuse', what: 'CALL while the primary serves the reads: a routine may set READ WRITE' };
+  }
   for (const [index, words] of statements.entries()) {
     const verdict = guardStatement(words);
     if (verdict.kind === 'pass') continue;

@@ -43,9 +43,9 @@ describe('the pool of backend connections', () => {
       assert.deepEqual(
         await one(
           connection,
-          "select @mine as mine, @@autocommit as autocommit, @@sql_mode like '%ANSI%' as ansi, database() as d, @@character_set_client as cs",
+          "select @mine as mine, @@autocommit as autocommit, @@sql_mode like '%ANSI%' as ansi, @@sql_mode like '%IGNORE_SPACE%' as spaces, database() as d, @@character_set_client as cs",
         ),
-        { mine: null, autocommit: 1, ansi: 0, d: 'demo', cs: 'utf8mb4' },
+        { mine: null, autocommit: 1, ansi: 0, spaces: 1, d: 'demo', cs: 'utf8mb4' },
       );
       await assert.rejects(connection.query('select * from temporary_one'), { errno: 1146 });
       await connection.query("set @mine = 1, autocommit = 0, sql_mode = 'ANSI', names latin1");

@@ -89,6 +89,7 @@ export class FakeWorker {
       maxConnections: 100,
       queueTimeoutMs: 1000,
       idleTimeoutMs: 60_000,
+
       handshakeTimeoutMs: 10_000,
       allow: [],
       ...options.listener,
@@ -135,6 +136,7 @@ export class FakeWorker {
         slots: this.slots,
         clock: this.clock,
         idleTimeoutMs: 60_000,
+        connectTimeoutMs: 2_000,
         onConnectFailure: () => undefined,
       });
       this.#pools.set(name, pool);

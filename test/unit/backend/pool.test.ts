@@ -4,13 +4,14 @@ import { afterEach, beforeEach, suite, test } from 'node:test';
 import type { BackendConnection } from '../../../src/backend/connection.ts';
 import { BackendPool, type PoolRequest } from '../../../src/backend/pool.ts';
 import { Slots } from '../../../src/backend/slots.ts';
-import { Command } from '../../../src/protocol/constants.ts';
+import { Capability, Command } from '../../../src/protocol/constants.ts';
 import { writeError, writeOk } from '../../../src/protocol/packets.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { FakeServer, type FakeServerOptions } from '../../support/fake-server.ts';
 
 const TIMEOUT_MS = 1000;
+const CONNECT_TIMEOUT_MS = 400;
 
 function request(
   change: { user?: string; capabilities?: number; database?: string; readOnly?: boolean } = {},
@@ -67,6 +68,7 @@ function poolOf(server: FakeServer, limit = 10): BackendPool {
       slots,
       clock,
       idleTimeoutMs: 5000,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
       onConnectFailure: (name, error) => failures.push(`${name}: ${error}`),
     },
   );
@@ -206,7 +208,7 @@ suite('limits', () => {
     slots = new Slots({ want: () => undefined, giveBack: (_key, slotCount) => returned.push(slotCount) });
     const pool = new BackendPool(
       { name: 'db1', address: server.endpoint, maxConnections: 1 },
-      { slots, clock, idleTimeoutMs: 5000, onConnectFailure: () => undefined },
+      { slots, clock, idleTimeoutMs: 5000, connectTimeoutMs: 2_000, onConnectFailure: () => undefined },
     );
     const late = assert.rejects(pool.acquire(request()), { code: 'DBPROXY_QUEUE_TIMEOUT' });
     clock.advance(TIMEOUT_MS);
@@ -281,9 +283,40 @@ suite('failures', () => {
       message: /no answer within/,
     });
     await eventually(() => assert.equal(server.openCount, 1));
-    clock.advance(TIMEOUT_MS);
+    clock.advance(CONNECT_TIMEOUT_MS);
     await wish;
     assert.equal(slots.used('backend:db1'), 0);
+  });
+
+  test('who waits for a server that is down is told at once, in the queue and at its login', async () => {
+    const server = await serve({ onConnect: () => undefined });
+    const pool = poolOf(server, 1);
+    const told = { code: 'DBPROXY_BACKEND_CONNECT', message: /it is down/ };
+    const opening = assert.rejects(pool.acquire(request()), told);
+    await eventually(() => assert.equal(server.openCount, 1));
+    const queued = assert.rejects(pool.acquire(request()), told);
+    pool.serverDown('it is down');
+    await Promise.all([opening, queued]);
+    assert.equal(slots.used('backend:db1'), 0);
+  });
+
+  test('a statement aside gets through when all connections are taken', async () => {
+    const server = await serve();
+    const pool = poolOf(server, 1);
+    await pool.acquire(request());
+    await pool.executeAside(request().identity, request().secret, 'KILL QUERY 1');
+    assert.deepEqual(server.connections[1]!.commandBytes, [Command.QUERY]);
+    await server.connections[1]!.closed();
+    assert.equal(slots.used('backend:db1'), 1);
+  });
+
+  test('what flags gave a session at its login, a reset gives the next', async () => {
+    const server = await serve({ capabilities: 0xffffffff & ~Capability.SSL });
+    const pool = poolOf(server);
+    const flags = Capability.IGNORE_SPACE | Capability.INTERACTIVE;
+    pool.release(await pool.acquire(request({ capabilities: flags })), true);
+    await idle(pool, 1);
+    assert.deepEqual(server.connections[0]!.commandBytes, [Command.CHANGE_USER, Command.QUERY]);
   });
 
   test('a server that speaks nonsense is refused in words', async () => {

@@ -103,6 +103,7 @@ describe('a good file', () => {
           roWeightSet: false,
           maxConnections: 200,
           poolIdleTimeoutMs: 300_000,
+          connectTimeoutMs: 2_000,
         },
       ],
       listeners: [

@@ -67,6 +67,7 @@ async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
     log: silentLog,
     slots,
     counters,
+    removesStaleSocket: false,
     begin: (client, over) => {
       sockets.push(client);
       begun.put({ client, over });

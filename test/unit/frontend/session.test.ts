@@ -532,6 +532,17 @@ suite('COM_CHANGE_USER', () => {
 });
 
 suite('the end', () => {
+  test("an option that outlives a reset (several statements a packet) is no other session's", async () => {
+    await setUp();
+    const client = await logIn();
+    client.send(writeCommand(Command.SET_OPTION, Buffer.from([0, 0])));
+    await assertOk(client);
+    client.send(QUIT);
+    await client.end();
+    await noSessions();
+    await eventually(() => assert.equal(worker.slots.used('backend:db1'), 0));
+  });
+
   test('QUIT at rest: the connection is reset and serves the next session', async () => {
     await setUp();
     const first = await logIn();

@@ -221,7 +221,7 @@ test('the lexer and what is read with it', () => {
       at = lexer.tokenEnd;
     }
     // What stands around the statement must not be seen.
-    assert.deepEqual(guardRead(around, start, end), guardRead(text, 0, text.length));
+    assert.deepEqual(guardRead(around, start, end, true), guardRead(text, 0, text.length, true));
     assert.equal(isPlainSelect(around, start, end), isPlainSelect(text, 0, text.length));
     const kill = parseKill(around, start, end);
     assert.equal(kill?.id, parseKill(text, 0, text.length)?.id);

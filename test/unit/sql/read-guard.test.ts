@@ -2,10 +2,18 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { guardRead, isPlainSelect } from '../../../src/sql/read-guard.ts';
 
-function guard(sql: string): string {
+function guard(sql: string, onPrimary = false): string {
   const text = Buffer.from(sql);
-  return guardRead(text, 0, text.length).kind;
+  return guardRead(text, 0, text.length, onPrimary).kind;
 }
+
+test('a routine is refused where nothing but the guard stands before a write', () => {
+  for (const sql of ['call p()', '/* now */ CALL db.p(1)', 'select 1; call p()', '{call p()}']) {
+    assert.equal(guard(sql, true), 'refuse', sql);
+    assert.equal(guard(sql, false), 'pass', sql);
+  }
+  assert.equal(guard('select call from calls', true), 'pass');
+});
 
 suite('passes', () => {
   const statements = [

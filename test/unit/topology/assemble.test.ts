@@ -17,6 +17,7 @@ function backend(name: string, over: Partial<BackendConfig> = {}): BackendConfig
     roWeightSet: false,
     maxConnections: 200,
     poolIdleTimeoutMs: 60_000,
+    connectTimeoutMs: 2_000,
     ...over,
   };
 }

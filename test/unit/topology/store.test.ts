@@ -16,6 +16,7 @@ function backend(name: string): BackendConfig {
     roWeightSet: false,
     maxConnections: 200,
     poolIdleTimeoutMs: 60_000,
+    connectTimeoutMs: 2_000,
   };
 }
 
