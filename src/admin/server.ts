@@ -3,7 +3,7 @@
  * a session.
  */
 import net from 'node:net';
-import { networkList, type Endpoint } from '../base/address.ts';
+import { networkList, type Endpoint, unmapped } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { refusal, type ProxyError } from '../base/errors.ts';
 import { listenOn } from '../base/listen.ts';
@@ -94,5 +94,5 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
 }
 
 function addressOf(socket: net.Socket): string {
-  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? 'localhost';
+  return socket.remoteAddress === undefined ? 'localhost' : unmapped(socket.remoteAddress);
 }

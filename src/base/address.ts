@@ -27,6 +27,11 @@ export function formatEndpoint(endpoint: Endpoint): string {
     : `${endpoint.host}:${endpoint.port}`;
 }
 
+/** An IPv4 address that arrived as IPv6 (`::ffff:10.0.0.1`) as IPv4; every other address as it is. */
+export function unmapped(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '');
+}
+
 /** A parsed list of networks; an empty list contains nothing. */
 export interface NetworkList {
   /** True when the textual IP address lies in one of the networks. IPv4-mapped IPv6 counts as IPv4. */
@@ -54,7 +59,7 @@ export function networkList(cidrs: readonly string[]): NetworkList {
   });
   return {
     contains(address) {
-      const subject = parseNetwork(address.replace(/^::ffff:(?=\d+\.)/i, ''));
+      const subject = parseNetwork(unmapped(address));
       if (subject === undefined) return false;
       return networks.some((network) =>
         network instanceof Address4

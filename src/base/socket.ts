@@ -8,7 +8,7 @@
  * giving the accepted handle to a socket made with `onread`.
  */
 import net from 'node:net';
-import type { Endpoint } from './address.ts';
+import { unmapped, type Endpoint } from './address.ts';
 
 /** Who is told of what happens on a socket. */
 export interface SocketHandler {
@@ -97,7 +97,7 @@ export class ByteSocket {
 
   /** The peer's IP address, IPv4-mapped addresses as IPv4; empty for a Unix socket, or when the peer has gone. */
   get remoteAddress(): string {
-    return this.#socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? '';
+    return unmapped(this.#socket.remoteAddress ?? '');
   }
 
   get remotePort(): number {

@@ -3,7 +3,7 @@
  */
 import http from 'node:http';
 import type { Socket } from 'node:net';
-import { networkList } from '../base/address.ts';
+import { networkList, unmapped } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { isRefusal } from '../base/errors.ts';
 import { listenOn } from '../base/listen.ts';
@@ -109,5 +109,5 @@ function send(response: http.ServerResponse, reply: Reply, withoutBody: boolean)
 }
 
 function addressOf(socket: Socket): string {
-  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? 'localhost';
+  return socket.remoteAddress === undefined ? 'localhost' : unmapped(socket.remoteAddress);
 }
