@@ -7,6 +7,7 @@ import { configRows } from '../config/show.ts';
 import type { PoolStats, SessionInfo, WorkerStats } from '../ipc/messages.ts';
 import type { CheckSettings, EventRecord, ListenerStatus, PromoteStep } from '../ipc/operations.ts';
 import type { ResultCell, ResultColumn } from '../protocol/packets.ts';
+import { readersOf } from '../routing/router.ts';
 import type { BackendState, BackendView, Snapshot } from '../topology/snapshot.ts';
 import { statementRows } from './statements.ts';
 
@@ -72,7 +73,7 @@ export function backendsTable(snapshot: Snapshot, stats: readonly WorkerStats[])
       pool.idle,
       backend.reason,
       backend.maxConnections,
-      yesNo(backend.readable),
+      yesNo(takesReads(snapshot, backend)),
       backend.serverVersion,
     ];
   });
@@ -97,6 +98,12 @@ export function backendsTable(snapshot: Snapshot, stats: readonly WorkerStats[])
     ],
     rows,
   );
+}
+
+/** It has a share of the reads now, as the router gives them out. */
+function takesReads(snapshot: Snapshot, backend: BackendView): boolean {
+  const cluster = snapshot.clusters.find(({ name }) => name === backend.cluster);
+  return cluster !== undefined && readersOf(snapshot, cluster, new Set()).includes(backend);
 }
 
 /**

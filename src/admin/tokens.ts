@@ -142,9 +142,11 @@ export class Cursor {
 
   wholeNumber(what: string, max: number): number {
     const token = this.take();
-    if (token === undefined || !/^\d{1,15}$/.test(token.text)) throw this.#expected(what, token);
-    const value = Number(token.text);
-    if (value > max) throw refusal('DBPROXY_ADMIN_BAD_VALUE', what, token.text, `the most is ${max}`);
+    if (token === undefined) throw this.#expected(what, token);
+    const value = /^\d{1,15}$/.test(token.text) ? Number(token.text) : Number.NaN;
+    if (!(value <= max)) {
+      throw refusal('DBPROXY_ADMIN_BAD_VALUE', what, token.text, `a whole number from 0 to ${max} is needed`);
+    }
     return value;
   }
 

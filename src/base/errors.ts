@@ -51,7 +51,7 @@ const catalogue = {
   DBPROXY_PACKET_TOO_LARGE: {
     errno: 1153,
     sqlState: '08S01',
-    message: 'Got a packet bigger than %s bytes during login',
+    message: 'Got a packet bigger than %s bytes, the limit here',
   },
   DBPROXY_PACKET_OUT_OF_ORDER: {
     errno: 1156,

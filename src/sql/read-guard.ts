@@ -118,7 +118,9 @@ function quotedWords(text: Buffer, start: number, end: number): string[] {
  * 1. SET [SESSION] TRANSACTION … READ WRITE: answered OK, nothing changes.
  * 2. START TRANSACTION … READ WRITE: refused, as a read-only server refuses it.
  * 3. SET of tx_read_only / transaction_read_only, however it is spelled: refused.
- * 4. A text that is executed (PREPARE … FROM, EXECUTE IMMEDIATE, BEGIN NOT ATOMIC, SET STATEMENT) with
+ * 4. ANALYZE TABLE and FLUSH: READ ONLY does not stop them, and on a replica they make transactions that the
+ *    primary does not have; refused.
+ * 5. A text that is executed (PREPARE … FROM, EXECUTE IMMEDIATE, BEGIN NOT ATOMIC, SET STATEMENT) with
  *    any of these inside: refused.
  * 5. A text that is executed and cannot be seen here (a variable, an expression): refused.
  * 6. Any of these inside a compound statement (IF, LOOP, FOR, a label): refused.
@@ -141,6 +143,11 @@ function guardStatement(words: readonly string[]): GuardVerdict {
     case 'BEGIN':
       return readWrite || plain.some(namesReadOnly)
         ? { kind: 'refuse', what: `${plain[0]} of a text that sets READ WRITE` }
+        : PASS;
+    case 'ANALYZE':
+    case 'FLUSH':
+      return writesBinaryLog(plain)
+        ? { kind: 'refuse', what: `${plain[0]}, which goes into the server's own binary log` }
         : PASS;
     case undefined:
     default:
@@ -165,6 +172,13 @@ function runsUnseenText(words: readonly string[]): boolean {
   const oneLiteral =
     text[0] === QUOTE && text.slice(1).every((word) => word.length > 1 && word.startsWith(QUOTE));
   return !oneLiteral || text.some((word) => word === `${QUOTE}IMMEDIATE` || word === `${QUOTE}PREPARE`);
+}
+
+/** ANALYZE TABLE, and FLUSH that is not LOCAL. */
+function writesBinaryLog([first, second]: readonly string[]): boolean {
+  const isLocal = second === 'LOCAL' || second === 'NO_WRITE_TO_BINLOG';
+  // ANALYZE of a statement is a read; of a table it changes what the server knows of it.
+  return first === 'ANALYZE' ? isLocal || second === 'TABLE' : !isLocal;
 }
 
 /** READ and WRITE are reserved words, so side by side and unquoted they are nothing else. */

@@ -7,6 +7,20 @@ function guard(sql: string, onPrimary = false): string {
   return guardRead(text, 0, text.length, onPrimary).kind;
 }
 
+test('maintenance that a server writes into its own binary log is refused', () => {
+  for (const sql of ['analyze table t', 'ANALYZE LOCAL TABLE t', 'flush tables', 'FLUSH /* all */ STATUS']) {
+    assert.equal(guard(sql), 'refuse', sql);
+  }
+  for (const sql of [
+    'analyze select 1',
+    'analyze format=json select 1',
+    'flush local tables',
+    'explain analyze select 1',
+  ]) {
+    assert.equal(guard(sql), 'pass', sql);
+  }
+});
+
 test('a routine is refused where nothing but the guard stands before a write', () => {
   for (const sql of ['call p()', '/* now */ CALL db.p(1)', 'select 1; call p()', '{call p()}']) {
     assert.equal(guard(sql, true), 'refuse', sql);
