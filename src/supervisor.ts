@@ -20,6 +20,7 @@ import { EventRing } from './ipc/event-ring.ts';
 import { WorkerFleet, type Report } from './ipc/fleet.ts';
 import type { SessionInfo, SessionPlace, WorkerStats } from './ipc/messages.ts';
 import type { BackendChange, ListenerStatus, Operations } from './ipc/operations.ts';
+import { sharedWhileInFlight } from './ipc/shared-question.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
 import { Monitor } from './monitor/monitor.ts';
 import { topologyEvents } from './topology/changes.ts';
@@ -85,6 +86,8 @@ class Supervisor implements RunningSupervisor {
   readonly #adopting = new Map<string, Promise<void>>();
   readonly #adoptionErrors = new Map<string, string>();
   readonly #doors: { close(): Promise<void> }[] = [];
+  /** Scrapes that come while one is being answered get the same answer. */
+  readonly #stats = sharedWhileInFlight(() => this.#askStats());
   #onWorkersReady: (() => void) | null = null;
   #stopped: Promise<void> | null = null;
 
@@ -167,7 +170,14 @@ class Supervisor implements RunningSupervisor {
     this.#log.info('dbproxy.stopping', { now, shutdownTimeoutMs });
     const endMs = this.#clock.nowMs() + (now ? 0 : shutdownTimeoutMs);
     // A promotion left half way would have to be mended by hand.
-    if (!now) await this.#within(this.#promotions.settled(), shutdownTimeoutMs);
+    const promotionsEnd = this.#promotions.stop();
+    if (!now) await this.#within(promotionsEnd, shutdownTimeoutMs);
+    const { underWay } = this.#promotions;
+    if (underWay !== null) {
+      const detail =
+        'dbproxy stops in the middle of this promotion; after the next start look at read_only of both servers and PROMOTE again';
+      this.#tell('error', 'promote.abandoned', underWay, detail);
+    }
     await this.#fleet.stop(Math.max(0, endMs - this.#clock.nowMs()));
     for (const timer of this.#drainTimers.values()) timer.cancel();
     this.#monitor.close();
@@ -314,7 +324,7 @@ class Supervisor implements RunningSupervisor {
       snapshot: () => this.#store.snapshot,
       uptimeMs: () => this.#clock.nowMs() - this.#startedMs,
       sessions: () => this.#sessions(),
-      stats: () => this.#stats(),
+      stats: this.#stats,
       listeners: () => this.#listenerStatuses(),
       events: () => this.#events.list(),
       setBackend: (name, change) => this.#setBackend(name, change),
@@ -340,7 +350,7 @@ class Supervisor implements RunningSupervisor {
     return answers.flatMap(({ answer }) => answer?.sessions ?? []);
   }
 
-  async #stats(): Promise<WorkerStats[]> {
+  async #askStats(): Promise<WorkerStats[]> {
     const answers = await this.#fleet.askAll({ type: 'stats-wanted' }, ANSWER_TIMEOUT_MS);
     return answers.flatMap(({ answer }) => (answer === undefined ? [] : [answer.stats]));
   }

@@ -78,8 +78,12 @@ export class PromotionActions {
   /** All that the old primary has in its binary log, once nobody can write there any more. */
   #fencedPosition: string | null = null;
   #semiSync = false;
-  /** The old primary had been read-only before we came. */
-  #wasReadOnly = false;
+  /** The old primary had been read-only before we came; null until that has been read, and so before any change. */
+  #wasReadOnly: boolean | null = null;
+  /** The state file may name the new primary. */
+  #recordTried = false;
+  /** The new primary may have been made writable. */
+  #writableTried = false;
 
   constructor(world: PromotionWorld, cluster: ClusterConfig, decision: Decision) {
     this.#world = world;
@@ -234,6 +238,7 @@ export class PromotionActions {
   }
 
   async #record(): Promise<StepReport> {
+    this.#recordTried = true;
     const epoch = await this.#world.recordPromotion(this.#cluster.name, this.#decision.target.name);
     return done(`${this.#decision.target.name} is the primary of epoch ${epoch} in the state file`);
   }
@@ -241,10 +246,16 @@ export class PromotionActions {
   async #makeWritable(): Promise<StepReport> {
     const target = await this.#target();
     const { name } = target.backend;
-    // A source that is only stopped would be followed again after the server's next restart.
-    await target.connection.run(target.flavour.forgetSource, STATEMENT_TIMEOUT_MS);
-    for (const statement of target.flavour.makeWritable) {
-      await target.connection.run(statement, STATEMENT_TIMEOUT_MS);
+    try {
+      // A source that is only stopped would be followed again after the server's next restart.
+      await target.connection.run(target.flavour.forgetSource, STATEMENT_TIMEOUT_MS);
+      this.#writableTried = true;
+      for (const statement of target.flavour.makeWritable) {
+        await target.connection.run(statement, STATEMENT_TIMEOUT_MS);
+      }
+    } catch (error) {
+      await this.#kill(target);
+      throw error;
     }
     if ((await identityOf(target)).readOnly) throw new Error(`${name} is still read-only`);
     return done(`${name} is writable and follows nobody`);
@@ -313,6 +324,7 @@ export class PromotionActions {
   }
 
   async #unfence(): Promise<string> {
+    if (this.#wasReadOnly === null) return `${this.#oldBackend().name} had not been touched`;
     if (this.#wasReadOnly) return `${this.#oldBackend().name} is read-only, as it was before`;
     const old = await this.#server(this.#oldBackend());
     for (const statement of old.flavour.makeWritable)
@@ -336,20 +348,31 @@ export class PromotionActions {
   }
 
   async #recordBack(): Promise<string> {
-    const before = this.#rememberedBefore;
-    if (before === null || this.#world.rememberedPrimary(this.#cluster.name) === before) {
-      return 'the state file had not been changed';
-    }
+    if (!this.#recordTried) return 'the state file had not been changed';
+    // A write that was reported as failed may be on the disk all the same: only a newer one is sure.
+    const before = this.#rememberedBefore ?? this.#decision.old?.name ?? null;
+    if (before === null) return `${this.#decision.target.name} may stay remembered: nobody was before it`;
     const epoch = await this.#world.recordPromotion(this.#cluster.name, before);
     return `${before} is the primary of epoch ${epoch} in the state file`;
   }
 
   async #makeReadOnlyAgain(): Promise<string> {
-    const target = await this.#target();
-    for (const statement of target.flavour.makeReadOnly) {
-      await target.connection.run(statement, STATEMENT_TIMEOUT_MS);
+    const { old, target } = this.#decision;
+    if (!this.#writableTried) return `${target.name} had not been made writable`;
+    try {
+      const server = await this.#target();
+      for (const statement of server.flavour.makeReadOnly) {
+        await server.connection.run(statement, STATEMENT_TIMEOUT_MS);
+      }
+      if (!(await identityOf(server)).readOnly) throw new Error('read_only is still off there');
+    } catch (error) {
+      const fenced =
+        old === null ? '' : `, so ${old.name} is left as it is and is not given the writes again`;
+      throw new Error(
+        `${target.name} may be writable (${messageOf(error)})${fenced}; ${target.name} is remembered as the primary: when it answers, PROMOTE ${target.name} if it is read-only`,
+      );
     }
-    return `${target.backend.name} is read-only`;
+    return `${target.name} is read-only`;
   }
 
   // ---- helpers -------------------------------------------------------------------------------------

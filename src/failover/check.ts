@@ -3,7 +3,8 @@
  * It is asked before anything is changed, and each refusal says what to do about it.
  */
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
-import type { HealthRecord } from '../monitor/detector.ts';
+import { isSeenWell, wasInSync, type HealthRecord } from '../monitor/detector.ts';
+import { holdsPosition, unitePositions } from '../monitor/gtid.ts';
 import type { ReplicationFacts, ServerFacts } from '../monitor/observation.ts';
 import type { AdminState } from '../topology/state-file.ts';
 import type { PromotionKind } from './plan.ts';
@@ -80,7 +81,24 @@ function decideStandalone(survey: Survey, target: SeenMember): Verdict {
   }
   const old = survey.members.find((member) => member.backend.name === remembered);
   if (old !== undefined && !isSeen(old) && old.record.reach !== 'down') return refuse(unclearWords(old));
+  if (remembered !== null) {
+    const lack = whyItMayLack(target, old, remembered);
+    if (lack !== null) return refuse(lack);
+  }
   return adopted;
+}
+
+/** Why a writable server is no continuation of the primary before it; null when it has all that one had. */
+function whyItMayLack(target: SeenMember, old: Member | undefined, remembered: string): string | null {
+  const facts = old?.record.facts ?? null;
+  if (old === undefined || facts === null) {
+    return `whether it has all that the primary ${remembered} had is not known, as ${remembered} has not been seen since dbproxy started; bring ${remembered} back first, if only to be looked at`;
+  }
+  // What the old primary has from the target itself it cannot have ahead of it, only seen later.
+  if (followsServer(old, target)) return null;
+  const last = unitePositions(facts.position, facts.replicatedPosition);
+  if (holdsPosition(heldBy(target.record.facts), last)) return null;
+  return `it has not all that the primary ${remembered} had (${remembered} was at ${last}, it is at ${heldBy(target.record.facts) || 'no position'}); it was never its replica, or lost data`;
 }
 
 function decideReplica(survey: Survey, target: SeenMember, replication: ReplicationFacts): Verdict {
@@ -108,7 +126,12 @@ function decideReplica(survey: Survey, target: SeenMember, replication: Replicat
     .map((member) => member.backend);
   if (old.record.reach === 'down') {
     return (
-      decideFailover(replication) ?? { kind: 'failover', target: target.backend, old: old.backend, followers }
+      decideFailover(survey, target, old, replication) ?? {
+        kind: 'failover',
+        target: target.backend,
+        old: old.backend,
+        followers,
+      }
     );
   }
   if (!isSeen(old)) return refuse(unclearWords(old));
@@ -122,11 +145,57 @@ function decideReplica(survey: Survey, target: SeenMember, replication: Replicat
   );
 }
 
-function decideFailover(replication: ReplicationFacts): Verdict | null {
-  if (replication.applier === 'running' || replication.drained) return null;
-  return refuse(
-    `it has received changes it has not applied, and its applier is stopped${errorWords(replication.applierError)}; START SLAVE SQL_THREAD first`,
+/**
+ * What the old primary has not sent is lost with a failover; nothing else may be. So:
+ * 1. what the target has received it can apply;
+ * 2. it was in sync when the old primary was last seen;
+ * 3. no other replica has received more.
+ */
+function decideFailover(
+  survey: Survey,
+  target: SeenMember,
+  old: Member,
+  replication: ReplicationFacts,
+): Verdict | null {
+  if (replication.applier !== 'running' && !replication.drained) {
+    return refuse(
+      `it has received changes it has not applied, and its applier is stopped${errorWords(replication.applierError)}; START SLAVE SQL_THREAD first`,
+    );
+  }
+  const { lastInSync } = target.record;
+  const { seenMs } = old.record;
+  if (seenMs !== null && !wasInSync(lastInSync, seenMs, survey.cluster)) {
+    const behind =
+      lastInSync === null
+        ? 'it has not been seen in sync at all'
+        : `it was last in sync ${Math.round((seenMs - lastInSync.atMs) / 1000)} s before that`;
+    return refuse(
+      `its replication did not work when ${old.backend.name} was last seen well (${behind}), so it lacks what was written since; promote another replica or bring ${old.backend.name} back`,
+    );
+  }
+  const held = heldBy(target.record.facts);
+  const ahead = survey.members.find(
+    (member) =>
+      member !== target &&
+      followsServer(member, old) &&
+      !holdsPosition(held, receivedBy(member.record.facts)),
   );
+  if (ahead === undefined) return null;
+  return refuse(
+    `${ahead.backend.name} has received more from ${old.backend.name} (it has ${receivedBy(ahead.record.facts)}, ${target.backend.name} has ${held || 'nothing'}); promote ${ahead.backend.name}`,
+  );
+}
+
+/** All transactions a server has, applied or only received. */
+function heldBy({ position, replicatedPosition, replication }: ServerFacts): string {
+  return unitePositions(position, replicatedPosition, replication?.receivedPosition ?? '');
+}
+
+/** The transactions a replica has from others: without its own, where it keeps those apart. */
+function receivedBy(facts: ServerFacts | null): string {
+  if (facts === null) return '';
+  const { position, replicatedPosition, replication } = facts;
+  return unitePositions(replicatedPosition || position, replication?.receivedPosition ?? '');
 }
 
 function decideSwitchover(
@@ -206,10 +275,8 @@ function followsServer(member: Member, source: Member): boolean {
   return isSeen(member) && replication !== null && isSource(source, replication);
 }
 
-/** Up by a good check: not suspect, not merely known from before. */
 function isSeen(member: Member): member is SeenMember {
-  const { record } = member;
-  return record.reach === 'up' && record.reachReason === '' && record.facts !== null;
+  return isSeenWell(member.record) && member.record.facts !== null;
 }
 
 function rivalWords(rival: Member): string {

@@ -32,7 +32,8 @@ interface StepRow {
   readonly kinds: readonly PromotionKind[];
   /**
    * How it is taken back. required: those before it must not be taken back when this could not be (an old
-   * primary is not let write again while the record says another). best_effort: they may.
+   * primary is not let write again while the record says another, or while the new one may be writable).
+   * best_effort: they may.
    */
   readonly undo: 'none' | 'best_effort' | 'required';
 }
@@ -48,7 +49,7 @@ const STEPS: readonly StepRow[] = [
   { step: 'catch_up', kinds: TAKEOVER, undo: 'best_effort' },
   { step: 'stop_replication', kinds: TAKEOVER, undo: 'best_effort' },
   { step: 'record', kinds: ALL, undo: 'required' },
-  { step: 'make_writable', kinds: ALL, undo: 'best_effort' },
+  { step: 'make_writable', kinds: ALL, undo: 'required' },
   { step: 'weights', kinds: TAKEOVER, undo: 'none' },
   { step: 'publish', kinds: ALL, undo: 'none' },
   { step: 'repoint', kinds: TAKEOVER, undo: 'none' },

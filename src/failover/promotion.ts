@@ -7,6 +7,7 @@ import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ProxyConfig } from '../config/config.ts';
 import type { PromoteStep } from '../ipc/operations.ts';
+import { isSeenWell } from '../monitor/detector.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import type { TopologyStore } from '../topology/store.ts';
 import { PromotionActions, type PromotionWorld } from './actions.ts';
@@ -35,6 +36,7 @@ export interface PromotionCount {
 export class Promotions {
   readonly #options: PromotionsOptions;
   readonly #counts = new Map<string, PromotionCount>();
+  #stopping = false;
   #running: { readonly target: string; readonly ended: Promise<unknown> } | null = null;
 
   constructor(options: PromotionsOptions) {
@@ -43,6 +45,7 @@ export class Promotions {
 
   /** Makes `name` the primary of its cluster; rejects with DBPROXY_PROMOTE_REFUSED or _FAILED. */
   async promote(name: string): Promise<PromoteStep[]> {
+    if (this.#stopping) throw this.#refused(name, 'dbproxy is stopping');
     if (this.#running !== null) {
       throw this.#refused(name, `a promotion of ${this.#running.target} is under way; wait for its end`);
     }
@@ -55,9 +58,15 @@ export class Promotions {
     }
   }
 
-  /** Resolves when no promotion runs. */
-  async settled(): Promise<void> {
+  /** Begins no more promotions; resolves when the one that runs has ended. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#running?.ended;
+  }
+
+  /** The server that is being promoted now. */
+  get underWay(): string | null {
+    return this.#running?.target ?? null;
   }
 
   /** Promotions so far. */
@@ -222,7 +231,7 @@ export class Promotions {
       changeSettings: (changes) => store.change(changes),
       rwWeight: (backend) => store.settingsOf(backend).rwWeight,
       rememberedPrimary: (cluster) => store.rememberedPrimary(cluster),
-      checkNow: async (backend) => (await monitor.checkNow(backend)).failed === 0,
+      checkNow: async (backend) => isSeenWell(await monitor.checkNow(backend)),
       rejudge: (cluster) => monitor.rejudge(cluster),
     };
   }

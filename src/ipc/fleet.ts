@@ -68,6 +68,14 @@ export function restartDelayMs(earlyDeaths: number): number {
   return earlyDeaths === 0 ? 0 : Math.min(LAST_RESTART_MS, FIRST_RESTART_MS * 2 ** (earlyDeaths - 1));
 }
 
+/**
+ * Whether a worker that has `unanswered` questions already is asked one more. That its sessions end is
+ * always asked: only promotions and operators do so, and a worker that does not confirm it is killed.
+ */
+export function mayAsk(question: Question['type'], unanswered: number): boolean {
+  return question === 'end-sessions' || unanswered < PENDING_MAX;
+}
+
 export class WorkerFleet {
   readonly #options: FleetOptions;
   readonly #berths: Berth[];
@@ -111,7 +119,7 @@ export class WorkerFleet {
   /** Asks one worker; undefined when it does not answer in time, dies, or is not there. */
   ask<Q extends Question>(slot: number, question: Q, timeoutMs: number): Promise<AnswerTo<Q> | undefined> {
     const alreadyAsked = [...this.#pending.values()].filter((pending) => pending.slot === slot).length;
-    if (this.#berths[slot]?.worker?.isConnected() !== true || alreadyAsked >= PENDING_MAX) {
+    if (this.#berths[slot]?.worker?.isConnected() !== true || !mayAsk(question.type, alreadyAsked)) {
       return Promise.resolve(undefined);
     }
     const requestId = ++this.#lastRequestId;

@@ -30,7 +30,10 @@ export class ControlConnection {
     connection.on('end', () => (this.#broken = true));
   }
 
-  /** Connects and logs in within `timeoutMs`; rejects with the driver's error or a timeout. */
+  /**
+   * Connects and logs in within `timeoutMs`; rejects with the driver's error or a timeout. The session has
+   * no SQL mode, whatever the server's default: the driver quotes values with backslashes.
+   */
   static async open(
     address: Endpoint,
     login: Login,
@@ -48,7 +51,14 @@ export class ControlConnection {
       multipleStatements: false,
     });
     const control = new ControlConnection(connection, clock);
-    await control.#bounded(timeoutMs, 'no login', (settle) => connection.connect((error) => settle(error)));
+    const endMs = clock.nowMs() + timeoutMs;
+    try {
+      await control.#bounded(timeoutMs, 'no login', (settle) => connection.connect((error) => settle(error)));
+      await control.run("SET SESSION sql_mode = ''", Math.max(1, endMs - clock.nowMs()));
+    } catch (error) {
+      control.close();
+      throw error;
+    }
     return control;
   }
 

@@ -16,7 +16,17 @@ import {
   type ServerFacts,
 } from './observation.ts';
 
-export type CheckLimits = Pick<ClusterConfig, 'rise' | 'fall' | 'maxLagMs' | 'readmitLagMs'>;
+export type CheckLimits = Pick<
+  ClusterConfig,
+  'rise' | 'fall' | 'maxLagMs' | 'readmitLagMs' | 'checkIntervalMs' | 'checkTimeoutMs'
+>;
+
+/** The cluster's primary as far as its replicas are judged by it. */
+export interface PrimarySight {
+  readonly isUp: boolean;
+  /** When it last answered well; null when it never has, or when no primary is known. */
+  readonly seenMs: number | null;
+}
 
 /** What is remembered of one server between checks. */
 export interface HealthRecord {
@@ -27,6 +37,8 @@ export interface HealthRecord {
   readonly failed: number;
   /** As last seen; null before the first good check. */
   readonly facts: ServerFacts | null;
+  /** When it was last seen so. */
+  readonly seenMs: number | null;
   /** When replication was last seen working with a known lag, and that lag. */
   readonly lastInSync: { readonly atMs: number; readonly lagMs: number } | null;
   readonly lagMs: number | null;
@@ -42,6 +54,7 @@ export const FIRST_RECORD: HealthRecord = {
   good: 0,
   failed: 0,
   facts: null,
+  seenMs: null,
   lastInSync: null,
   lagMs: null,
   lagging: false,
@@ -49,15 +62,16 @@ export const FIRST_RECORD: HealthRecord = {
   replicationReason: '',
 };
 
-/** The record after one more check. */
+/** The record after one more check, which ended at `nowMs`. */
 export function judgeCheck(
   record: HealthRecord,
   observation: Observation,
   limits: CheckLimits,
+  nowMs: number,
 ): HealthRecord {
   switch (observation.kind) {
     case 'seen':
-      return judgeGood({ ...record, facts: observation.facts }, limits);
+      return judgeGood({ ...record, facts: observation.facts, seenMs: nowMs }, limits);
     case 'failed':
       break;
   }
@@ -103,11 +117,12 @@ function aliveReach(reach: Reach): Reach {
  * 2. its receiver runs, or is reconnecting, or the primary is down or not known (then there is nothing to
  *    receive: the replica is an orphan, and goes on);
  * 3. its lag is within bounds: taken out above max_lag, back at readmit_lag or below. While the receiver
- *    reconnects, lag counts from the last good moment; an orphan's lag is 0 once it has applied all it had.
+ *    reconnects, lag counts from the last good moment; an orphan's lag is 0 once it has applied all it had,
+ *    if it was in sync when its primary was last seen. Facts that could not be renewed grow old likewise.
  */
 export function judgeReplication(
   record: HealthRecord,
-  primaryIsUp: boolean,
+  primary: PrimarySight,
   limits: CheckLimits,
   nowMs: number,
 ): HealthRecord {
@@ -117,14 +132,14 @@ export function judgeReplication(
   }
   if (record.reach !== 'up') return record;
 
-  const measured = measureLag(record, replication, primaryIsUp, nowMs);
+  const measured = measureLag(record, replication, primary, limits, nowMs);
   const { lagMs } = measured;
   const lagging = isLagging(record.lagging, lagMs, limits);
-  const broken = brokenReason(replication, primaryIsUp);
+  const broken = brokenReason(replication, primary.isUp);
   const lagReason = lagging ? lagWords(lagMs, limits) : '';
   const oddity =
     replication.receiver !== 'running'
-      ? primaryIsUp
+      ? primary.isUp
         ? `its receiver is reconnecting${because(replication.receiverError)}`
         : 'orphan: it has lost its primary and serves what it has'
       : '';
@@ -136,6 +151,25 @@ export function judgeReplication(
     fresh: broken === '' && !lagging,
     replicationReason: broken || [lagReason, oddity].filter((part) => part !== '').join('; '),
   };
+}
+
+/**
+ * True when a replica has missed nothing it could have had of a primary last seen well at `primarySeenMs`:
+ * it was in sync at about that time (the two are checked apart). True also when the primary was never seen,
+ * as then nothing speaks against it.
+ */
+export function wasInSync(
+  lastInSync: HealthRecord['lastInSync'],
+  primarySeenMs: number | null,
+  { checkIntervalMs, checkTimeoutMs }: Pick<CheckLimits, 'checkIntervalMs' | 'checkTimeoutMs'>,
+): boolean {
+  if (primarySeenMs === null) return true;
+  return lastInSync !== null && lastInSync.atMs >= primarySeenMs - checkIntervalMs - checkTimeoutMs;
+}
+
+/** Up by a good check: not suspect, not merely known from before. */
+export function isSeenWell(record: HealthRecord): boolean {
+  return record.reach === 'up' && record.reachReason === '';
 }
 
 /** The record in the words of the topology. */
@@ -175,19 +209,29 @@ function brokenReason(replication: ReplicationFacts, primaryIsUp: boolean): stri
 function measureLag(
   record: HealthRecord,
   replication: ReplicationFacts,
-  primaryIsUp: boolean,
+  primary: PrimarySight,
+  limits: CheckLimits,
   nowMs: number,
 ): Pick<HealthRecord, 'lagMs' | 'lastInSync'> {
-  const works = replication.receiver === 'running' && replication.applier === 'running';
-  if (works && replication.lagMs !== null) {
-    return { lagMs: replication.lagMs, lastInSync: { atMs: nowMs, lagMs: replication.lagMs } };
-  }
-  // An orphan that has applied all it received can get no fresher: it is where its primary was.
-  if (!primaryIsUp && replication.applier === 'running' && replication.drained) {
-    return { lagMs: 0, lastInSync: { atMs: nowMs, lagMs: 0 } };
-  }
   const { lastInSync } = record;
+  if (isCurrent(record)) {
+    const works = replication.receiver === 'running' && replication.applier === 'running';
+    if (works && replication.lagMs !== null) {
+      const { lagMs } = replication;
+      return { lagMs, lastInSync: { atMs: record.seenMs ?? nowMs, lagMs } };
+    }
+    // An orphan that has applied all it received can get no fresher: it is where its primary was.
+    const isCaughtUp = replication.applier === 'running' && replication.drained;
+    if (!primary.isUp && isCaughtUp && wasInSync(lastInSync, primary.seenMs, limits)) {
+      return { lagMs: 0, lastInSync: { atMs: record.seenMs ?? nowMs, lagMs: 0 } };
+    }
+  }
   return { lagMs: lastInSync === null ? null : lastInSync.lagMs + (nowMs - lastInSync.atMs), lastInSync };
+}
+
+/** Its facts are from the last check, not from one before that failed. */
+function isCurrent(record: HealthRecord): boolean {
+  return record.good > 0;
 }
 
 /** A lag that is not known at all counts as too much. */

@@ -9,6 +9,7 @@
  * | mysql     | MySQL 5.6, 5.7     | SLAVE, MASTER; GTID sets; super_read_only from 5.7 |
  * | mysql8    | MySQL 8.0.23 on, 9 | REPLICA, SOURCE; GTID sets; super_read_only        |
  */
+import { holdsPosition } from './gtid.ts';
 import type { ApplierState, ReceiverState, ReplicationFacts } from './observation.ts';
 
 /** One row of an answer; the driver gives numbers, strings, null or (for big ones) strings of digits. */
@@ -67,12 +68,23 @@ interface ReplicaStatusColumns {
   readonly receivedPosition: string;
   readonly appliedFile: string;
   readonly appliedPosition: string;
+  /** Global ids of what was received in full, and of what was applied. */
+  readonly receivedGtids: string;
+  readonly appliedGtids: string;
 }
 
 /** How often a receiver tries again to reach its source; the servers' own default of 60 s is too slow here. */
 const CONNECT_RETRY_SECONDS = 2;
 
+const MYSQL_GTID_COLUMNS = {
+  receivedGtids: 'Retrieved_Gtid_Set',
+  appliedGtids: 'Executed_Gtid_Set',
+} as const;
+
+const MARIADB_GTID_COLUMNS = { receivedGtids: 'Gtid_IO_Pos', appliedGtids: 'Gtid_Slave_Pos' } as const;
+
 const SLAVE_COLUMNS: ReplicaStatusColumns = {
+  ...MYSQL_GTID_COLUMNS,
   receiver: 'Slave_IO_Running',
   applier: 'Slave_SQL_Running',
   lagSeconds: 'Seconds_Behind_Master',
@@ -86,6 +98,7 @@ const SLAVE_COLUMNS: ReplicaStatusColumns = {
 };
 
 const REPLICA_COLUMNS: ReplicaStatusColumns = {
+  ...MYSQL_GTID_COLUMNS,
   receiver: 'Replica_IO_Running',
   applier: 'Replica_SQL_Running',
   lagSeconds: 'Seconds_Behind_Source',
@@ -111,6 +124,7 @@ const slaveWords = {
 const mariadb: Flavour = {
   name: 'mariadb',
   ...slaveWords,
+  columns: { ...SLAVE_COLUMNS, ...MARIADB_GTID_COLUMNS },
   identity:
     "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, @@global.gtid_binlog_pos AS position, @@global.gtid_slave_pos AS replicated_position, @@global.log_bin AS log_bin, 'ON' AS gtid_mode",
   replicaStatus: 'SHOW ALL SLAVES STATUS',
@@ -269,8 +283,6 @@ export function joinPositions(one: string, other: string): string {
 
 function readChannel(columns: ReplicaStatusColumns, row: Row, channels: number): ReplicationFacts {
   const lagSeconds = row[columns.lagSeconds];
-  const received = `${text(row[columns.receivedFile])}:${text(row[columns.receivedPosition])}`;
-  const applied = `${text(row[columns.appliedFile])}:${text(row[columns.appliedPosition])}`;
   return {
     receiver: receiverState(text(row[columns.receiver])),
     applier: text(row[columns.applier]) === 'Yes' ? 'running' : 'stopped',
@@ -278,16 +290,31 @@ function readChannel(columns: ReplicaStatusColumns, row: Row, channels: number):
     sourceHost: text(row[columns.sourceHost]),
     sourcePort: Number(row[columns.sourcePort] ?? 0),
     sourceServerId: Number(row[columns.sourceServerId] ?? 0),
-    drained: received === applied || nothingReceived(row, columns),
+    drained: isDrained(columns, row),
+    receivedPosition: withoutLineBreaks(text(row[columns.receivedGtids])),
     receiverError: text(row.Last_IO_Error),
     applierError: text(row.Last_SQL_Error),
     channels,
   };
 }
 
-/** After a restart without its source a replica has no file to read from: it starts over from what it applied. */
-function nothingReceived(row: Row, columns: ReplicaStatusColumns): boolean {
-  return text(row[columns.receivedFile]) === '';
+/**
+ * All that was received has been applied when
+ * 1. nothing was received: after a restart without its source a replica has no file to read from, and
+ *    starts over from what it applied;
+ * 2. or it has applied up to the very place it has read to;
+ * 3. or it has applied every transaction it has received in full. A primary that died in the middle of
+ *    sending one leaves the place read ahead for ever, and that half is worth nothing to anybody.
+ */
+function isDrained(columns: ReplicaStatusColumns, row: Row): boolean {
+  const receivedFile = text(row[columns.receivedFile]);
+  if (receivedFile === '') return true;
+  const received = `${receivedFile}:${text(row[columns.receivedPosition])}`;
+  const applied = `${text(row[columns.appliedFile])}:${text(row[columns.appliedPosition])}`;
+  if (received === applied) return true;
+  const receivedGtids = withoutLineBreaks(text(row[columns.receivedGtids]));
+  const appliedGtids = withoutLineBreaks(text(row[columns.appliedGtids]));
+  return receivedGtids !== '' && holdsPosition(appliedGtids, receivedGtids);
 }
 
 function receiverState(word: string): ReceiverState {

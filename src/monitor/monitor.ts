@@ -12,6 +12,7 @@ import {
   judgeReplication,
   toBackendHealth,
   type HealthRecord,
+  type PrimarySight,
 } from './detector.ts';
 import type { Observation } from './observation.ts';
 import { Probe } from './probe.ts';
@@ -167,7 +168,7 @@ export class Monitor {
       return;
     }
     const reachBefore = watch.record.reach;
-    watch.record = judgeCheck(watch.record, observation, watch.cluster);
+    watch.record = judgeCheck(watch.record, observation, watch.cluster, nowMs);
     this.#judge(watch);
     if (watch.record.reach !== reachBefore && this.#isPrimary(watch)) this.rejudge(watch.cluster.name);
     const dueMs = startMs + checkDelayMs(watch.record, watch.cluster);
@@ -178,16 +179,17 @@ export class Monitor {
     const { clock, onHealth } = this.#options;
     watch.record = judgeReplication(
       watch.record,
-      this.#primaryIsUp(watch.cluster),
+      this.#primarySight(watch.cluster),
       watch.cluster,
       clock.nowMs(),
     );
     onHealth(watch.backend.name, toBackendHealth(watch.record));
   }
 
-  #primaryIsUp(cluster: ClusterConfig): boolean {
+  #primarySight(cluster: ClusterConfig): PrimarySight {
     const name = this.#options.primaryOf(cluster.name);
-    return name !== null && this.#watches.get(name)?.record.reach === 'up';
+    const record = name === null ? undefined : this.#watches.get(name)?.record;
+    return { isUp: record?.reach === 'up', seenMs: record?.seenMs ?? null };
   }
 
   #isPrimary(watch: Watch): boolean {

@@ -36,6 +36,8 @@ export interface ReplicationFacts {
   readonly sourceServerId: number;
   /** All that was received has been applied. */
   readonly drained: boolean;
+  /** The transactions received in full, by their global ids; empty when that is not known. */
+  readonly receivedPosition: string;
   readonly receiverError: string;
   readonly applierError: string;
   /** Number of sources; the facts above are then those of the one that is worst off. */
@@ -50,6 +52,10 @@ export interface ServerFacts {
   readonly logsChanges: boolean;
   /** It numbers transactions globally, so that a replica can change its source without losing its place. */
   readonly hasGtid: boolean;
+  /** All that is in its binary log, by global ids. */
+  readonly position: string;
+  /** What it has applied as a replica, where that is kept apart. */
+  readonly replicatedPosition: string;
   /** Null when there is no replication set up. */
   readonly replication: ReplicationFacts | null;
 }

@@ -81,6 +81,5 @@ async function readFacts(
 ): Promise<ServerFacts> {
   const identity = readIdentity(await connection.run(flavour.identity, leftMs()));
   const replication = readReplicaStatus(flavour, await connection.run(flavour.replicaStatus, leftMs()));
-  const { serverId, readOnly, logsChanges, hasGtid } = identity;
-  return { version, serverId, readOnly, logsChanges, hasGtid, replication };
+  return { version, ...identity, replication };
 }

@@ -41,7 +41,10 @@ const WEIGHT_KEYS = ['rwWeight', 'roWeight', 'maxConnections'] as const;
 /** Where durable state is kept; a test may keep it in memory. */
 export interface StateStore {
   load(): DurableState;
-  /** Resolves when it is on disk; rejects with DBPROXY_STATE_FILE and leaves the old state when it is not. */
+  /**
+   * Resolves when it is on disk for sure; rejects with DBPROXY_STATE_FILE when it is not. Then `load` tells
+   * which state is there: the old one, or the new one when only its flushing failed.
+   */
   save(state: DurableState): Promise<void>;
 }
 

@@ -7,7 +7,7 @@ import type { ProxyConfig } from '../config/config.ts';
 import { assembleSnapshot, firstPrimary, settings, type Knowledge, type Settings } from './assemble.ts';
 import { UNSEEN, type BackendHealth } from './health.ts';
 import type { BackendView, Snapshot } from './snapshot.ts';
-import type { BackendOverride, DurableState, StateStore } from './state-file.ts';
+import { formatState, type BackendOverride, type DurableState, type StateStore } from './state-file.ts';
 
 /** Called with each new snapshot and the one before it. */
 export type SnapshotListener = (snapshot: Snapshot, previous: Snapshot) => void;
@@ -107,7 +107,12 @@ export class TopologyStore {
     const write = this.#lastWrite.then(async () => {
       const { durable, answer } = decide(this.#durable);
       if (durable !== this.#durable) {
-        await this.#file.save(durable);
+        try {
+          await this.#file.save(durable);
+        } catch (error) {
+          this.#followDisk(durable);
+          throw error;
+        }
         this.#durable = durable;
         this.#rebuild();
       }
@@ -118,6 +123,24 @@ export class TopologyStore {
       () => undefined,
     );
     return write;
+  }
+
+  /**
+   * After a write that was reported as failed: the disk may have it all the same, as when only the flush of
+   * the directory failed. Then it counts, for the next process would read it. When that cannot be told, the
+   * old state counts, and the number of the attempt is not used again.
+   */
+  #followDisk(attempted: DurableState): void {
+    let onDisk: DurableState;
+    try {
+      onDisk = this.#file.load();
+    } catch {
+      this.#durable = { ...this.#durable, epoch: attempted.epoch };
+      return;
+    }
+    if (formatState(onDisk) !== formatState(attempted)) return;
+    this.#durable = attempted;
+    this.#rebuild();
   }
 
   #knowledge(version: number): Knowledge {

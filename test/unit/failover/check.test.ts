@@ -52,6 +52,8 @@ function member(name: string, replication: ReplicationFacts | null, shape: Shape
     readOnly: replication !== null,
     logsChanges: true,
     hasGtid: true,
+    position: '',
+    replicatedPosition: '',
     replication,
     ...shape.facts,
   };
@@ -72,6 +74,7 @@ function from(source: string, over: Partial<ReplicationFacts> = {}): Replication
     sourcePort: 3306,
     sourceServerId: ID_OF[source] ?? 99,
     drained: true,
+    receivedPosition: '',
     receiverError: '',
     applierError: '',
     channels: 1,
@@ -222,7 +225,60 @@ suite('failover', () => {
   });
 });
 
+suite('failover loses nothing that need not be lost', () => {
+  const SEEN_MS = 100_000;
+  const down = member('db1', null, { record: { ...DOWN.record, seenMs: SEEN_MS } });
+  const replica = (name: string, inSyncMs: number | null, received: string, applied = received): Member =>
+    member(name, from('db1', { ...ORPHANED, receivedPosition: received }), {
+      record: { lastInSync: inSyncMs === null ? null : { atMs: inSyncMs, lagMs: 0 } },
+      facts: { position: applied, replicatedPosition: applied },
+    });
+
+  test('a replica in sync within a check of when the primary was last seen takes over', () => {
+    assert.equal(decide([down, replica('db2', SEEN_MS - 2_000, '0-1-5')]).kind, 'failover');
+  });
+
+  test('one whose receiver had stopped before is refused, with how long before', () => {
+    assertRefused(decide([down, replica('db2', SEEN_MS - 60_000, '0-1-5')]), /in sync 60 s before/);
+    assertRefused(decide([down, replica('db2', null, '0-1-5')]), /not been seen in sync at all/);
+  });
+
+  const uuid = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
+  const table: [string, string, string, boolean][] = [
+    // what it is, received by db2, received by db3, db2 may be promoted
+    ['the same', '0-1-5', '0-1-5', true],
+    ['the candidate ahead', '0-1-6', '0-1-5', true],
+    ['the other ahead', '0-1-5', '0-1-6', false],
+    ['the other ahead in one domain', '0-1-6,1-1-3', '0-1-5,1-1-4', false],
+    ['MySQL, the other ahead', `${uuid}:1-5`, `${uuid}:1-6`, false],
+    ['MySQL, the candidate ahead', `${uuid}:1-6`, `${uuid}:1-5`, true],
+  ];
+  for (const [name, mine, others, allowed] of table) {
+    test(`received positions: ${name}`, () => {
+      const verdict = decide([down, replica('db2', SEEN_MS, mine), replica('db3', SEEN_MS, others, mine)]);
+      if (allowed) assert.equal(verdict.kind, 'failover');
+      else assertRefused(verdict, /db3 has received more .*promote db3/);
+    });
+  }
+
+  test('a replica that is down itself has nothing to give', () => {
+    const gone = replica('db3', SEEN_MS, '0-1-9');
+    const unreachable = { ...gone, record: { ...gone.record, reach: 'down', reachReason: 'x' } } as const;
+    assert.equal(decide([down, replica('db2', SEEN_MS, '0-1-5'), unreachable]).kind, 'failover');
+  });
+});
+
 suite('adoption', () => {
+  test('a writable server is adopted only with all that the primary before it had', () => {
+    const old = (position: string): Member => member('db1', null, { ...DOWN, facts: { position } });
+    const target = member('db2', null, { facts: { position: '0-2-8', replicatedPosition: '0-1-7' } });
+    assert.equal(decide([old('0-1-7'), target]).kind, 'adopt');
+    assertRefused(decide([old('0-1-9'), target]), /has not all that the primary db1 had .*0-1-9/);
+    const unseen = member('db1', null, { record: { ...DOWN.record, facts: null } });
+    assertRefused(decide([unseen, target]), /not known, as db1 has not been seen/);
+    assertRefused(decide([target]), /not known/);
+  });
+
   test('the primary that is one already is refused', () => {
     assertRefused(decide([member('db1', null)], { target: 'db1' }), /the primary already \(epoch 4\)/);
   });

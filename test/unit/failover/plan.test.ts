@@ -91,6 +91,14 @@ suite('an undo that fails', () => {
     assert.deepEqual(state.phase === 'undone' && state.left, [{ step: 'record', reason: 'why' }]);
   });
 
+  test('of making it writable: it may be a writer, so the old primary stays fenced and the record stays', () => {
+    const { commands, state } = run('switchover', { do: ['make_writable'], undo: ['make_writable'] });
+    assert.equal(commands.includes('undo fence'), false);
+    assert.equal(commands.includes('undo record'), false);
+    assert.equal(commands.at(-1), 'undo hold');
+    assert.deepEqual(state.phase === 'undone' && state.left, [{ step: 'make_writable', reason: 'why' }]);
+  });
+
   test('of the replica’s side: the old primary is let write again all the same', () => {
     const { commands, state } = run('switchover', { do: ['catch_up'], undo: ['catch_up'] });
     assert.equal(commands.includes('undo fence'), true);

@@ -7,6 +7,7 @@ import {
   judgeReplication,
   toBackendHealth,
   type HealthRecord,
+  type PrimarySight,
 } from '../../../src/monitor/detector.ts';
 import type {
   Observation,
@@ -15,7 +16,16 @@ import type {
   ServerFacts,
 } from '../../../src/monitor/observation.ts';
 
-const LIMITS = { rise: 2, fall: 3, maxLagMs: 10_000, readmitLagMs: 5_000 };
+const LIMITS = {
+  rise: 2,
+  fall: 3,
+  maxLagMs: 10_000,
+  readmitLagMs: 5_000,
+  checkIntervalMs: 1_000,
+  checkTimeoutMs: 1_000,
+};
+const UP: PrimarySight = { isUp: true, seenMs: 0 };
+const DOWN: PrimarySight = { isUp: false, seenMs: 0 };
 
 const REPLICATING: ReplicationFacts = {
   receiver: 'running',
@@ -25,6 +35,7 @@ const REPLICATING: ReplicationFacts = {
   sourcePort: 3306,
   sourceServerId: 1,
   drained: true,
+  receivedPosition: '',
   receiverError: '',
   applierError: '',
   channels: 1,
@@ -37,6 +48,8 @@ function facts(replication: Partial<ReplicationFacts> | null = {}): ServerFacts 
     readOnly: true,
     logsChanges: true,
     hasGtid: true,
+    position: '',
+    replicatedPosition: '',
     replication: replication === null ? null : { ...REPLICATING, ...replication },
   };
 }
@@ -52,7 +65,7 @@ const bad = (kind: ProbeErrorKind = 'refused'): Observation => ({
 
 /** The record after checks, one after the other. */
 function after(...checks: Observation[]): HealthRecord {
-  return checks.reduce((record, check) => judgeCheck(record, check, LIMITS), FIRST_RECORD);
+  return checks.reduce((record, check) => judgeCheck(record, check, LIMITS, 0), FIRST_RECORD);
 }
 
 suite('reach', () => {
@@ -120,8 +133,13 @@ suite('replication', () => {
     replication: Partial<ReplicationFacts>,
     { primaryIsUp = true, nowMs = 1_000 } = {},
   ): HealthRecord {
-    const inSync = judgeReplication(after(good()), true, LIMITS, 0);
-    return judgeReplication(judgeCheck(inSync, good(replication), LIMITS), primaryIsUp, LIMITS, nowMs);
+    const inSync = judgeReplication(after(good()), UP, LIMITS, 0);
+    return judgeReplication(
+      judgeCheck(inSync, good(replication), LIMITS, nowMs),
+      primaryIsUp ? UP : DOWN,
+      LIMITS,
+      nowMs,
+    );
   }
 
   test('in sync it is fresh and needs no words', () => {
@@ -132,7 +150,7 @@ suite('replication', () => {
   });
 
   test('a server that does not replicate is not fresh', () => {
-    assert.equal(judgeReplication(after(good(null)), true, LIMITS, 0).fresh, false);
+    assert.equal(judgeReplication(after(good(null)), UP, LIMITS, 0).fresh, false);
   });
 
   test('a stopped applier takes it out at once, with the error', () => {
@@ -177,29 +195,24 @@ suite('replication', () => {
   });
 
   test('lag above max_lag takes it out, and only readmit_lag or less brings it back', () => {
-    let record = judgeReplication(after(good()), true, LIMITS, 0);
+    let record = judgeReplication(after(good()), UP, LIMITS, 0);
     const seen: boolean[] = [];
     for (const lagMs of [10_000, 11_000, 10_000, 6_000, 5_000, 9_000]) {
-      record = judgeReplication(judgeCheck(record, good({ lagMs }), LIMITS), true, LIMITS, 1);
+      record = judgeReplication(judgeCheck(record, good({ lagMs }), LIMITS, 1), UP, LIMITS, 1);
       seen.push(record.fresh);
     }
     assert.deepEqual(seen, [true, false, false, false, true, true]);
   });
 
   test('a lag that was never known keeps it out', () => {
-    const record = judgeReplication(
-      after(good({ lagMs: null, receiver: 'connecting' })),
-      true,
-      LIMITS,
-      1_000,
-    );
+    const record = judgeReplication(after(good({ lagMs: null, receiver: 'connecting' })), UP, LIMITS, 1_000);
     assert.equal(record.fresh, false);
     assert.match(record.replicationReason, /lag is not known/);
   });
 
   test('what was judged stays while the server is suspect', () => {
-    const inSync = judgeReplication(after(good()), true, LIMITS, 0);
-    const suspect = judgeReplication(judgeCheck(inSync, bad(), LIMITS), true, LIMITS, 60_000);
+    const inSync = judgeReplication(after(good()), UP, LIMITS, 0);
+    const suspect = judgeReplication(judgeCheck(inSync, bad(), LIMITS, 60_000), UP, LIMITS, 60_000);
     assert.equal(suspect.fresh, true);
   });
 
@@ -210,9 +223,57 @@ suite('replication', () => {
   });
 });
 
+suite('what is not seen any more grows old', () => {
+  const judge = (
+    record: HealthRecord,
+    check: Observation,
+    sight: PrimarySight,
+    nowMs: number,
+  ): HealthRecord => judgeReplication(judgeCheck(record, check, LIMITS, nowMs), sight, LIMITS, nowMs);
+  const inSync = judge(FIRST_RECORD, good(), UP, 0);
+
+  for (const receiver of ['stopped', 'connecting'] as const) {
+    test(`a receiver ${receiver} for an hour is no orphan at the first failed check of the primary`, () => {
+      const hourMs = 3_600_000;
+      const stale = judge(inSync, good({ receiver, lagMs: null }), { isUp: true, seenMs: hourMs }, hourMs);
+      const orphan = judge(
+        stale,
+        good({ receiver, lagMs: null }),
+        { isUp: false, seenMs: hourMs },
+        hourMs + 100,
+      );
+      assert.equal(orphan.fresh, false);
+      assert.equal(orphan.lagMs, hourMs + 100);
+      assert.equal(orphan.lastInSync?.atMs, 0);
+    });
+  }
+
+  test('an orphan seen in sync one interval before its primary was last seen is in sync', () => {
+    const lost = good({ receiver: 'connecting', lagMs: null });
+    assert.equal(judge(inSync, lost, { isUp: false, seenMs: 2_000 }, 2_500).lagMs, 0);
+    assert.equal(judge(inSync, lost, { isUp: false, seenMs: 2_001 }, 2_500).lagMs, 2_500);
+  });
+
+  test('an orphan whose primary was never seen is not held to it', () => {
+    const lost = good({ receiver: 'connecting', lagMs: null });
+    assert.equal(judge(FIRST_RECORD, lost, { isUp: false, seenMs: null }, 0).fresh, true);
+  });
+
+  test('a replica that denies us access for long is taken out, although it was in sync', () => {
+    const denied = judge(inSync, bad('access_denied'), UP, 9_000);
+    assert.deepEqual([denied.fresh, denied.lagMs], [true, 9_000]);
+    const later = judge(denied, bad('access_denied'), UP, 10_001);
+    assert.deepEqual([later.fresh, later.lastInSync?.atMs], [false, 0]);
+  });
+
+  test('to judge anew does not make what was seen newer', () => {
+    assert.equal(judgeReplication(inSync, UP, LIMITS, 5_000).lastInSync?.atMs, 0);
+  });
+});
+
 suite('worry', () => {
   test('suspect, down, lagging, not seen and half-stopped servers are watched closely', () => {
-    const judged = (check: Observation): HealthRecord => judgeReplication(after(check), true, LIMITS, 0);
+    const judged = (check: Observation): HealthRecord => judgeReplication(after(check), UP, LIMITS, 0);
     assert.equal(isWorrying(FIRST_RECORD), true);
     assert.equal(isWorrying(after(good(), bad())), true);
     assert.equal(isWorrying(after(bad())), true);

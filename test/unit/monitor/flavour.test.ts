@@ -71,6 +71,7 @@ suite('replica status', () => {
       sourcePort: 3306,
       sourceServerId: 7,
       drained: true,
+      receivedPosition: '',
       receiverError: '',
       applierError: '',
       channels: 1,
@@ -91,6 +92,25 @@ suite('replica status', () => {
   test('drained only when file and position are the same', () => {
     assert.equal(read({ Exec_Master_Log_Pos: 800 })?.drained, false);
     assert.equal(read({ Relay_Master_Log_File: 'bin.000001' })?.drained, false);
+  });
+
+  test('half a transaction, which leaves the place read ahead for ever, keeps nothing from being drained', () => {
+    const half = { Read_Master_Log_Pos: 950 };
+    const drained = (received: string, applied: string): boolean | undefined =>
+      read({ ...half, Gtid_IO_Pos: received, Gtid_Slave_Pos: applied })?.drained;
+    assert.equal(drained('0-1-9,1-1-4', '1-2-4,0-1-9'), true);
+    assert.equal(drained('0-1-9', '0-1-8'), false);
+    assert.equal(drained('0-1-9,1-1-4', '0-1-9'), false);
+    assert.equal(drained('', ''), false, 'without GTIDs only the place tells');
+
+    const uuid = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
+    const mysql = (received: string, applied: string): boolean | undefined =>
+      readReplicaStatus(flavourOf('5.7.44'), [
+        { ...ROW, ...half, Retrieved_Gtid_Set: received, Executed_Gtid_Set: applied },
+      ])?.drained;
+    assert.equal(mysql(`${uuid}:5-9`, `${uuid}:1-9`), true);
+    assert.equal(mysql(`${uuid}:5-10`, `${uuid}:1-9`), false);
+    assert.equal(mysql('', `${uuid}:1-9`), false);
   });
 
   test('MySQL 8 has other names for the columns', () => {

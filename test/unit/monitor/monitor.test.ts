@@ -31,6 +31,8 @@ const PRIMARY: ServerFacts = {
   readOnly: false,
   logsChanges: true,
   hasGtid: true,
+  position: '',
+  replicatedPosition: '',
   replication: null,
 };
 const REPLICA: ServerFacts = {
@@ -45,6 +47,7 @@ const REPLICA: ServerFacts = {
     sourcePort: 3306,
     sourceServerId: 1,
     drained: true,
+    receivedPosition: '',
     receiverError: '',
     applierError: '',
     channels: 1,
@@ -199,4 +202,18 @@ suite('after a stall of this process', () => {
     await clock.pass(1_600);
     assert.equal(health.get('db1')?.reach, 'down');
   });
+});
+
+test('a replica whose receiver stopped long ago does not come back when its primary goes', async () => {
+  const { clock, monitor, db1, db2, health } = await watched();
+  db2.answer = seen({
+    ...REPLICA,
+    replication: { ...REPLICA.replication!, receiver: 'stopped', lagMs: null },
+  });
+  await clock.pass(60_000);
+  db1.answer = REFUSED;
+  await clock.pass(5_000);
+  assert.equal(health.get('db1')?.reach, 'down');
+  assert.equal(health.get('db2')?.fresh, false);
+  assert.ok(monitor.recordOf('db1').seenMs! - monitor.recordOf('db2').lastInSync!.atMs > 50_000);
 });

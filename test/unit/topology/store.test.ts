@@ -57,6 +57,39 @@ function open(file = new MemoryFile()): { store: TopologyStore; file: MemoryFile
   return { store, file, published };
 }
 
+/** A disk that has the new state although it says that writing failed, or then cannot be read either. */
+class UnflushedFile extends MemoryFile {
+  unreadable = false;
+
+  override load(): DurableState {
+    if (this.unreadable) throw new Error('input/output error');
+    return super.load();
+  }
+
+  override async save(state: DurableState): Promise<void> {
+    await super.save(state);
+    throw new Error('the directory was not flushed');
+  }
+}
+
+test('after a write that failed only in its flushing, memory follows the disk', async () => {
+  const file = new UnflushedFile();
+  const { store, published } = open(file);
+  await assert.rejects(store.recordPromotion('main', 'db2'), /not flushed/);
+  assert.equal(store.rememberedPrimary('main'), 'db2');
+  assert.equal(published.at(-1)?.epoch, 1);
+});
+
+test('when the disk cannot be read after a failed write, its epoch is not used again', async () => {
+  const file = new UnflushedFile();
+  const { store } = open(file);
+  file.unreadable = true;
+  await assert.rejects(store.recordPromotion('main', 'db2'));
+  assert.equal(store.rememberedPrimary('main'), null);
+  await assert.rejects(store.recordPromotion('main', 'db1'));
+  assert.equal(file.state.epoch, 2);
+});
+
 async function started(): Promise<ReturnType<typeof open>> {
   const opened = open();
   opened.store.observe('db1', WRITABLE);

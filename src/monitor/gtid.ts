@@ -1,0 +1,86 @@
+/**
+ * Sets of transactions by their global ids, in the texts of both families, and whether one holds another.
+ *
+ * | family  | text                              | means                                              |
+ * |---------|-----------------------------------|----------------------------------------------------|
+ * | MariaDB | `domain-server-sequence,…`        | of each domain all up to and with this sequence    |
+ * | MySQL   | `uuid[:tag]:first-last:one,…`     | of each uuid (and tag) these intervals             |
+ *
+ * A MariaDB position is read as the interval from 1 to its sequence, so that one comparison serves both,
+ * and several texts joined by commas are their union.
+ */
+
+interface Interval {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+type TransactionSet = ReadonlyMap<string, readonly Interval[]>;
+
+/** True when `whole` holds all of `part`. A text that cannot be read holds nothing and is held by nothing. */
+export function holdsPosition(whole: string, part: string): boolean {
+  const held = parse(whole);
+  const wanted = parse(part);
+  if (held === null || wanted === null) return false;
+  return [...wanted].every(([source, intervals]) => {
+    const candidates = merge(held.get(source) ?? []);
+    return merge(intervals).every(({ first, last }) =>
+      candidates.some((one) => one.first <= first && last <= one.last),
+    );
+  });
+}
+
+/** All of several positions. */
+export function unitePositions(...positions: string[]): string {
+  return positions.filter((position) => position !== '').join(',');
+}
+
+function parse(text: string): TransactionSet | null {
+  const sets = new Map<string, Interval[]>();
+  for (const item of text.split(',').map((part) => part.trim().toLowerCase())) {
+    if (item === '') continue;
+    if (!readMariadb(item, sets) && !readMysql(item, sets)) return null;
+  }
+  return sets;
+}
+
+function readMariadb(item: string, sets: Map<string, Interval[]>): boolean {
+  const match = /^(\d+)-\d+-(\d+)$/.exec(item);
+  if (match === null) return false;
+  add(sets, match[1]!, { first: 1n, last: BigInt(match[2]!) });
+  return true;
+}
+
+function readMysql(item: string, sets: Map<string, Interval[]>): boolean {
+  const [uuid = '', ...parts] = item.split(':');
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid) || parts.length === 0) return false;
+  let source = uuid;
+  for (const part of parts.map((one) => one.trim())) {
+    const match = /^(\d+)(?:-(\d+))?$/.exec(part);
+    if (match !== null) {
+      add(sets, source, { first: BigInt(match[1]!), last: BigInt(match[2] ?? match[1]!) });
+    } else if (/^[a-z_][a-z0-9_]*$/.test(part)) {
+      source = `${uuid}:${part}`;
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+function add(sets: Map<string, Interval[]>, source: string, interval: Interval): void {
+  const known = sets.get(source);
+  if (known === undefined) sets.set(source, [interval]);
+  else known.push(interval);
+}
+
+/** The same transactions in as few intervals as can be, in order. */
+function merge(intervals: readonly Interval[]): Interval[] {
+  const merged: Interval[] = [];
+  for (const next of [...intervals].sort((one, other) => (one.first < other.first ? -1 : 1))) {
+    const previous = merged.at(-1);
+    if (previous === undefined || next.first > previous.last + 1n) merged.push(next);
+    else if (next.last > previous.last) merged[merged.length - 1] = { ...previous, last: next.last };
+  }
+  return merged;
+}
