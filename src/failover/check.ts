@@ -72,6 +72,11 @@ function decideStandalone(survey: Survey, target: SeenMember): Verdict {
     if (!target.record.facts.readOnly) return refuse(`it is the primary already (epoch ${epoch})`);
     return rival === null ? adopted : refuse(rivalWords(rival));
   }
+  if (rival !== null && rival.backend.name === remembered) {
+    return refuse(
+      `it does not follow ${remembered}, the primary of epoch ${epoch}, which takes the writes; make it a replica of ${remembered} first and let it catch up`,
+    );
+  }
   if (rival !== null) return refuse(rivalWords(rival));
   if (target.record.facts.readOnly) {
     const primary = remembered === null ? 'a primary' : `the primary ${remembered}`;

@@ -74,9 +74,16 @@ export function firstPrimary(
   const detail = eligible.map(
     (backend) => `${backend.name} ${whyNotPrimary(healthOf(knowledge, backend.name))}`,
   );
+  const shareless = knowledge.backends.filter((backend) => {
+    const { writable, replicating } = healthOf(knowledge, backend.name);
+    return backend.cluster === cluster && !eligible.includes(backend) && writable && !replicating;
+  });
+  const hint = shareless.map(
+    ({ name }) => `; ${name} is writable, but its rw_weight is 0: set it if ${name} is the primary`,
+  );
   return {
     primary: null,
-    reason: `no server is writable without replicating: ${detail.join(', ')}`,
+    reason: `no server with rw_weight > 0 is writable without replicating: ${detail.join(', ')}${hint.join('')}`,
   };
 }
 
