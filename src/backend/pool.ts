@@ -98,11 +98,6 @@ export class BackendPool {
     return this.#waits;
   }
 
-  /** Connections lent to sessions. */
-  get lentCount(): number {
-    return this.#lent.size;
-  }
-
   get waitingCount(): number {
     return this.#waiters.length;
   }

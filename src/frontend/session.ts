@@ -44,6 +44,8 @@ export class Session implements SocketHandler, RelayHost {
   readonly #login: ServerLogin;
   #framer = new PacketFramer(LOGIN_PACKET_BYTES);
   #accepted: AcceptedLogin | null = null;
+  /** Number of the packet that ends the login. */
+  #loginSequence = 0;
   #userSlot: string | null = null;
   #connection: BackendConnection | null = null;
   #relay: Relay | null = null;
@@ -284,8 +286,6 @@ export class Session implements SocketHandler, RelayHost {
       findSecret: (user) => this.#context.users.get(user)?.secret,
     };
   }
-
-  #loginSequence = 0;
 
   #step(step: LoginStep): void {
     switch (step.kind) {

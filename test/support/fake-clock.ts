@@ -41,19 +41,41 @@ export class FakeClock implements Clock {
   /** Moves time on and fires what falls due on the way. */
   advance(byMs: number): void {
     const untilMs = this.#nowMs + byMs;
-    for (;;) {
-      const due = [...this.#alarms].filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs)[0];
-      if (due === undefined) break;
-      this.#nowMs = due.atMs;
-      if (due.intervalMs === null) this.#alarms.delete(due);
-      else due.atMs += due.intervalMs;
-      due.callback();
-    }
+    while (this.#fireNext(untilMs));
     this.#nowMs = untilMs;
+  }
+
+  /** As `advance`, and between two timers lets promises settle. */
+  async pass(byMs: number): Promise<void> {
+    const untilMs = this.#nowMs + byMs;
+    do await settle();
+    while (this.#fireNext(untilMs));
+    this.#nowMs = untilMs;
+  }
+
+  /** Lets time pass without firing anything, as when the process stood still. */
+  jump(byMs: number): void {
+    this.#nowMs += byMs;
+  }
+
+  /** Fires the earliest timer due until then; false when there is none. */
+  #fireNext(untilMs: number): boolean {
+    const due = [...this.#alarms].filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs)[0];
+    if (due === undefined) return false;
+    this.#nowMs = Math.max(this.#nowMs, due.atMs);
+    if (due.intervalMs === null) this.#alarms.delete(due);
+    else due.atMs = this.#nowMs + due.intervalMs;
+    due.callback();
+    return true;
   }
 
   #set(alarm: Alarm): Timer {
     this.#alarms.add(alarm);
     return { cancel: () => this.#alarms.delete(alarm) };
   }
+}
+
+/** Runs all promise callbacks that are due, and those they make due. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

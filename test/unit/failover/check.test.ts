@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { BackendConfig, ClusterConfig } from '../../../src/config/config.ts';
+import type { ClusterConfig } from '../../../src/config/config.ts';
 import { decidePromotion, type Member, type Survey, type Verdict } from '../../../src/failover/check.ts';
 import { FIRST_RECORD, type HealthRecord } from '../../../src/monitor/detector.ts';
 import type { ReplicationFacts, ServerFacts } from '../../../src/monitor/observation.ts';
+import { backendConfig } from '../../support/configs.ts';
 
 const CLUSTER: ClusterConfig = {
   name: 'main',
@@ -25,20 +26,6 @@ const CLUSTER: ClusterConfig = {
 
 const ID_OF: Record<string, number> = { db1: 1, db2: 2, db3: 3 };
 
-function backend(name: string): BackendConfig {
-  return {
-    name,
-    cluster: 'main',
-    address: { kind: 'tcp', host: `host-${name}`, port: 3306 },
-    rwWeight: 1,
-    roWeight: 1,
-    roWeightSet: false,
-    maxConnections: 200,
-    poolIdleTimeoutMs: 60_000,
-    connectTimeoutMs: 2_000,
-  };
-}
-
 interface Shape {
   record?: Partial<HealthRecord>;
   facts?: Partial<ServerFacts>;
@@ -58,7 +45,7 @@ function member(name: string, replication: ReplicationFacts | null, shape: Shape
     ...shape.facts,
   };
   return {
-    backend: backend(name),
+    backend: backendConfig(name),
     admin: 'online',
     record: { ...FIRST_RECORD, reach: 'up', reachReason: '', facts, ...shape.record },
     ...shape.member,

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { silentLog } from '../../../src/base/log.ts';
-import type { BackendConfig, ClusterConfig } from '../../../src/config/config.ts';
+import type { ClusterConfig } from '../../../src/config/config.ts';
 import { Monitor, type Checker } from '../../../src/monitor/monitor.ts';
 import type { Observation, ServerFacts } from '../../../src/monitor/observation.ts';
 import type { BackendHealth } from '../../../src/topology/health.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { backendConfig } from '../../support/configs.ts';
 
 const CLUSTER: ClusterConfig = {
   name: 'main',
@@ -77,32 +78,18 @@ class FakeServer implements Checker {
   }
 }
 
-function backend(name: string): BackendConfig {
-  return {
-    name,
-    cluster: 'main',
-    address: { kind: 'tcp', host: name, port: 3306 },
-    rwWeight: 1,
-    roWeight: 1,
-    roWeightSet: false,
-    maxConnections: 200,
-    poolIdleTimeoutMs: 60_000,
-    connectTimeoutMs: 2_000,
-  };
-}
-
 async function watched(): Promise<{
-  clock: ManualClock;
+  clock: FakeClock;
   monitor: Monitor;
   db1: FakeServer;
   db2: FakeServer;
   health: Map<string, BackendHealth>;
 }> {
-  const clock = new ManualClock();
+  const clock = new FakeClock();
   const servers = { db1: new FakeServer(seen(PRIMARY)), db2: new FakeServer(seen(REPLICA)) };
   const health = new Map<string, BackendHealth>();
   const monitor = new Monitor({
-    config: { clusters: [CLUSTER], backends: [backend('db1'), backend('db2')] },
+    config: { clusters: [CLUSTER], backends: [backendConfig('db1'), backendConfig('db2')] },
     clock,
     log: silentLog,
     primaryOf: () => 'db1',

@@ -4,23 +4,9 @@ import type { BackendConfig, ClusterConfig } from '../../../src/config/config.ts
 import { assembleSnapshot, firstPrimary, type Knowledge } from '../../../src/topology/assemble.ts';
 import type { BackendHealth } from '../../../src/topology/health.ts';
 import type { BackendView, ClusterView } from '../../../src/topology/snapshot.ts';
+import { backendConfig } from '../../support/configs.ts';
 
 const CLUSTER = { name: 'main' } as ClusterConfig;
-
-function backend(name: string, over: Partial<BackendConfig> = {}): BackendConfig {
-  return {
-    name,
-    cluster: 'main',
-    address: { kind: 'tcp', host: name, port: 3306 },
-    rwWeight: 1,
-    roWeight: 1,
-    roWeightSet: false,
-    maxConnections: 200,
-    poolIdleTimeoutMs: 60_000,
-    connectTimeoutMs: 2_000,
-    ...over,
-  };
-}
 
 const WRITABLE: BackendHealth = {
   reach: 'up',
@@ -39,7 +25,7 @@ const DOWN = { reach: 'down', reachReason: 'connection refused' } as const;
 function knowledge(
   health: Record<string, BackendHealth>,
   over: Partial<Knowledge> = {},
-  backends: BackendConfig[] = [backend('db1'), backend('db2')],
+  backends: BackendConfig[] = [backendConfig('db1'), backendConfig('db2')],
 ): Knowledge {
   return {
     version: 1,
@@ -79,7 +65,7 @@ suite('the first primary', () => {
   });
 
   test('is never one with rw_weight 0', () => {
-    const backends = [backend('db1', { rwWeight: 0 }), backend('db2')];
+    const backends = [backendConfig('db1', { rwWeight: 0 }), backendConfig('db2')];
     const choice = firstPrimary(knowledge({ db1: WRITABLE, db2: REPLICA }, FRESH_START, backends), 'main');
     assert.equal(choice.primary, null);
     assert.match(choice.reason, /db2 replicates/);
@@ -152,7 +138,7 @@ suite('the remembered primary', () => {
   });
 
   test('one that the configuration has lost is nobody', () => {
-    const known = knowledge({ db2: REPLICA }, {}, [backend('db2')]);
+    const known = knowledge({ db2: REPLICA }, {}, [backendConfig('db2')]);
     assert.equal(assembleSnapshot(known).clusters[0]!.primary, null);
   });
 });
@@ -182,8 +168,8 @@ suite('what an operator wants', () => {
     };
     const { db2 } = view(
       knowledge({ db1: WRITABLE, db2: REPLICA }, { durable }, [
-        backend('db1'),
-        backend('db2', { rwWeight: 7, roWeight: 5 }),
+        backendConfig('db1'),
+        backendConfig('db2', { rwWeight: 7, roWeight: 5 }),
       ]),
     );
     assert.deepEqual([db2.rwWeight, db2.roWeight, db2.roWeightSet], [7, 0, true]);

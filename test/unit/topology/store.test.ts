@@ -1,26 +1,16 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { BackendConfig, ClusterConfig } from '../../../src/config/config.ts';
+import type { ClusterConfig } from '../../../src/config/config.ts';
 import type { BackendHealth } from '../../../src/topology/health.ts';
 import type { Snapshot } from '../../../src/topology/snapshot.ts';
 import { EMPTY_STATE, type DurableState, type StateStore } from '../../../src/topology/state-file.ts';
 import { TopologyStore } from '../../../src/topology/store.ts';
+import { backendConfig } from '../../support/configs.ts';
 
-function backend(name: string): BackendConfig {
-  return {
-    name,
-    cluster: 'main',
-    address: { kind: 'tcp', host: name, port: 3306 },
-    rwWeight: 1,
-    roWeight: 1,
-    roWeightSet: false,
-    maxConnections: 200,
-    poolIdleTimeoutMs: 60_000,
-    connectTimeoutMs: 2_000,
-  };
-}
-
-const CONFIG = { clusters: [{ name: 'main' } as ClusterConfig], backends: [backend('db1'), backend('db2')] };
+const CONFIG = {
+  clusters: [{ name: 'main' } as ClusterConfig],
+  backends: [backendConfig('db1'), backendConfig('db2')],
+};
 const WRITABLE: BackendHealth = {
   reach: 'up',
   reachReason: '',
