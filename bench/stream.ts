@@ -70,10 +70,29 @@ async function growthDuring(pids: readonly number[], work: () => Promise<void>):
 async function readResult(port: number, rows: number, pauseMs: number): Promise<number> {
   const connection = await BackendConnection.open(
     `port ${port}`,
-    { kind: 'tcp', host: '127.0.0.1', port },
-    { user: 'app', capabilities: Capability.TRANSACTIONS | Capability.DEPRECATE_EOF },
-    { password: 'app' },
-    { database: 'demo', collation: Collation.UTF8MB4_GENERAL_CI, readOnly: false },
+    {
+      endpoint: { kind: 'tcp', host: '127.0.0.1', port },
+      tls: 'off',
+      tlsClient: null,
+      compression: 'off',
+      sendsProxyHeader: false,
+    },
+    {
+      identity: {
+        user: 'app',
+        capabilities: Capability.TRANSACTIONS | Capability.DEPRECATE_EOF,
+        extendedCapabilities: 0,
+        client: { address: '127.0.0.1', port: 0 },
+      },
+      secret: { password: 'app' },
+      keepsPassword: true,
+      preparation: {
+        database: 'demo',
+        collation: Collation.UTF8MB4_GENERAL_CI,
+        readOnly: false,
+        attributes: Buffer.alloc(0),
+      },
+    },
     () => undefined,
   );
   const reader = new ResultReader(connection, pauseMs > 0 ? (rows * ROW_BYTES) / 2 : Infinity, pauseMs);

@@ -1,7 +1,8 @@
 /**
  * Makes sure that what a command needs is on this machine: the npm packages of package-lock.json (one
- * of them is a Node.js new enough to run the sources) and a few Debian packages. Each step first looks
- * whether there is anything to do, so a second run takes milliseconds.
+ * of them is a Node.js new enough to run the sources), a few Debian packages, and for the tests the MySQL
+ * servers of mysql-servers.mjs. Each step first looks whether there is anything to do, so a second run
+ * takes milliseconds.
  *
  * This file runs before anything is installed: plain JavaScript for Node.js 20 or newer, no packages.
  *
@@ -23,6 +24,13 @@ import {
 import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import {
+  installServers,
+  machineRunsMysql,
+  missingServers,
+  SERVER_CACHE,
+  testFlavours,
+} from './mysql-servers.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const THIS_FILE = fileURLToPath(import.meta.url);
@@ -79,6 +87,7 @@ try {
 async function main(kind, args) {
   if (kind === '--locked-packages') return installPackages();
   if (kind === '--locked-debian') return installDebianPackages(args);
+  if (kind === '--locked-servers') return installServers(args, run);
   if (!(kind in DEBIAN_NEEDS)) fail(64, 'usage: prepare.mjs start|run|test|bench PROGRAM [ARGUMENTS]');
 
   const withDevelopment = kind === 'test' || kind === 'bench';
@@ -87,16 +96,8 @@ async function main(kind, args) {
     if (!packagesAreCurrent(withDevelopment)) fail(EXIT_MISSING, 'npm ci did not bring all packages');
   }
   requireNode();
-
-  const missing = missingPackages(DEBIAN_NEEDS[kind](args));
-  if (missing.length === 0) return;
-  const command = `apt-get install --no-install-recommends ${missing.join(' ')}`;
-  if (!hasProgram('apt-get')) fail(EXIT_MISSING, `please install these programs: ${missing.join(' ')}`);
-  if (process.getuid() !== 0) fail(EXIT_MISSING, `please install what is missing, as root: ${command}`);
-  await underLock('/run/dbproxy-apt.lock', '--locked-debian', missing);
-  const still = missingPackages(DEBIAN_NEEDS[kind](args));
-  if (still.length > 0)
-    fail(EXIT_MISSING, `${command} did not bring what is needed from: ${still.join(' ')}`);
+  await prepareDebianPackages(kind, args);
+  if (kind === 'test') await prepareServers();
 }
 
 /** `npm start` runs the demo unless it is given a configuration; src/cli.ts decides by the same rule. */
@@ -156,6 +157,18 @@ function versionOf(program) {
 
 // ---- Debian packages
 
+async function prepareDebianPackages(kind, args) {
+  const missing = missingPackages(DEBIAN_NEEDS[kind](args));
+  if (missing.length === 0) return;
+  const command = `apt-get install --no-install-recommends ${missing.join(' ')}`;
+  if (!hasProgram('apt-get')) fail(EXIT_MISSING, `please install these programs: ${missing.join(' ')}`);
+  if (process.getuid() !== 0) fail(EXIT_MISSING, `please install what is missing, as root: ${command}`);
+  await underLock('/run/dbproxy-apt.lock', '--locked-debian', missing);
+  const still = missingPackages(DEBIAN_NEEDS[kind](args));
+  if (still.length > 0)
+    fail(EXIT_MISSING, `${command} did not bring what is needed from: ${still.join(' ')}`);
+}
+
 function missingPackages(needs) {
   return [...new Set(needs.filter((need) => !need.present()).map((need) => need.package))];
 }
@@ -191,6 +204,18 @@ function forbidServices() {
     rmSync(POLICY, { force: true });
     if (existsSync(POLICY_SAVED)) renameSync(POLICY_SAVED, POLICY);
   };
+}
+
+// ---- MySQL servers
+
+async function prepareServers() {
+  if (!machineRunsMysql()) say('MySQL is skipped: its servers for the tests are for x86-64 Linux only');
+  const flavours = testFlavours();
+  const missing = missingServers(flavours);
+  if (missing.length === 0) return;
+  await underLock(join(SERVER_CACHE, 'install.lock'), '--locked-servers', missing);
+  const still = missingServers(flavours);
+  if (still.length > 0) fail(EXIT_MISSING, `these servers could not be fetched: ${still.join(' ')}`);
 }
 
 // ---- running and looking

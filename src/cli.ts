@@ -9,11 +9,11 @@
  */
 import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { systemClock } from './base/clock.ts';
 import { isRefusal, refusal, type ErrorCode } from './base/errors.ts';
 import { openLog } from './base/log.ts';
+import { PROGRAM_VERSION } from './base/version.ts';
 import { parseCommandLine, type Command } from './cli/arguments.ts';
 import { listenForStop, type StopSignals } from './cli/stop-signals.ts';
 import type { ProxyConfig } from './config/config.ts';
@@ -64,7 +64,7 @@ async function perform(command: Command): Promise<number> {
     case 'admin':
       return admin(command);
     case 'version':
-      print(`dbproxy ${await version()}`);
+      print(`dbproxy ${PROGRAM_VERSION}`);
       return EXIT.well;
     case 'help':
       print(command.text);
@@ -93,7 +93,7 @@ async function runProxy(
     config,
     log,
     clock: systemClock,
-    version: await version(),
+    version: PROGRAM_VERSION,
     onExit: ended.resolve,
   });
   ended.promise.catch(() => undefined); // when the start fails, that is what is told
@@ -165,12 +165,6 @@ async function readConfig(path: string): Promise<ProxyConfig> {
   if (!existsSync(path)) throw refusal('DBPROXY_CONFIG', `${path}: there is no such file`);
   const { loadConfig } = await import('./config/load.ts');
   return loadConfig(path, process.env);
-}
-
-/** The version in package.json, which lies one folder above this file, as source and as built. */
-async function version(): Promise<string> {
-  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** Says what went wrong in a line where that is known, else with all there is to find it. */

@@ -9,7 +9,7 @@
  *   admin, http ──Operations──→ this file
  */
 import { startAdmin } from './admin/server.ts';
-import { formatEndpoint } from './base/address.ts';
+import { formatEndpoint, type Endpoint } from './base/address.ts';
 import type { Clock, Timer } from './base/clock.ts';
 import { refusal } from './base/errors.ts';
 import type { Log } from './base/log.ts';
@@ -18,12 +18,15 @@ import { Promotions } from './failover/promotion.ts';
 import { startHttp } from './http/server.ts';
 import { EventRing } from './ipc/event-ring.ts';
 import { WorkerFleet, type Report } from './ipc/fleet.ts';
-import type { SessionInfo, SessionPlace, WorkerStats } from './ipc/messages.ts';
+import type { SessionInfo, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import type { BackendChange, ListenerStatus, Operations } from './ipc/operations.ts';
 import { sharedWhileInFlight } from './ipc/shared-question.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
+import { AccountImport } from './monitor/accounts.ts';
 import { Monitor } from './monitor/monitor.ts';
+import type { ImportStatus } from './topology/account.ts';
 import { topologyEvents } from './topology/changes.ts';
+import { ProvenLogins, type ProvenLogin } from './topology/proven-logins.ts';
 import { SlotLedger, type LedgerAnswer } from './topology/slots.ts';
 import { openStateFile, type BackendOverride } from './topology/state-file.ts';
 import { TopologyStore } from './topology/store.ts';
@@ -76,6 +79,8 @@ class Supervisor implements RunningSupervisor {
   readonly #store: TopologyStore;
   readonly #monitor: Monitor;
   readonly #promotions: Promotions;
+  readonly #accounts: AccountImport;
+  readonly #proven = new ProvenLogins();
   readonly #ledger: SlotLedger;
   readonly #fleet: WorkerFleet;
   /** By worker, then by listener: why it does not listen, or null. */
@@ -105,6 +110,10 @@ class Supervisor implements RunningSupervisor {
       for (const { event, subject, detail, level } of topologyEvents(previous, snapshot)) {
         this.#tell(level, event, subject, detail);
       }
+      for (const { name, primary } of snapshot.clusters) {
+        const before = previous.clusters.find((cluster) => cluster.name === name)?.primary;
+        if (primary !== null && primary !== before) void this.#accounts.refresh(name);
+      }
     });
     this.#monitor = new Monitor({
       config,
@@ -125,13 +134,26 @@ class Supervisor implements RunningSupervisor {
       endSessions: (...request) => this.#endSessions(...request),
       onEvent: (event, subject, detail) => this.#events.add(event, subject, detail),
     });
+    this.#accounts = new AccountImport({
+      clusters: config.clusters.filter(({ users }) => users === 'import'),
+      clock,
+      primaryOf: (cluster) => this.#primaryAddress(cluster),
+      onChange: (accounts) => {
+        this.#proven.keepOnly(accounts);
+        this.#fleet.broadcast({ type: 'accounts', accounts });
+      },
+      onNews: (cluster, { kind, detail }) => {
+        if (kind === 'imported') this.#tell('info', 'users.imported', cluster, detail);
+        else this.#tell('warn', 'users.import_failed', cluster, detail);
+      },
+    });
     this.#ledger = makeLedger(config, this.#store);
     this.#fleet = new WorkerFleet({
       workers: config.dbproxy.workers,
       entry: options.workerEntry ?? { exec: process.argv[1]!, args: ['worker'] },
       clock,
       log,
-      greeting: (slot) => ({ type: 'start', slot, config, snapshot: this.#store.snapshot }),
+      greeting: (slot) => this.#greeting(slot),
       onReport: (slot, report) => this.#receive(slot, report),
       onDeath: (slot, how) => this.#workerDied(slot, how),
     });
@@ -148,6 +170,7 @@ class Supervisor implements RunningSupervisor {
     this.#fleet.start();
     await Promise.all([workersReady, this.#monitor.start()]);
     await Promise.all(this.#adopting.values());
+    await this.#accounts.firstReads();
     this.#refuseWithoutListener();
     this.#log.info('dbproxy.ready', {
       version,
@@ -181,6 +204,7 @@ class Supervisor implements RunningSupervisor {
     await this.#fleet.stop(Math.max(0, endMs - this.#clock.nowMs()));
     for (const timer of this.#drainTimers.values()) timer.cancel();
     this.#monitor.close();
+    this.#accounts.close();
     await Promise.all(this.#doors.map((door) => door.close()));
     this.#log.info('dbproxy.stopped');
   }
@@ -197,6 +221,10 @@ class Supervisor implements RunningSupervisor {
         return this.#setListening(slot, report.listener, report.error);
       case 'session-wanted':
         return void this.#findSession(slot, report.requestId, report.sessionId);
+      case 'accounts-wanted':
+        return void this.#checkAccounts(slot, report.requestId, report.cluster);
+      case 'account-proven':
+        return this.#learn(slot, report.login);
       case 'slots-wanted':
         return this.#deliver(this.#ledger.want(slot, report.key, report.count));
       case 'slots-returned':
@@ -204,6 +232,31 @@ class Supervisor implements RunningSupervisor {
       case 'backend-failed':
         this.#log.debug('backend.failed_on_data_path', { worker: slot, ...report });
         return this.#monitor.checkSoon(report.backend);
+    }
+  }
+
+  /** All that a new worker is told. */
+  #greeting(slot: number): ToWorker {
+    return {
+      type: 'start',
+      slot,
+      config: this.#config,
+      snapshot: this.#store.snapshot,
+      accounts: this.#accounts.statuses().flatMap(({ accounts }) => accounts ?? []),
+      proven: this.#proven.all(),
+    };
+  }
+
+  /** What has changed is broadcast while this waits, so it is there before the answer. */
+  async #checkAccounts(slot: number, requestId: number, cluster: string): Promise<void> {
+    await this.#accounts.refresh(cluster);
+    this.#fleet.send(slot, { type: 'accounts-checked', requestId });
+  }
+
+  #learn(teacher: number, login: ProvenLogin): void {
+    if (!this.#proven.remember(login)) return;
+    for (const slot of this.#fleet.slots()) {
+      if (slot !== teacher) this.#fleet.send(slot, { type: 'account-proven', login });
     }
   }
 
@@ -332,7 +385,22 @@ class Supervisor implements RunningSupervisor {
       killSession: (sessionId, query) => this.#killSession(sessionId, query),
       shutdown: (now) => void this.#shutdown(now),
       promotions: () => this.#promotions.counts(),
+      imports: () => this.#accounts.statuses(),
+      reloadUsers: (cluster) => this.#reloadUsers(cluster),
     };
+  }
+
+  async #reloadUsers(cluster: string | null): Promise<ImportStatus[]> {
+    const known = this.#config.clusters.map(({ name }) => name);
+    if (cluster !== null && !known.includes(cluster)) {
+      throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'cluster', cluster, known.join(', '));
+    }
+    if (this.#config.clusters.some(({ name, users }) => name === cluster && users === 'file')) {
+      const why = 'it has users = file, so its users are the [user] sections of the configuration';
+      throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'CLUSTER', cluster!, why);
+    }
+    await (cluster === null ? this.#accounts.refreshAll() : this.#accounts.refresh(cluster));
+    return this.#accounts.statuses().filter((status) => cluster === null || status.cluster === cluster);
   }
 
   async #shutdown(now: boolean): Promise<void> {
@@ -420,6 +488,13 @@ class Supervisor implements RunningSupervisor {
     const backend = this.#config.backends.find((one) => one.name === name);
     if (backend === undefined) throw new TypeError(`no such backend: ${name}`);
     return backend;
+  }
+
+  /** Where the server is that takes a cluster's writes now. */
+  #primaryAddress(cluster: string): Endpoint | null {
+    const { clusters, backends } = this.#store.snapshot;
+    const name = clusters.find((one) => one.name === cluster)?.primary ?? null;
+    return backends.find((backend) => backend.name === name)?.address ?? null;
   }
 
   #requireBackend(name: string): void {

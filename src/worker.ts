@@ -2,20 +2,23 @@
  * One worker: the composition root of the data plane. It is told everything by its supervisor (who it is,
  * the configuration, each new snapshot) and reads nothing else; when the supervisor is gone, it ends.
  */
+import { generateKeyPairSync } from 'node:crypto';
 import { sleep, systemClock, type Timer } from './base/clock.ts';
 import { openLog, type Log } from './base/log.ts';
 import { refusal } from './base/errors.ts';
 import type { ByteSocket } from './base/socket.ts';
+import { channelOf } from './backend/channel.ts';
 import { BackendPool } from './backend/pool.ts';
 import { Slots } from './backend/slots.ts';
 import type { ListenerConfig, ProxyConfig } from './config/config.ts';
+import { AccountQuestions } from './frontend/account-questions.ts';
 import { Counters } from './frontend/counters.ts';
 import { Listener } from './frontend/listener.ts';
 import { offerOf, type Offer } from './frontend/offer.ts';
 import type { SessionContext, SessionEndpoint } from './frontend/context.ts';
 import { Session } from './frontend/session.ts';
 import { Sessions } from './frontend/sessions.ts';
-import { buildUsers } from './frontend/users.ts';
+import { UserDirectory } from './frontend/users.ts';
 import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
 import type { Snapshot } from './topology/snapshot.ts';
@@ -56,6 +59,8 @@ class Worker {
   readonly #sessions: Sessions;
   readonly #pools = new Map<string, BackendPool>();
   readonly #listeners: Listener[];
+  readonly #users: UserDirectory;
+  readonly #accountQuestions: AccountQuestions;
   readonly #context: SessionContext;
   /** Listeners that have not been tried yet; `ready` is sent when the last one has. */
   readonly #untried: Set<string>;
@@ -87,6 +92,18 @@ class Worker {
       giveBack: (key, count) => this.#send({ type: 'slots-returned', key, count }),
     });
     this.#sessions = new Sessions(slot, systemClock);
+    this.#users = new UserDirectory({
+      clusters: config.clusters,
+      users: config.users,
+      onProven: (login) => this.#send({ type: 'account-proven', login }),
+    });
+    for (const accounts of start.accounts) this.#users.take(accounts);
+    for (const login of start.proven) this.#users.learn(login);
+    this.#accountQuestions = new AccountQuestions({
+      clock: systemClock,
+      users: this.#users,
+      ask: (requestId, cluster) => this.#send({ type: 'accounts-wanted', requestId, cluster }),
+    });
     this.#context = this.#makeContext();
     this.#untried = new Set(config.listeners.map(({ name }) => name));
     this.#listeners = config.listeners.map((listener) => this.#openListener(listener));
@@ -97,6 +114,12 @@ class Worker {
     switch (message.type) {
       case 'snapshot':
         return this.#takeSnapshot(message.snapshot);
+      case 'accounts':
+        return this.#users.take(message.accounts);
+      case 'accounts-checked':
+        return this.#accountQuestions.answered(message.requestId);
+      case 'account-proven':
+        return this.#users.learn(message.login);
       case 'end-sessions':
         return void this.#endSessions(message);
       case 'stats-wanted':
@@ -128,7 +151,9 @@ class Worker {
       log: this.#log,
       slots: this.#slots,
       counters: this.#counters,
-      users: buildUsers(this.#config.users),
+      rsa: temporaryRsa(),
+      users: this.#users,
+      refreshAccounts: (cluster) => this.#accountQuestions.refresh(cluster),
       snapshot: () => this.#snapshot,
       nextSnapshot: (timeoutMs) => this.#nextSnapshot(timeoutMs),
       pool: (backend) => this.#pool(backend),
@@ -142,6 +167,7 @@ class Worker {
       config,
       credits: new Map(),
       offer: () => this.#offer(config.cluster),
+      tls: () => null,
     };
     const listener = new Listener({
       config,
@@ -234,6 +260,7 @@ class Worker {
         clock: systemClock,
         idleTimeoutMs: config.poolIdleTimeoutMs,
         connectTimeoutMs: config.connectTimeoutMs,
+        channel: channelOf(config),
         onConnectFailure: (name, error) => this.#send({ type: 'backend-failed', backend: name, error }),
       });
       this.#pools.set(backend, pool);
@@ -324,4 +351,10 @@ class Worker {
       eventLoopLagMs: this.#lagMs,
     };
   }
+}
+
+/** Until the supervisor gives one. */
+function temporaryRsa() {
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { privateKey, publicPem: publicKey.export({ type: 'spki', format: 'pem' }) as string };
 }

@@ -50,6 +50,10 @@ export async function execute(statement: Statement, context: ExecuteContext): Pr
         kind: 'table',
         table: tables.stepsTable(await operations.promote(findBackend(statement.backend, operations))),
       };
+    case 'reload-users': {
+      const statuses = await operations.reloadUsers(statement.cluster);
+      return { kind: 'table', table: tables.importsTable(statuses) };
+    }
     case 'kill':
       return kill(statement.id, statement.query, context);
     case 'shutdown':
@@ -84,7 +88,7 @@ async function showTable(table: ShowTable, { operations, version }: ExecuteConte
     case 'pools':
       return tables.poolsTable(await operations.stats());
     case 'users':
-      return tables.usersTable(operations.config());
+      return tables.usersTable(operations.config(), operations.imports(), await operations.sessions());
     case 'sessions':
       return tables.sessionsTable(await operations.sessions());
     case 'status': {

@@ -112,7 +112,9 @@ class AdminSession {
     for (;;) {
       const packet = await this.#packet(1);
       if (packet === undefined) return undefined;
-      const step = login.receive(packet.payload, packet.sequence);
+      const received = login.receive(packet.payload, packet.sequence);
+      // There is one account, and it cannot change: nothing is to be read again.
+      const step = received.kind === 'unproven' ? login.deny() : received;
       switch (step.kind) {
         case 'send':
           await this.#send(step.bytes);
@@ -123,8 +125,11 @@ class AdminSession {
           return undefined;
         case 'accepted':
           log.debug('admin.login', { user: step.login.user });
-          await this.#send(writeOk(step.sequence));
+          await this.#send(Buffer.concat([step.prelude ?? Buffer.alloc(0), writeOk(step.sequence)]));
           return step.login;
+        case 'tls':
+        case 'unproven':
+          throw new Error(`${step.kind} at a login that offers neither TLS nor a second look`);
       }
     }
   }
@@ -249,6 +254,7 @@ function acts(statement: Statement): boolean {
   switch (statement.kind) {
     case 'set-backend':
     case 'promote':
+    case 'reload-users':
     case 'kill':
     case 'shutdown':
       return true;

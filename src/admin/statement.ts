@@ -44,6 +44,8 @@ export type Statement =
   | { kind: 'help'; about: string }
   | { kind: 'set-backend'; backend: string; change: BackendChange }
   | { kind: 'promote'; backend: string }
+  /** A null cluster means all. */
+  | { kind: 'reload-users'; cluster: string | null }
   | { kind: 'kill'; id: number; query: boolean }
   | { kind: 'shutdown'; now: boolean }
   | { kind: 'select'; items: SelectItem[] }

@@ -98,6 +98,15 @@ export const statementRows: readonly StatementRow[] = [
     help: 'ends a client session, or only its running statement',
     parse: parseKill,
   },
+  {
+    begins: ['RELOAD USERS'],
+    syntax: 'RELOAD USERS [CLUSTER c]',
+    help: 'reads the accounts of users = import from the primary now',
+    parse: (cursor) => ({
+      kind: 'reload-users',
+      cluster: cursor.takeWords('CLUSTER') ? cursor.name('the name of a cluster') : null,
+    }),
+  },
   later('RELOAD CONFIG', 'RELOAD CONFIG', 'read the file again'),
   later('SAVE CONFIG', 'SAVE CONFIG', 'write the running state to the file'),
   {

@@ -8,6 +8,7 @@ import type { PoolStats, SessionInfo, WorkerStats } from '../ipc/messages.ts';
 import type { CheckSettings, EventRecord, ListenerStatus, PromoteStep } from '../ipc/operations.ts';
 import type { ResultCell, ResultColumn } from '../protocol/packets.ts';
 import { readersOf } from '../routing/router.ts';
+import type { Account, ImportStatus } from '../topology/account.ts';
 import type { BackendState, BackendView, Snapshot } from '../topology/snapshot.ts';
 import { statementRows } from './statements.ts';
 
@@ -250,16 +251,78 @@ function addPools(one: PoolStats, other: PoolStats): PoolStats {
   };
 }
 
-/** SHOW USERS: how each logs in, never with what. */
-export function usersTable(config: ProxyConfig): Table {
-  const rows = config.users.map((user) => [
-    user.name,
-    user.password === undefined ? 'hash' : 'password',
-    user.allow.join(', '),
-    user.maxConnections,
-    user.listeners.join(', '),
+/**
+ * SHOW USERS: a row an imported account, a row for each cluster whose accounts were never read, then the
+ * [user] sections that are the only source of a user.
+ * `sessions` are those of the name, whatever the account.
+ */
+export function usersTable(
+  config: ProxyConfig,
+  imports: readonly ImportStatus[],
+  sessions: readonly SessionInfo[],
+): Table {
+  const limitOf = (name: string): number =>
+    config.users.find((user) => user.name === name)?.maxConnections ?? 0;
+  const clusterOf = (listener: string): string | undefined =>
+    config.listeners.find(({ name }) => name === listener)?.cluster;
+  const sessionsOf = (name: string, cluster: string): number =>
+    sessions.filter((session) => session.user === name && clusterOf(session.listener) === cluster).length;
+  const imported = imports.flatMap(({ cluster, accounts, failure }) =>
+    (accounts?.accounts ?? []).map((account) => [
+      account.user,
+      account.host,
+      cluster,
+      'import',
+      account.plugin,
+      accountState(account),
+      account.unservable ?? (failure === null ? '' : `as last read: ${failure}`),
+      limitOf(account.user),
+      sessionsOf(account.user, cluster),
+    ]),
+  );
+  const unread = imports
+    .filter(({ accounts }) => accounts === null)
+    .map(({ cluster, failure }) => ['', '', cluster, 'import', '', 'unread', failure ?? '', 0, 0]);
+  const listed = config.clusters.flatMap((cluster) => {
+    const status = imports.find((one) => one.cluster === cluster.name);
+    // Without accounts a section with a password serves its user.
+    if (cluster.users === 'import' && status?.accounts !== null) return [];
+    return config.users
+      .filter((user) => user.password !== undefined || user.auth !== undefined)
+      .map((user) => [
+        user.name,
+        '%',
+        cluster.name,
+        'file',
+        '',
+        'ok',
+        '',
+        user.maxConnections,
+        sessionsOf(user.name, cluster.name),
+      ]);
+  });
+  return tableOf(
+    ['name', 'host', 'cluster', 'source', 'plugin', 'state', 'reason', 'max_connections#', 'sessions#'],
+    [...imported, ...unread, ...listed],
+  );
+}
+
+function accountState(account: Account): 'ok' | 'locked' | 'expired' | 'unservable' {
+  if (account.unservable !== null) return 'unservable';
+  if (account.locked) return 'locked';
+  return account.expired ? 'expired' : 'ok';
+}
+
+/** RELOAD USERS: how the reading went, a row a cluster. */
+export function importsTable(imports: readonly ImportStatus[]): Table {
+  const rows = imports.map(({ cluster, accounts, ageMs, failure }) => [
+    cluster,
+    failure === null ? 'ok' : 'failed',
+    accounts?.accounts.length ?? 0,
+    wholeMs(ageMs),
+    failure ?? '',
   ]);
-  return tableOf(['name', 'secret_kind', 'allow', 'max_connections#', 'listeners'], rows);
+  return tableOf(['cluster', 'result', 'accounts#', 'age_ms#', 'reason'], rows);
 }
 
 export function sessionsTable(sessions: readonly SessionInfo[]): Table {
@@ -277,6 +340,9 @@ export function sessionsTable(sessions: readonly SessionInfo[]): Table {
       wholeMs(session.ageMs),
       wholeMs(session.stateMs),
       session.queries,
+      session.tls === null
+        ? null
+        : [session.tls.version, session.tls.cipher, session.tls.peerSubject ?? ''].join(' ').trimEnd(),
     ]);
   return tableOf(
     [
@@ -291,6 +357,7 @@ export function sessionsTable(sessions: readonly SessionInfo[]): Table {
       'age_ms#',
       'state_ms#',
       'queries#',
+      'tls',
     ],
     rows,
     'user',

@@ -5,13 +5,18 @@
  */
 import type { Endpoint } from '../base/address.ts';
 import { refusal } from '../base/errors.ts';
-import { ByteSocket, type SocketHandler } from '../base/socket.ts';
-import type { Secret } from '../protocol/auth.ts';
+import { ByteSocket, type ByteStream, type SocketHandler } from '../base/socket.ts';
+import { withoutPassword, type Secret } from '../protocol/auth.ts';
 import { Capability, Command } from '../protocol/constants.ts';
 import { PacketFramer } from '../protocol/framer.ts';
+import { compressionOf } from '../protocol/compression.ts';
 import type { Greeting } from '../protocol/handshake.ts';
 import { ClientLogin, type ClientStep } from '../protocol/login-client.ts';
-import { parseError, parseOk, ServerError, writeCommand } from '../protocol/packets.ts';
+import { parseError, parseOk, ServerError, writeCommand, writePayload } from '../protocol/packets.ts';
+import { writeProxyHeaderV2 } from '../protocol/proxy-header.ts';
+import { queryPayload } from '../protocol/query-attributes.ts';
+import { CompressedStream } from '../transport/compressed-stream.ts';
+import { TlsStream, type TlsClient } from '../transport/tls-stream.ts';
 
 /** The state that a session begins in; a connection is brought to it before it is handed over. */
 export interface Preparation {
@@ -20,6 +25,8 @@ export interface Preparation {
   readonly collation: number;
   /** Transactions are READ ONLY: for read endpoints. */
   readonly readOnly: boolean;
+  /** Connection attributes, encoded. */
+  readonly attributes: Buffer;
 }
 
 /** Whom a connection belongs to as far as the server is concerned. */
@@ -27,6 +34,31 @@ export interface Identity {
   readonly user: string;
   /** Flags that shape what travels over the connection; only a session with the same can use it. */
   readonly capabilities: number;
+  /** The same of MariaDB's upper flags. */
+  readonly extendedCapabilities: number;
+  /** Where the first session came from: for a server that is told so. */
+  readonly client: { readonly address: string; readonly port: number };
+}
+
+/** How a server is connected to. */
+export interface BackendChannel {
+  readonly endpoint: Endpoint;
+  readonly tls: 'off' | 'preferred' | 'required';
+  /** What TLS needs; null when it is off. */
+  readonly tlsClient: TlsClient | null;
+  readonly compression: 'off' | 'zlib' | 'zstd';
+  /** Tell the server the client's address by a PROXY header. */
+  readonly sendsProxyHeader: boolean;
+}
+
+/** Why a server did not let a session in: it wants more of the secret than the client has shown so far. */
+export class PasswordNeeded extends Error {
+  readonly backend: string;
+
+  constructor(backend: string) {
+    super('it asks for the password itself, and the client has only proved that it knows it');
+    this.backend = backend;
+  }
 }
 
 /** Who relays over a connection. */
@@ -61,16 +93,37 @@ function flagSettings(capabilities: number): string {
   return settings.length === 0 ? '' : `SET ${settings.join(', ')}`;
 }
 
+/** Who wants a connection, and what for. */
+export interface ConnectionWish {
+  readonly identity: Identity;
+  readonly secret: Secret;
+  /** A clear password in `secret` may be kept as long as the connection is. */
+  readonly keepsPassword: boolean;
+  readonly preparation: Preparation;
+}
+
+const COMPRESSION_FLAGS = {
+  off: 0,
+  zlib: Capability.COMPRESS,
+  zstd: Capability.ZSTD_COMPRESSION,
+} as const;
+
+/** The level that the MySQL clients ask for by default. */
+const ZSTD_LEVEL = 3;
+
+/** An OK that says nothing: before the first login. */
+const EMPTY_OK = Buffer.from([0, 0, 0, 0, 0, 0, 0]);
+
 /** One exchange of our own: takes packets until it is done. */
 interface Exchange {
   receive(payload: Buffer, sequence: number): void;
   fail(error: Error): void;
 }
 
-/** Status flags and warnings of the OK that ended a login. */
+/** An OK of the server: its status flags, and all of it as it came. */
 export interface LoginOk {
   status: number;
-  warnings: number;
+  payload: Buffer;
 }
 
 export class BackendConnection implements SocketHandler {
@@ -83,14 +136,17 @@ export class BackendConnection implements SocketHandler {
   /** What it was prepared for last. */
   preparation: Preparation;
   /** Status of the last login or preparation. */
-  loginOk: LoginOk = { status: 0, warnings: 0 };
+  loginOk: LoginOk = { status: 0, payload: EMPTY_OK };
   /** When it began to idle, for trimming. */
   idleSinceMs = 0;
-  #socket!: ByteSocket;
-  readonly #secret: Secret;
+  #socket!: ByteStream;
+  #secret: Secret;
   readonly #framer = new PacketFramer(EXCHANGE_PACKET_BYTES);
   #greeting: Greeting | undefined;
   #capabilities = 0;
+  #extendedCapabilities = 0;
+  /** Nobody can read on the way what is sent over it: TLS, or a Unix socket. */
+  #secure = false;
   #exchange: Exchange | null = null;
   #closed = false;
 
@@ -108,16 +164,16 @@ export class BackendConnection implements SocketHandler {
    */
   static async open(
     backend: string,
-    endpoint: Endpoint,
-    identity: Identity,
-    secret: Secret,
-    preparation: Preparation,
+    channel: BackendChannel,
+    wish: ConnectionWish,
     onSocket: (abort: (reason: string) => void) => void,
   ): Promise<BackendConnection> {
+    const { identity, secret, keepsPassword, preparation } = wish;
     const connection = new BackendConnection(backend, identity, secret, { ...preparation, readOnly: false });
     onSocket((reason) => connection.#fail(refusal('DBPROXY_BACKEND_CONNECT', backend, 'login', reason)));
     try {
-      await connection.#logIn(endpoint, preparation);
+      await connection.#logIn(channel, preparation);
+      if (!keepsPassword) connection.#secret = withoutPassword(secret);
       // The login has one byte for the collation, a change of user has two.
       if (preparation.collation > 0xff) await connection.prepare(preparation);
       else if (preparation.readOnly) await connection.#makeReadOnly();
@@ -128,23 +184,78 @@ export class BackendConnection implements SocketHandler {
     }
   }
 
-  async #logIn(endpoint: Endpoint, preparation: Preparation): Promise<void> {
-    const login = new ClientLogin({ ...this.identity, ...preparation, secret: this.#secret });
+  async #logIn(channel: BackendChannel, preparation: Preparation): Promise<void> {
+    this.#secure = channel.endpoint.kind === 'unix';
+    const login = this.#clientLogin(preparation, channel);
     await this.#exchangeOf((resolve, reject) => {
-      this.#socket = ByteSocket.connect(endpoint, INPUT_BYTES, this);
-      return (payload, sequence) => this.#step(login.receive(payload, sequence), resolve, reject);
+      const socket = ByteSocket.connect(channel.endpoint, INPUT_BYTES, this);
+      this.#socket = socket;
+      if (channel.sendsProxyHeader) this.#socket.write(this.#proxyHeader(channel.endpoint));
+      return (payload, sequence) => {
+        const step = login.receive(payload, sequence);
+        if (step.kind !== 'tls') return this.#step(step, resolve, reject);
+        this.#socket.write(step.bytes);
+        const host = channel.endpoint.kind === 'tcp' ? channel.endpoint.host : '';
+        this.#socket = TlsStream.connect(socket, channel.tlsClient!, host, this, () => {
+          this.#secure = true;
+          this.#step(login.secured(), resolve, reject);
+        });
+      };
     });
     this.#greeting = login.greeting;
     this.#capabilities = login.capabilities;
-    const lacking = this.identity.capabilities & ~login.capabilities;
-    if (lacking === 0) return;
-    const flags = `0x${lacking.toString(16)}`;
-    throw refusal(
-      'DBPROXY_BACKEND_CONNECT',
-      this.backend,
-      'login',
-      `the server lacks capabilities ${flags} that the session was offered`,
-    );
+    this.#extendedCapabilities = login.extendedCapabilities;
+    this.#compress();
+    this.#refuseLesser();
+  }
+
+  /** The session was offered what the server seemed to have; a server that has less cannot serve it. */
+  #refuseLesser(): void {
+    const { capabilities, extendedCapabilities } = this.identity;
+    const lacking = capabilities & ~this.#capabilities;
+    const lackingExtended = extendedCapabilities & ~this.#extendedCapabilities;
+    if (lacking === 0 && lackingExtended === 0) return;
+    const flags = `0x${(lacking >>> 0).toString(16)} and 0x${(lackingExtended >>> 0).toString(16)}`;
+    const what = `the server lacks capabilities ${flags} that the session was offered`;
+    throw refusal('DBPROXY_BACKEND_CONNECT', this.backend, 'login', what);
+  }
+
+  #clientLogin(preparation: Preparation, channel: BackendChannel | null): ClientLogin {
+    const { user, capabilities, extendedCapabilities } = this.identity;
+    return new ClientLogin({
+      user,
+      secret: this.#secret,
+      database: preparation.database,
+      collation: preparation.collation,
+      capabilities: (capabilities | COMPRESSION_FLAGS[channel?.compression ?? 'off']) >>> 0,
+      extendedCapabilities,
+      attributes: preparation.attributes,
+      zstdLevel: ZSTD_LEVEL,
+      tls: channel?.tls ?? 'off',
+      secure: this.#secure,
+    });
+  }
+
+  #proxyHeader(endpoint: Endpoint): Buffer {
+    const { address, port } = this.identity.client;
+    if (endpoint.kind === 'unix' || address === 'localhost') return writeProxyHeaderV2('local');
+    return writeProxyHeaderV2({
+      source: { address, port },
+      destination: { address: this.#socket.remoteAddress, port: endpoint.port },
+    });
+  }
+
+  #compress(): void {
+    const algorithm = compressionOf(this.#capabilities);
+    if (algorithm === null) return;
+    const early = Buffer.alloc(0);
+    this.#socket = new CompressedStream(this.#socket, {
+      role: 'client',
+      algorithm,
+      level: ZSTD_LEVEL,
+      early,
+    });
+    this.#socket.handler = this;
   }
 
   /** The server's id of this connection. */
@@ -155,6 +266,11 @@ export class BackendConnection implements SocketHandler {
   /** Flags in force: they decide the form of the answers. */
   get capabilities(): number {
     return this.#capabilities;
+  }
+
+  /** MariaDB's upper flags in force. */
+  get extendedCapabilities(): number {
+    return this.#extendedCapabilities;
   }
 
   get closed(): boolean {
@@ -172,7 +288,8 @@ export class BackendConnection implements SocketHandler {
     return (
       mine.database === preparation.database &&
       mine.collation === preparation.collation &&
-      mine.readOnly === preparation.readOnly
+      mine.readOnly === preparation.readOnly &&
+      mine.attributes.equals(preparation.attributes)
     );
   }
 
@@ -182,7 +299,7 @@ export class BackendConnection implements SocketHandler {
    * knows). Rejects with ServerError (the connection is closed then) or when the connection is lost.
    */
   async prepare(preparation: Preparation): Promise<void> {
-    const login = new ClientLogin({ ...this.identity, ...preparation, secret: this.#secret });
+    const login = this.#clientLogin(preparation, null);
     this.preparation = { ...preparation, readOnly: false };
     try {
       await this.#exchangeOf((resolve, reject) => {
@@ -214,7 +331,7 @@ export class BackendConnection implements SocketHandler {
 
   /** Runs a statement without rows; rejects with ServerError, the connection stays usable then. */
   async execute(sql: string): Promise<void> {
-    await this.#command(writeCommand(Command.QUERY, sql));
+    await this.#command(writePayload(0, queryPayload(sql, this.#capabilities)));
   }
 
   /** Sends bytes; see ByteSocket.write. */
@@ -268,7 +385,7 @@ export class BackendConnection implements SocketHandler {
       this.#socket.write(packet);
       return (payload) => {
         if (payload[0] === 0xff) reject(new ServerError(parseError(payload)));
-        else resolve(parseOk(payload));
+        else resolve({ status: parseOk(payload).status, payload: Buffer.from(payload) });
       };
     });
   }
@@ -307,9 +424,17 @@ export class BackendConnection implements SocketHandler {
       case 'send':
         this.#socket.write(step.bytes);
         return;
+      case 'wait':
+        return;
       case 'ok':
-        this.loginOk = { status: step.status, warnings: step.warnings };
+        this.loginOk = { status: step.status, payload: step.payload };
         return resolve(this.loginOk);
+      case 'tls':
+        // Only the very first login may ask for it, and handles it.
+        return reject(new Error('TLS in the middle of a connection'));
+      case 'password_needed':
+        reject(new PasswordNeeded(this.backend));
+        return this.close();
       case 'failed':
         reject(new ServerError(step.error));
         return this.close();

@@ -14,9 +14,14 @@
 import { formatEndpoint, type Endpoint } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
-import type { Secret } from '../protocol/auth.ts';
 import { Collation } from '../protocol/constants.ts';
-import { BackendConnection, type Identity, type Preparation } from './connection.ts';
+import {
+  BackendConnection,
+  type BackendChannel,
+  type ConnectionWish,
+  type Identity,
+  type Preparation,
+} from './connection.ts';
 import type { Slots } from './slots.ts';
 
 /** What a pool must know of its backend; it changes with the snapshots. */
@@ -32,15 +37,14 @@ export interface PoolOptions {
   idleTimeoutMs: number;
   /** How long a new connection may take to stand and log in. */
   connectTimeoutMs: number;
+  /** How the server is connected to, its address apart. */
+  channel: Omit<BackendChannel, 'endpoint'>;
   /** A connection could not be opened: the server should be looked at. */
   onConnectFailure: (backend: string, error: string) => void;
 }
 
 /** A wish for a connection. */
-export interface PoolRequest {
-  identity: Identity;
-  secret: Secret;
-  preparation: Preparation;
+export interface PoolRequest extends ConnectionWish {
   /** How long to wait in the queue. */
   timeoutMs: number;
 }
@@ -104,7 +108,7 @@ export class BackendPool {
 
   /**
    * Lends a connection in the first state of a session. Rejects with ServerError (the server refused),
-   * DBPROXY_BACKEND_CONNECT or DBPROXY_QUEUE_TIMEOUT.
+   * PasswordNeeded, DBPROXY_BACKEND_CONNECT or DBPROXY_QUEUE_TIMEOUT.
    */
   acquire(request: PoolRequest): Promise<BackendConnection> {
     return new Promise((resolve, reject) => {
@@ -127,7 +131,7 @@ export class BackendPool {
     if (connection.closed) return this.#pump();
     if (!reusable) return connection.close();
     connection.resume();
-    const next = this.#waiters.find(({ request }) => isSame(request.identity, connection.identity));
+    const next = this.#waiters.find(({ request }) => this.#isSame(request.identity, connection.identity));
     this.#prepare(connection, next?.request.preparation ?? connection.preparation, RESET_TIMEOUT_MS).then(
       () => this.#becomeIdle(connection),
       () => this.#pump(),
@@ -172,22 +176,23 @@ export class BackendPool {
    * must get through just when all connections are taken. Rejects with ServerError or
    * DBPROXY_BACKEND_CONNECT, at the latest after twice the connect timeout.
    */
-  async executeAside(identity: Identity, secret: Secret, sql: string): Promise<void> {
-    const { name, address } = this.#target;
+  async executeAside({ identity, secret }: Omit<ConnectionWish, 'preparation'>, sql: string): Promise<void> {
     const { clock, connectTimeoutMs } = this.#options;
-    const plain = { user: identity.user, capabilities: 0 };
-    const preparation = { database: '', collation: Collation.UTF8MB4_GENERAL_CI, readOnly: false };
+    const wish: ConnectionWish = {
+      identity: { ...identity, capabilities: 0, extendedCapabilities: 0 },
+      secret,
+      keepsPassword: false,
+      preparation: PLAIN_PREPARATION,
+    };
     let abort: (reason: string) => void = () => undefined;
     const timer = clock.after(2 * connectTimeoutMs, () =>
       abort(`no answer within ${2 * connectTimeoutMs} ms`),
     );
     try {
       const connection = await BackendConnection.open(
-        name,
-        address,
-        plain,
-        secret,
-        preparation,
+        this.#target.name,
+        this.#channel(),
+        wish,
         (abortOpening) => {
           abort = abortOpening;
         },
@@ -228,7 +233,7 @@ export class BackendPool {
   /** Tries the ways 1 to 4; true when the waiter will be answered by one of them. */
   #serve(waiter: Waiter): boolean {
     const { identity, preparation } = waiter.request;
-    const same = this.#idle.filter((connection) => isSame(connection.identity, identity));
+    const same = this.#idle.filter((connection) => this.#isSame(connection.identity, identity));
     // The one that idled last is the warmest.
     const ready = same.findLast((connection) => connection.isPreparedFor(preparation));
     if (ready !== undefined) {
@@ -286,7 +291,7 @@ export class BackendPool {
 
   async #open(waiter: Waiter): Promise<void> {
     const { request } = waiter;
-    const { name, address } = this.#target;
+    const { name } = this.#target;
     const opening: Opening = { user: request.identity.user, abort: () => undefined };
     this.#opening.add(opening);
     const { connectTimeoutMs } = this.#options;
@@ -294,16 +299,9 @@ export class BackendPool {
       opening.abort(`no answer within ${connectTimeoutMs} ms (connect_timeout)`),
     );
     try {
-      const connection = await BackendConnection.open(
-        name,
-        address,
-        request.identity,
-        request.secret,
-        request.preparation,
-        (abortOpening) => {
-          opening.abort = abortOpening;
-        },
-      );
+      const connection = await BackendConnection.open(name, this.#channel(), request, (abortOpening) => {
+        opening.abort = abortOpening;
+      });
       connection.onGone = () => this.#gone(connection);
       this.#lend(connection, waiter);
     } catch (error) {
@@ -330,6 +328,20 @@ export class BackendPool {
     this.#pump();
     const stillIdle = this.#idle.includes(connection);
     if (stillIdle && this.#options.slots.isOwed(this.#slotKey)) this.#drop(connection);
+  }
+
+  #channel(): BackendChannel {
+    return { ...this.#options.channel, endpoint: this.#target.address };
+  }
+
+  /** A server that knows the client's address may have let it in for just that. */
+  #isSame(left: Identity, right: Identity): boolean {
+    return (
+      left.user === right.user &&
+      left.capabilities === right.capabilities &&
+      left.extendedCapabilities === right.extendedCapabilities &&
+      (!this.#options.channel.sendsProxyHeader || left.client.address === right.client.address)
+    );
   }
 
   /** Serves the queue from its head as far as it goes. */
@@ -393,6 +405,10 @@ const RESET_TIMEOUT_MS = 10_000;
 
 const NO_TIMER: Timer = { cancel: () => undefined };
 
-function isSame(left: Identity, right: Identity): boolean {
-  return left.user === right.user && left.capabilities === right.capabilities;
-}
+/** The first state of a connection that serves no session. */
+const PLAIN_PREPARATION: Preparation = {
+  database: '',
+  collation: Collation.UTF8MB4_GENERAL_CI,
+  readOnly: false,
+  attributes: Buffer.alloc(0),
+};

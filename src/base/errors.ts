@@ -20,6 +20,33 @@ const catalogue = {
     sqlState: '28000',
     message: "Access denied for user '%s'@'%s' (using password: %s)",
   },
+  DBPROXY_ACCOUNT_UNSERVABLE: {
+    errno: 1045,
+    sqlState: '28000',
+    message: "Access denied for user '%s'@'%s': dbproxy cannot serve this account, because %s",
+  },
+  DBPROXY_ACCOUNTS_UNREAD: {
+    errno: 1045,
+    sqlState: '28000',
+    message:
+      "Access denied for user '%s'@'%s': dbproxy has not read the accounts of cluster '%s' from its primary yet; see users.import_failed in its log",
+  },
+  DBPROXY_ACCOUNT_LOCKED: {
+    errno: 3118,
+    sqlState: 'HY000',
+    message: "Access denied for user '%s'@'%s'. Account is locked.",
+  },
+  DBPROXY_ACCOUNT_LOCKED_MARIADB: {
+    errno: 4151,
+    sqlState: 'HY000',
+    message: 'Access denied, this account is locked',
+  },
+  DBPROXY_PASSWORD_EXPIRED: {
+    errno: 1862,
+    sqlState: 'HY000',
+    message:
+      'Your password has expired. To log in you must change it using a client that supports expired passwords, connected to the server itself',
+  },
   DBPROXY_ADDRESS_NOT_ALLOWED: {
     errno: 1130,
     sqlState: 'HY000',
@@ -47,6 +74,25 @@ const catalogue = {
     message:
       'Client speaks a protocol older than 4.1 (or has no secure authentication), which dbproxy does not serve; upgrade the client',
   },
+  DBPROXY_AUTH_PLUGIN: {
+    errno: 1251,
+    sqlState: '08004',
+    message:
+      "Client does not support the authentication that user '%s' needs here (%s), as it cannot change plugins; upgrade the client",
+  },
+  DBPROXY_TLS_REQUIRED: {
+    errno: 3159,
+    sqlState: 'HY000',
+    message: 'Connections using insecure transport are prohibited here (tls = required); connect with TLS',
+  },
+  DBPROXY_INSECURE_LOGIN: {
+    errno: 3159,
+    sqlState: 'HY000',
+    message:
+      "User '%s' cannot log in over a connection that others may read: %s; connect with TLS, or by the Unix socket",
+  },
+  DBPROXY_TLS: { errno: 2026, sqlState: 'HY000', message: 'TLS with %s failed: %s' },
+  DBPROXY_PROXY_HEADER: { errno: 1043, sqlState: '08S01', message: 'Bad PROXY protocol header: %s' },
   // Packets
   DBPROXY_PACKET_TOO_LARGE: {
     errno: 1153,
@@ -59,6 +105,11 @@ const catalogue = {
     message: 'Got packets out of order: expected number %s, got %s',
   },
   DBPROXY_MALFORMED_PACKET: { errno: 1835, sqlState: 'HY000', message: 'Malformed communication packet: %s' },
+  DBPROXY_COMPRESSED_PACKET: {
+    errno: 1157,
+    sqlState: '08S01',
+    message: "Couldn't uncompress communication packet: %s",
+  },
   DBPROXY_UNKNOWN_COMMAND: { errno: 1047, sqlState: '08S01', message: 'Unknown command %s' },
   // Routing and pool
   DBPROXY_NO_PRIMARY: {

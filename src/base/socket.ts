@@ -20,15 +20,52 @@ export interface SocketHandler {
   onClose(error: Error | undefined): void;
 }
 
+/**
+ * What sessions and server connections need of a stream, whatever the bytes go through on their way: the
+ * socket itself, TLS, compression.
+ */
+export interface ByteStream {
+  /** What `onData` announced; stable until it returns, and while the stream is paused. */
+  readonly input: Buffer;
+  /** May be replaced at any time: logins and relays take turns. */
+  handler: SocketHandler;
+  /** The peer's IP address, IPv4-mapped addresses as IPv4; empty for a Unix socket, or when the peer has gone. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly destroyed: boolean;
+  /**
+   * Sends `bytes`. True: the memory is free again and more may come. False: the memory must stay untouched
+   * until `onDrain`.
+   */
+  write(bytes: Buffer): boolean;
+  /** Stops reading; `input` stays as it is. */
+  pause(): void;
+  /** Reads (again). */
+  resume(): void;
+  /**
+   * Sends what is queued and `bytes`, then closes in order. What still comes is dropped; a peer that does
+   * not close its side in time, or goes on sending, is cut off.
+   */
+  end(bytes?: Buffer): void;
+  /** Closes at once; what is queued is lost. */
+  destroy(): void;
+}
+
 const EMPTY = Buffer.alloc(0);
 
 /** After our end: how long the peer may be silent, and how much it may still send. */
-const LINGER_MS = 2000;
-const LINGER_BYTES = 1024 * 1024;
+export const LINGER_MS = 2000;
+export const LINGER_BYTES = 1024 * 1024;
 
-export class ByteSocket {
+/** For a socket that another stream has taken over: that one is told instead. */
+const nobody: SocketHandler = {
+  onData: () => undefined,
+  onDrain: () => undefined,
+  onClose: () => undefined,
+};
+
+export class ByteSocket implements ByteStream {
   readonly input: Buffer;
-  /** May be replaced at any time: logins and relays take turns. */
   handler: SocketHandler;
   readonly #socket: net.Socket;
   #error: Error | undefined;
@@ -95,7 +132,18 @@ export class ByteSocket {
     if (this.#dropped > LINGER_BYTES) this.#socket.destroy();
   }
 
-  /** The peer's IP address, IPv4-mapped addresses as IPv4; empty for a Unix socket, or when the peer has gone. */
+  /**
+   * Hands the connection over to a stream that wraps it (TLS). `rest` has come already and is what that
+   * stream reads first. This object is of no use from then on, and its handler is told nothing more.
+   */
+  release(rest: Buffer): net.Socket {
+    this.handler = nobody;
+    this.#socket.pause();
+    // The input buffer's memory is not the new owner's.
+    if (rest.length > 0) this.#socket.unshift(Buffer.from(rest));
+    return this.#socket;
+  }
+
   get remoteAddress(): string {
     return unmapped(this.#socket.remoteAddress ?? '');
   }
@@ -108,10 +156,7 @@ export class ByteSocket {
     return this.#socket.destroyed;
   }
 
-  /**
-   * Sends `bytes`. True: the kernel has them all, the memory is free again. False: it has not, the memory
-   * must stay untouched until `onDrain`.
-   */
+  /** True: the kernel has all bytes. */
   write(bytes: Buffer): boolean {
     this.#socket.write(bytes);
     if (this.#socket.writableLength === 0) return true;
@@ -122,20 +167,14 @@ export class ByteSocket {
     return false;
   }
 
-  /** Stops reading; `input` stays as it is. */
   pause(): void {
     this.#socket.pause();
   }
 
-  /** Reads (again). */
   resume(): void {
     this.#socket.resume();
   }
 
-  /**
-   * Sends what is queued and `bytes`, then closes in order. What still comes is dropped; a peer that does
-   * not close its side in time, or goes on sending, is cut off.
-   */
   end(bytes?: Buffer): void {
     this.#ending = true;
     if (bytes === undefined) this.#socket.end();
@@ -144,7 +183,6 @@ export class ByteSocket {
     this.#socket.resume();
   }
 
-  /** Closes at once; what is queued is lost. */
   destroy(): void {
     this.#socket.destroy();
   }

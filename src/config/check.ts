@@ -4,13 +4,14 @@
  * are absent here and are passed over.
  */
 import { formatEndpoint, type Endpoint } from '../base/address.ts';
+import { authoritiesProblem, keyPairProblem, outOfTime } from '../base/key-pair.ts';
 import type { Problem } from './ini.ts';
 import { keyRows, sectionRows } from './keys.ts';
-import type { Section } from './section.ts';
+import type { ConfigContext, Section } from './section.ts';
 import { didYouMean } from './suggest.ts';
 import { formatDuration } from './values.ts';
 
-type Rule = (sections: readonly Section[]) => Problem[];
+type Rule = (sections: readonly Section[], context: ConfigContext) => Problem[];
 
 const rules: readonly Rule[] = [
   somethingToDo,
@@ -20,25 +21,33 @@ const rules: readonly Rule[] = [
   usersHaveOneSecret,
   listenAddressesDiffer,
   backendAddressesDiffer,
+  tlsHasItsFiles,
+  tlsFilesFit,
 ];
 
 /** All that is wrong with the sections together. */
-export function checkTogether(sections: readonly Section[]): Problem[] {
-  return rules.flatMap((rule) => rule(sections));
+export function checkTogether(sections: readonly Section[], context: ConfigContext): Problem[] {
+  return rules.flatMap((rule) => rule(sections, context));
 }
 
 /** What an operator should know of a configuration that has no errors. */
-export function notesOf(sections: readonly Section[]): string[] {
-  return [...otherDefaults(sections), ...writersWithoutPrimary(sections)];
+export function notesOf(sections: readonly Section[], context: ConfigContext): string[] {
+  return [
+    ...otherDefaults(sections),
+    ...writersWithoutPrimary(sections),
+    ...certificatesOutOfTime(sections, context),
+  ];
 }
 
 function problemAt(section: Section, key: string, text: string): Problem {
   return { line: section.lineOf(key), text: `${section.label} ${key}: ${text}` };
 }
 
-/** A proxy without one of these could serve nobody. */
+/** A proxy without one of these could serve nobody; users may come from the servers instead. */
 function somethingToDo(sections: readonly Section[]): Problem[] {
-  const needed = sectionRows.filter((row) => row.named && row.available);
+  const needed = sectionRows.filter(
+    (row) => row.named && row.available && (row.kind !== 'user' || usersAreListed(sections)),
+  );
   return needed
     .filter((row) => !sections.some((section) => section.kind === row.kind))
     .map((row) => ({
@@ -105,11 +114,17 @@ function usersHaveOneSecret(sections: readonly Section[]): Problem[] {
     if (section.kind !== 'user') continue;
     const both = section.isWritten('password') && section.isWritten('auth');
     if (both) problems.push(problemAt(section, 'auth', 'password is given too; one of them is enough'));
-    if (!section.isWritten('password') && !section.isWritten('auth')) {
-      problems.push(problemAt(section, 'password', 'is missing, and auth too; one of them is needed'));
+    if (!section.isWritten('password') && !section.isWritten('auth') && usersAreListed(sections)) {
+      const text = 'is missing, and auth too; one of them is needed where a cluster has users = file';
+      problems.push(problemAt(section, 'password', text));
     }
   }
   return problems;
+}
+
+/** Some cluster knows only the users of this file. */
+function usersAreListed(sections: readonly Section[]): boolean {
+  return sections.some((section) => section.kind === 'cluster' && section.value('users') === 'file');
 }
 
 /** Something of ours that listens. */
@@ -197,4 +212,80 @@ function writersWithoutPrimary(sections: readonly Section[]): string[] {
     .map(
       (listener) => `${listener.label} is for writes, but no backend of its cluster has rw_weight above 0`,
     );
+}
+
+/** A listener that speaks TLS has a certificate; files that nobody would read are a mistake. */
+function tlsHasItsFiles(sections: readonly Section[]): Problem[] {
+  return sections.flatMap((section) => {
+    const problems: Problem[] = [];
+    const complain = (key: string, text: string): number => problems.push(problemAt(section, key, text));
+    const tls = section.value('tls');
+    const isOff = tls === 'off';
+    const written = TLS_FILES.filter((key) => section.isWritten(key));
+    if (section.kind === 'listener' && typeof tls === 'string' && !isOff) {
+      for (const key of ['tls_cert', 'tls_key']) {
+        if (!section.isWritten(key)) complain(key, `is missing; tls = ${tls} needs it`);
+      }
+    } else if (section.isWritten('tls_cert') && !section.isWritten('tls_key')) {
+      complain('tls_cert', 'is given without tls_key');
+    } else if (section.isWritten('tls_key') && !section.isWritten('tls_cert')) {
+      complain('tls_key', 'is given without tls_cert');
+    }
+    if (isOff && written.length > 0) complain(written[0]!, 'is given, but tls is off');
+    if (section.kind === 'backend' && section.isWritten('tls_ca') && !isOff && tls !== 'verify') {
+      complain('tls_ca', `is used by tls = verify only, and tls is ${String(tls)}`);
+    }
+    return problems;
+  });
+}
+
+const TLS_FILES = ['tls_cert', 'tls_key', 'tls_ca'] as const;
+
+/** Every file of TLS can be read, holds what it should, and key and certificate belong together. */
+function tlsFilesFit(sections: readonly Section[], context: ConfigContext): Problem[] {
+  return tlsSections(sections).flatMap((section) => {
+    const problems: Problem[] = [];
+    const cert = readTlsFile(section, 'tls_cert', context, problems);
+    const key = readTlsFile(section, 'tls_key', context, problems);
+    const ca = readTlsFile(section, 'tls_ca', context, problems);
+    const pairProblem = cert === null || key === null ? null : keyPairProblem(cert, key);
+    if (pairProblem !== null) problems.push(problemAt(section, 'tls_cert', pairProblem));
+    const caProblem = ca === null ? null : authoritiesProblem(ca);
+    if (caProblem !== null) problems.push(problemAt(section, 'tls_ca', caProblem));
+    return problems;
+  });
+}
+
+function tlsSections(sections: readonly Section[]): Section[] {
+  return sections.filter((section) => section.kind === 'listener' || section.kind === 'backend');
+}
+
+/** The text of a file; null when the section has none, or when it cannot be read, which is a problem. */
+function readTlsFile(
+  section: Section,
+  key: string,
+  context: ConfigContext,
+  problems: Problem[],
+): string | null {
+  const path = section.value(key);
+  if (typeof path !== 'string') return null;
+  try {
+    return context.readFile(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    problems.push(problemAt(section, key, `the file '${path}' cannot be read: ${reason}`));
+    return null;
+  }
+}
+
+/** An expired certificate is no reason not to serve: clients that do not verify do not mind. */
+function certificatesOutOfTime(sections: readonly Section[], context: ConfigContext): string[] {
+  const { wallMs } = context;
+  if (wallMs === undefined) return [];
+  return tlsSections(sections).flatMap((section) => {
+    const cert = readTlsFile(section, 'tls_cert', context, []);
+    if (cert === null || authoritiesProblem(cert) !== null) return [];
+    const problem = outOfTime(cert, wallMs);
+    return problem === null ? [] : [`${section.label} tls_cert: ${problem}`];
+  });
 }

@@ -41,6 +41,9 @@ export interface ClusterConfig {
   catchUpTimeoutMs: number;
   holdTimeoutMs: number;
   transactionGraceMs: number;
+  /** import: the accounts of the primary, with what [user] sections add. file: those sections alone. */
+  users: 'import' | 'file';
+  usersIntervalMs: number;
 }
 
 export interface BackendConfig {
@@ -56,7 +59,21 @@ export interface BackendConfig {
   poolIdleTimeoutMs: number;
   /** How long a new connection for a session may take to stand and log in. */
   connectTimeoutMs: number;
+  tls: BackendTls;
+  /** Path of the authorities that `verify` trusts; absent: those that come with Node.js. */
+  tlsCa?: string;
+  /** Paths of what is shown to a server that asks for a certificate: both or none. */
+  tlsCert?: string;
+  tlsKey?: string;
+  /** Whether new connections begin with a PROXY header that tells the client's address. */
+  proxyProtocol: 'off' | 'v2';
+  compression: 'off' | 'zlib' | 'zstd';
 }
+
+/** `verify`: the certificate must be signed by a trusted authority and name the host. */
+export type BackendTls = 'off' | 'preferred' | 'required' | 'verify';
+
+export type ListenerTls = 'off' | 'preferred' | 'required';
 
 export type ListenerMode = 'write' | 'read';
 
@@ -73,6 +90,16 @@ export interface ListenerConfig {
   handshakeTimeoutMs: number;
   /** CIDRs that may connect; an empty list means everyone. */
   allow: string[];
+  /** CIDRs of load balancers whose PROXY header is believed. */
+  proxyProtocolFrom: string[];
+  tls: ListenerTls;
+  /** Paths; both are there unless `tls` is off. */
+  tlsCert?: string;
+  tlsKey?: string;
+  /** Path of the authorities that sign the certificates of clients; absent: none are asked for. */
+  tlsCa?: string;
+  /** Offered to clients. */
+  compression: boolean;
 }
 
 export interface UserConfig {

@@ -249,13 +249,13 @@ const clusterRows: readonly KeyRow[] = [
     default: 'none',
     availability: ['none'],
   }),
-  onlyValue(
-    'cluster',
-    'users',
-    { values: ['import', 'file'], default: 'import' },
-    'file',
-    'where the accounts of applications come from',
-  ),
+  key('cluster', 'users', choice('import', 'file'), 'where the accounts of applications come from', {
+    default: 'import',
+  }),
+  key('cluster', 'users_interval', duration(250), 'time between two imports of accounts', {
+    default: '30s',
+    reloadable: true,
+  }),
 ];
 
 const backendRows: readonly KeyRow[] = [
@@ -281,20 +281,20 @@ const backendRows: readonly KeyRow[] = [
     default: '5m',
     reloadable: true,
   }),
-  onlyValue(
-    'backend',
-    'tls',
-    { values: ['off', 'preferred', 'required', 'verify'], default: 'off' },
-    'off',
-    'encryption towards the server',
-  ),
-  onlyValue(
-    'backend',
-    'proxy_protocol',
-    { values: ['off', 'v2'], default: 'off' },
-    'off',
-    'tell the server the address of the client',
-  ),
+  key('backend', 'tls', choice('off', 'preferred', 'required', 'verify'), 'encryption towards the server', {
+    default: 'off',
+  }),
+  key('backend', 'tls_ca', path, 'authorities that tls = verify trusts', {
+    defaultHelp: 'those that come with Node.js',
+  }),
+  key('backend', 'tls_cert', path, 'certificate for a server that asks for one'),
+  key('backend', 'tls_key', path, 'key of that certificate'),
+  key('backend', 'compression', choice('off', 'zlib', 'zstd'), 'compression towards the server', {
+    default: 'off',
+  }),
+  key('backend', 'proxy_protocol', choice('off', 'v2'), 'tell the server the address of the client', {
+    default: 'off',
+  }),
   key('backend', 'follow', text, 'cluster whose primary it replicates from', {
     default: 'off',
     availability: ['off'],
@@ -344,17 +344,20 @@ const listenerRows: readonly KeyRow[] = [
     defaultHelp: 'everyone who reaches the address',
     reloadable: true,
   }),
-  later('listener', 'proxy_protocol_from', networks, 'load balancers whose PROXY header is believed'),
-  onlyValue(
-    'listener',
-    'tls',
-    { values: ['off', 'preferred', 'required'], default: 'off' },
-    'off',
-    'encryption towards applications',
-  ),
-  later('listener', 'tls_cert', path, 'certificate of the listener'),
-  later('listener', 'tls_key', path, 'key of that certificate'),
-  onlyValue('listener', 'compression', { values: onOff, default: 'on' }, 'off', 'protocol compression'),
+  key('listener', 'proxy_protocol_from', networks, 'load balancers whose PROXY header is believed', {
+    defaultHelp: 'none',
+  }),
+  key('listener', 'tls', choice('off', 'preferred', 'required'), 'encryption towards applications', {
+    default: 'off',
+  }),
+  key('listener', 'tls_cert', path, 'certificate of the listener'),
+  key('listener', 'tls_key', path, 'key of that certificate'),
+  key('listener', 'tls_ca', path, 'authorities that sign the certificates of clients', {
+    defaultHelp: 'clients are not asked for certificates',
+  }),
+  key('listener', 'compression', { kind: 'boolean' }, 'offer zlib and zstd compression to clients', {
+    default: 'on',
+  }),
   onlyValue(
     'listener',
     'pipelining',
@@ -370,12 +373,19 @@ const listenerRows: readonly KeyRow[] = [
 ];
 
 const userRows: readonly KeyRow[] = [
-  key('user', 'password', secret, 'clear password (or give auth)', { reloadable: true }),
+  key('user', 'password', secret, 'clear password (or auth, or with users = import neither)', {
+    reloadable: true,
+  }),
   key(
     'user',
     'auth',
-    { kind: 'secret', pattern: /^\*[0-9A-Fa-f]{40}$/, looksLike: '* and 40 hexadecimal digits' },
-    "hash as mysql.user stores it: * and 40 hexadecimal digits, what PASSWORD('…') answers",
+    {
+      kind: 'secret',
+      // Native; caching_sha2_password and sha256_password, as they are or in hexadecimal; ed25519.
+      pattern: /^(\*[0-9A-F]{40}|\$[AB5]\$.+|0x(24(41|42|35)24)([0-9A-F]{2})+|[0-9A-Z+/]{43})$/i,
+      looksLike: '* and 40 hexadecimal digits (or $A$…, $5$…, 0x2441…, or the 43 characters of ed25519)',
+    },
+    'hash as the account table of the server stores it, for example * and 40 hexadecimal digits',
     { reloadable: true },
   ),
   key('user', 'allow', networks, 'networks the user may come from', {

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
+import { systemClock } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import type { LogLevel } from '../base/log.ts';
 import { checkTogether, notesOf } from './check.ts';
@@ -40,7 +41,7 @@ export function parseConfig(text: string, context: ConfigContext): ProxyConfig {
 
 /** The notes on the text of a file: defaults that are not the usual ones, and settings that look wrong. */
 export function configNotes(text: string, context: ConfigContext): string[] {
-  return notesOf(readSections(text, context).sections);
+  return notesOf(readSections(text, context).sections, context);
 }
 
 function readText(path: string): string {
@@ -59,6 +60,7 @@ function contextOf(path: string, env: NodeJS.ProcessEnv): ConfigContext {
     readFile: (named) => readFileSync(resolve(dirname(path), named), 'utf8'),
     cores: availableParallelism(),
     terminal: process.stdout.isTTY,
+    wallMs: systemClock.wallMs(),
   };
 }
 
@@ -87,7 +89,7 @@ function readSections(text: string, context: ConfigContext): { sections: Section
     );
   }
   for (const section of sections) workOutDefaults(section, context);
-  problems.push(...checkTogether(sections));
+  problems.push(...checkTogether(sections, context));
   return { sections, problems };
 }
 
@@ -138,8 +140,8 @@ function buildConfig(sections: readonly Section[], context: ConfigContext): Prox
     admin: adminOf(one('admin')),
     http: httpOf(one('http')),
     clusters: of('cluster').map(clusterOf),
-    backends: of('backend').map(backendOf),
-    listeners: of('listener').map(listenerOf),
+    backends: of('backend').map((section) => backendOf(section, context)),
+    listeners: of('listener').map((section) => listenerOf(section, context)),
     users: of('user').map(userOf),
   };
 }
@@ -188,10 +190,12 @@ function clusterOf(section: Section): ClusterConfig {
     catchUpTimeoutMs: section.number('catch_up_timeout'),
     holdTimeoutMs: section.number('hold_timeout'),
     transactionGraceMs: section.number('transaction_grace'),
+    users: section.text('users') as ClusterConfig['users'],
+    usersIntervalMs: section.number('users_interval'),
   };
 }
 
-function backendOf(section: Section): BackendConfig {
+function backendOf(section: Section, context: ConfigContext): BackendConfig {
   return {
     name: section.name,
     cluster: section.text('cluster'),
@@ -202,10 +206,14 @@ function backendOf(section: Section): BackendConfig {
     maxConnections: section.number('max_connections'),
     poolIdleTimeoutMs: section.number('pool_idle_timeout'),
     connectTimeoutMs: section.number('connect_timeout'),
+    tls: section.text('tls') as BackendConfig['tls'],
+    ...tlsFilesOf(section, context),
+    proxyProtocol: section.text('proxy_protocol') as BackendConfig['proxyProtocol'],
+    compression: section.text('compression') as BackendConfig['compression'],
   };
 }
 
-function listenerOf(section: Section): ListenerConfig {
+function listenerOf(section: Section, context: ConfigContext): ListenerConfig {
   return {
     name: section.name,
     cluster: section.text('cluster'),
@@ -217,16 +225,30 @@ function listenerOf(section: Section): ListenerConfig {
     idleTimeoutMs: section.number('idle_timeout'),
     handshakeTimeoutMs: section.number('handshake_timeout'),
     allow: section.list('allow'),
+    proxyProtocolFrom: section.list('proxy_protocol_from'),
+    tls: section.text('tls') as ListenerConfig['tls'],
+    ...tlsFilesOf(section, context),
+    compression: section.flag('compression'),
   };
 }
 
+/** The files of a section's TLS, as paths that do not depend on where the program runs. */
+function tlsFilesOf(section: Section, context: ConfigContext): Pick<ListenerConfig, TlsFile> {
+  const files: Pick<ListenerConfig, TlsFile> = {};
+  const fields = { tls_cert: 'tlsCert', tls_key: 'tlsKey', tls_ca: 'tlsCa' } as const;
+  for (const [key, field] of Object.entries(fields)) {
+    if (section.isWritten(key)) files[field] = resolve(dirname(context.file), section.text(key));
+  }
+  return files;
+}
+
+type TlsFile = 'tlsCert' | 'tlsKey' | 'tlsCa';
+
 function userOf(section: Section): UserConfig {
-  const secret = section.isWritten('password')
-    ? { password: section.text('password') }
-    : { auth: section.text('auth') };
   return {
     name: section.name,
-    ...secret,
+    ...(section.isWritten('password') && { password: section.text('password') }),
+    ...(section.isWritten('auth') && { auth: section.text('auth') }),
     allow: section.list('allow'),
     maxConnections: section.number('max_connections'),
     listeners: section.list('listeners'),

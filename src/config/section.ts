@@ -14,12 +14,14 @@ export interface ConfigContext {
   /** Name of the file, for messages. */
   file: string;
   env: NodeJS.ProcessEnv;
-  /** Reads the file of a `key_file`; a relative path is relative to the configuration. */
+  /** Reads the file of a `key_file`, or a certificate; a relative path is relative to the configuration. */
   readFile(path: string): string;
   /** Processor cores, for `workers = auto`. */
   cores: number;
   /** Standard output is a terminal, for `log_format`. */
   terminal?: boolean;
+  /** Now, for certificates that have expired; without it nobody looks. */
+  wallMs?: number;
 }
 
 /** The ending of `password_file` and its like. */

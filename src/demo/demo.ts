@@ -10,7 +10,7 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
-import { stopLeftover, type MariaDbServer } from './mariadb-server.ts';
+import { stopLeftover, type DatabaseServer } from './database-server.ts';
 import { PAIR_ACCOUNTS, startPair, type Pair } from './pair.ts';
 
 /** The addresses of the demo, all on 127.0.0.1. */
@@ -117,8 +117,7 @@ cluster = demo
 address = 127.0.0.1:${DEMO_PORTS.read}
 mode = read
 
-[user ${application.user}]
-password = ${application.password}
+# Users are the accounts of the servers (users = import): ${application.user} is one of them.
 `;
 }
 
@@ -156,7 +155,7 @@ class Comeback {
     this.#options = options;
   }
 
-  ended(server: MariaDbServer, how: string): void {
+  ended(server: DatabaseServer, how: string): void {
     const { clock, say } = this.#options;
     const after = `it is started again in ${COMEBACK_DELAY_MS / 1000} s`;
     say(`server ${server.name} has ended (${how}); ${after}; its log is ${server.logPath}`);
@@ -173,7 +172,7 @@ class Comeback {
     this.pair = null;
   }
 
-  async #restart(server: MariaDbServer): Promise<void> {
+  async #restart(server: DatabaseServer): Promise<void> {
     const { say } = this.#options;
     try {
       const role = await this.pair?.restart(server);

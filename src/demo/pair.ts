@@ -7,7 +7,8 @@ import { cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { initialiseDataDirectory, MariaDbServer, type Row } from './mariadb-server.ts';
+import type { DatabaseServer, Row } from './database-server.ts';
+import { initialiseDataDirectory, mariaDbServer } from './mariadb-server.ts';
 import { choosePrimary } from './roles.ts';
 
 /** A name with its password. */
@@ -51,19 +52,19 @@ export interface PairOptions {
   /** A folder with a `data` that `initialiseDataDirectory` made with the same SQL, to copy from. */
   template?: string;
   signalWhenOrphaned?: 'TERM' | 'KILL';
-  onCrash?: (server: MariaDbServer, how: string) => void;
+  onCrash?: (server: DatabaseServer, how: string) => void;
 }
 
 export interface Pair {
-  readonly servers: readonly [MariaDbServer, MariaDbServer];
+  readonly servers: readonly [DatabaseServer, DatabaseServer];
   /** The server that took the writes when the pair was started. */
-  readonly primary: MariaDbServer;
-  readonly replica: MariaDbServer;
+  readonly primary: DatabaseServer;
+  readonly replica: DatabaseServer;
   /**
    * Starts a server again that has ended, and gives it a role by what it finds: it follows the other one if
    * that is writable, goes on following if it did, and else leads as before. Answers which it was.
    */
-  restart(server: MariaDbServer): Promise<'leads' | 'follows'>;
+  restart(server: DatabaseServer): Promise<'leads' | 'follows'>;
   /** Stops both; remembers which one was writable. */
   stop(): Promise<void>;
 }
@@ -82,6 +83,8 @@ export function setupSql(extraSql: readonly string[] = []): string[] {
     `grant all on demo.* to ${application.user}@'%'`,
     ...createUser(monitor),
     `grant ${MONITOR_PRIVILEGES.join(', ')} on *.* to ${monitor.user}@'%'`,
+    // Who may log in is read from here.
+    `grant select on mysql.global_priv to ${monitor.user}@'%'`,
     ...createUser(replication),
     `grant replication slave on *.* to ${replication.user}@'%'`,
     ...extraSql,
@@ -142,9 +145,9 @@ async function makeDataDirectories(options: PairOptions): Promise<void> {
   }
 }
 
-function newServer(options: PairOptions, index: 0 | 1): MariaDbServer {
+function newServer(options: PairOptions, index: 0 | 1): DatabaseServer {
   const name = options.names[index];
-  return new MariaDbServer({
+  return mariaDbServer({
     name,
     directory: join(options.directory, name),
     port: options.ports[index],
@@ -169,9 +172,9 @@ function newServer(options: PairOptions, index: 0 | 1): MariaDbServer {
 }
 
 async function findPrimary(
-  servers: readonly MariaDbServer[],
+  servers: readonly DatabaseServer[],
   remembered: string | null,
-): Promise<MariaDbServer> {
+): Promise<DatabaseServer> {
   const observations = await Promise.all(
     servers.map(async (server) => {
       const source = await sourceOf(server);
@@ -188,7 +191,7 @@ async function findPrimary(
 }
 
 /** Makes a server the primary: it follows nobody, waits for a replica's receipt, and can be written. */
-async function lead(server: MariaDbServer): Promise<void> {
+async function lead(server: DatabaseServer): Promise<void> {
   if ((await sourceOf(server)) !== undefined) await server.execute('stop slave', 'reset slave all');
   await server.execute(
     'set global rpl_semi_sync_slave_enabled = 0',
@@ -198,7 +201,7 @@ async function lead(server: MariaDbServer): Promise<void> {
 }
 
 /** Makes a server the replica of `primary`, from the last transaction it has; a history of its own counts. */
-async function follow(server: MariaDbServer, primary: MariaDbServer): Promise<void> {
+async function follow(server: DatabaseServer, primary: DatabaseServer): Promise<void> {
   await server.execute(
     'set global rpl_semi_sync_master_enabled = 0',
     'set global rpl_semi_sync_slave_enabled = 1',
@@ -215,7 +218,7 @@ async function follow(server: MariaDbServer, primary: MariaDbServer): Promise<vo
   await server.execute('start slave');
 }
 
-async function restart(server: MariaDbServer, other: MariaDbServer): Promise<'leads' | 'follows'> {
+async function restart(server: DatabaseServer, other: DatabaseServer): Promise<'leads' | 'follows'> {
   await server.start();
   const otherWrites = other.running && (await isWritable(other));
   const source = await sourceOf(server);
@@ -228,17 +231,17 @@ async function restart(server: MariaDbServer, other: MariaDbServer): Promise<'le
   return 'follows';
 }
 
-async function isWritable(server: MariaDbServer): Promise<boolean> {
+async function isWritable(server: DatabaseServer): Promise<boolean> {
   const [row] = await server.query('select @@read_only as readOnly');
   return Number(row?.['readOnly']) === 0;
 }
 
 /** SHOW SLAVE STATUS: undefined when the server was set up to follow nobody. */
-async function sourceOf(server: MariaDbServer): Promise<Row | undefined> {
+async function sourceOf(server: DatabaseServer): Promise<Row | undefined> {
   return (await server.query('show slave status'))[0];
 }
 
-async function stopPair(directory: string, servers: readonly MariaDbServer[]): Promise<void> {
+async function stopPair(directory: string, servers: readonly DatabaseServer[]): Promise<void> {
   for (const server of servers.filter((candidate) => candidate.running)) {
     if (await isWritable(server).catch(() => false)) await remember(directory, server.name);
   }

@@ -18,7 +18,7 @@ import {
   type Row,
   type SemiSyncSwitches,
   type Source,
-} from '../monitor/flavour.ts';
+} from '../monitor/flavour/replication.ts';
 import type { ReplicationFacts } from '../monitor/observation.ts';
 import type { BackendOverride } from '../topology/state-file.ts';
 import type { Decision } from './check.ts';
@@ -65,6 +65,10 @@ const STATEMENT_TIMEOUT_MS = 5_000;
 const POLL_MS = 100;
 /** Length of one wait for a position; between two of them the applier is looked at. */
 const WAIT_SLICE_SECONDS = 1;
+/** How long a server may take to stop its applier before something must be in the way. */
+const STOP_PATIENCE_MS = 500;
+/** MySQL waits 60 s for the rest of a transaction before it stops its applier. */
+const HALF_TRANSACTION_TIMEOUT_MS = 65_000;
 /** How much longer than the server itself we wait, so that it is the server that gives up first. */
 const SERVER_GIVES_UP_FIRST_MS = 1_000;
 
@@ -233,8 +237,8 @@ export class PromotionActions {
 
   async #stopReplication(): Promise<StepReport> {
     const target = await this.#target();
-    await target.connection.run(target.flavour.stopReplication, this.#cluster.catchUpTimeoutMs);
-    return done(`replication is stopped on ${target.backend.name}`);
+    const oddity = await this.#stopServer(target);
+    return done(`replication is stopped on ${target.backend.name}${oddity}`);
   }
 
   async #record(): Promise<StepReport> {
@@ -383,7 +387,7 @@ export class PromotionActions {
     const run = (sql: string): Promise<Row[]> => server.connection.run(sql, STATEMENT_TIMEOUT_MS);
     const { position, replicatedPosition } = await identityOf(server);
     const follows = (await replicationOf(server)) !== null;
-    if (follows) await server.connection.run(server.flavour.stopReplication, this.#cluster.catchUpTimeoutMs);
+    if (follows) await this.#stopServer(server);
     if (this.#semiSync) {
       const { primary, replica } = await readSwitches(server);
       if (primary?.on === true) await setGlobal(server, primary.variable, 0);
@@ -405,6 +409,46 @@ export class PromotionActions {
     });
     if (!connected) {
       throw new Error(`does not replicate after hold_timeout${lastError === '' ? '' : `: ${lastError}`}`);
+    }
+  }
+
+  /**
+   * Stops the replication of a server; answers what was odd about it, in words. A replica of a primary that
+   * is gone may wait for the rest of its last transaction before it stops.
+   */
+  async #stopServer(server: Server): Promise<string> {
+    const { stopReplication } = server.flavour;
+    const { catchUpTimeoutMs } = this.#cluster;
+    if (this.#decision.kind !== 'failover') {
+      await server.connection.run(stopReplication, catchUpTimeoutMs);
+      return '';
+    }
+    const timeoutMs = Math.max(catchUpTimeoutMs, HALF_TRANSACTION_TIMEOUT_MS);
+    const stopping = server.connection.run(stopReplication, timeoutMs).then(() => 'stopped' as const);
+    const patience = sleep(this.#world.clock, STOP_PATIENCE_MS).then(() => 'waiting' as const);
+    if ((await Promise.race([stopping, patience])) === 'stopped') return '';
+    const help = await this.#dropHalfTransaction(server);
+    await stopping;
+    return help;
+  }
+
+  /**
+   * Ends the idle appliers, so that a stop need not wait for what cannot come any more. The half transaction
+   * is rolled back; what is being applied goes on. Never rejects: without it (it takes the privilege
+   * SYSTEM_USER where there is one), the stop only takes longer.
+   */
+  async #dropHalfTransaction({ backend, flavour }: Server): Promise<string> {
+    if (flavour.idleAppliers === null) return '';
+    let other: Server | null = null;
+    try {
+      other = await this.#open(backend);
+      const idle = await other.connection.run(flavour.idleAppliers, STATEMENT_TIMEOUT_MS);
+      for (const { id } of idle) await other.connection.run(`KILL ${Number(id)}`, STATEMENT_TIMEOUT_MS);
+      return '; the half of a transaction that had arrived was dropped';
+    } catch (error) {
+      return `; it waited for the rest of a transaction, as its appliers could not be ended (${messageOf(error)})`;
+    } finally {
+      other?.connection.close();
     }
   }
 
@@ -463,6 +507,12 @@ export class PromotionActions {
   async #server(backend: BackendConfig): Promise<Server> {
     const kept = this.#servers.get(backend.name);
     if (kept?.connection.usable === true) return kept;
+    const server = await this.#open(backend);
+    this.#servers.set(backend.name, server);
+    return server;
+  }
+
+  async #open(backend: BackendConfig): Promise<Server> {
     const { monitorUser, monitorPassword } = this.#cluster;
     const connection = await ControlConnection.open(
       backend.address,
@@ -471,9 +521,7 @@ export class PromotionActions {
       STATEMENT_TIMEOUT_MS,
     );
     const [row] = await connection.run('SELECT VERSION() AS version', STATEMENT_TIMEOUT_MS);
-    const server = { backend, connection, flavour: flavourOf(String(row?.version)) };
-    this.#servers.set(backend.name, server);
-    return server;
+    return { backend, connection, flavour: flavourOf(String(row?.version)) };
   }
 
   /** Asks until the answer is yes or the time is over; `ask` does its own waiting in between. */

@@ -9,9 +9,11 @@ import type { ListenerConfig } from '../config/config.ts';
 import type { SessionPlace } from '../ipc/messages.ts';
 import type { Credits } from '../routing/balance.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
+import type { RsaKeys } from '../protocol/login-server.ts';
+import type { TlsServer } from '../transport/tls-stream.ts';
 import type { Counters } from './counters.ts';
 import type { Offer } from './offer.ts';
-import type { Users } from './users.ts';
+import type { UserDirectory } from './users.ts';
 
 /** What a session needs of its worker. */
 export interface SessionContext {
@@ -19,11 +21,15 @@ export interface SessionContext {
   readonly log: Log;
   readonly slots: Slots;
   readonly counters: Counters;
-  readonly users: Users;
+  readonly users: UserDirectory;
+  /** What a client encrypts its password with that has no TLS; undefined: such a login is refused. */
+  readonly rsa: RsaKeys | undefined;
   /** The newest snapshot. */
   snapshot(): Snapshot;
   /** Resolves at the next snapshot, or after `timeoutMs`. */
   nextSnapshot(timeoutMs: number): Promise<void>;
+  /** Has the accounts of a cluster looked at anew, within a bounded time; true when some have changed. */
+  refreshAccounts(cluster: string): Promise<boolean>;
   pool(backend: string): BackendPool;
   /** Sessions of this worker on a backend: for least_connections. */
   sessionsOn(backend: string): number;
@@ -38,4 +44,6 @@ export interface SessionEndpoint {
   readonly credits: Credits;
   /** Version string and capability flags to greet with, by the newest snapshot. */
   offer(): Offer;
+  /** The certificate to answer an SSL request with, as last read; null when TLS is off. */
+  tls(): TlsServer | null;
 }

@@ -8,18 +8,23 @@ import type { BackendConnection } from '../backend/connection.ts';
 import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { maySessionBegin, route } from '../routing/router.ts';
+import { sessionAttributes } from './attributes.ts';
 import type { SessionContext, SessionEndpoint } from './context.ts';
-import { RELAYED_CAPABILITIES } from './offer.ts';
+import { RELAYED_CAPABILITIES, RELAYED_EXTENDED } from './offer.ts';
+import type { KnownUser } from './users.ts';
+
+/** What a session asks of whichever pool; each question has a time of its own. */
+export type SessionRequest = Omit<PoolRequest, 'timeoutMs'>;
 
 /**
  * Resolves with a connection in the session's first state, lent by its pool. `isOver` ends the waiting when
- * the client has gone. Rejects with ServerError (a server refused the session), DBPROXY_BACKEND_CONNECT,
- * DBPROXY_QUEUE_TIMEOUT, DBPROXY_NO_PRIMARY or DBPROXY_NO_READABLE.
+ * the client has gone. Rejects with ServerError (a server refused the session), PasswordNeeded,
+ * DBPROXY_BACKEND_CONNECT, DBPROXY_QUEUE_TIMEOUT, DBPROXY_NO_PRIMARY or DBPROXY_NO_READABLE.
  */
 export async function findBackend(
   context: SessionContext,
   endpoint: SessionEndpoint,
-  login: AcceptedLogin,
+  request: SessionRequest,
   isOver: () => boolean,
 ): Promise<BackendConnection> {
   const { clock } = context;
@@ -33,7 +38,7 @@ export async function findBackend(
     if (chosen.backend !== null) {
       try {
         const pool = context.pool(chosen.backend.name);
-        const connection = await pool.acquire(poolRequest(endpoint, login, Math.max(1, leftMs)));
+        const connection = await pool.acquire({ ...request, timeoutMs: Math.max(1, leftMs) });
         if (maySessionBegin(context.snapshot(), config, connection.backend)) return connection;
         pool.release(connection, true);
       } catch (error) {
@@ -53,16 +58,28 @@ export async function findBackend(
   }
 }
 
-/** What a session of `login` asks of a pool. */
-export function poolRequest(endpoint: SessionEndpoint, login: AcceptedLogin, timeoutMs: number): PoolRequest {
+/** What a session of `login` asks of a pool; `client` is where it comes from. */
+export function sessionRequest(
+  endpoint: SessionEndpoint,
+  login: AcceptedLogin,
+  user: KnownUser,
+  client: { readonly address: string; readonly port: number },
+): SessionRequest {
   return {
-    identity: { user: login.user, capabilities: (login.capabilities & RELAYED_CAPABILITIES) >>> 0 },
+    identity: {
+      user: login.user,
+      capabilities: (login.capabilities & RELAYED_CAPABILITIES) >>> 0,
+      extendedCapabilities: login.extendedCapabilities & RELAYED_EXTENDED,
+      client: { address: client.address, port: client.port },
+    },
     secret: login.secret,
+    // Only a password that the configuration holds anyway stays with the connection, for its resets.
+    keepsPassword: user.secret.password !== undefined,
     preparation: {
       database: login.database,
       collation: login.collation,
       readOnly: endpoint.config.mode === 'read',
+      attributes: sessionAttributes(login.attributes, client.address),
     },
-    timeoutMs,
   };
 }

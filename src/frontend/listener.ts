@@ -39,6 +39,7 @@ const BACKLOG = 1024;
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #allowed: NetworkList | undefined;
+  readonly #balancers: NetworkList | undefined;
   readonly #slotKey: string;
   #server: net.Server | undefined;
   #retry: Timer | undefined;
@@ -49,6 +50,8 @@ export class Listener {
     const { config } = options;
     this.#options = options;
     this.#allowed = config.allow.length > 0 ? networkList(config.allow) : undefined;
+    this.#balancers =
+      config.proxyProtocolFrom.length > 0 ? networkList(config.proxyProtocolFrom) : undefined;
     this.#slotKey = `listener:${config.name}`;
   }
 
@@ -130,7 +133,9 @@ export class Listener {
     if (client === undefined) return;
     const { remoteAddress } = client;
     const isLocal = this.#options.config.address.kind === 'unix';
-    if (this.#allowed !== undefined && !isLocal && !this.#allowed.contains(remoteAddress)) {
+    // Where the clients of a load balancer are is known when its header has come.
+    const isBalancer = this.#balancers?.contains(remoteAddress) === true;
+    if (this.#allowed !== undefined && !isLocal && !isBalancer && !this.#allowed.contains(remoteAddress)) {
       return this.#refuse(
         client,
         refusal('DBPROXY_ADDRESS_NOT_ALLOWED', remoteAddress, `listener '${this.#options.config.name}'`),

@@ -1,75 +1,97 @@
 /**
- * What an endpoint offers in its greeting. The bytes of a session are relayed as they are, so only flags
- * that every server behind the endpoint has may be offered: the form of the answers depends on them.
+ * What an endpoint offers in its greeting. A flag of the protocol is one of three things here:
+ *
+ *   relayed    it shapes what travels over the session, and the bytes pass as they are: offered only when
+ *              every server behind the endpoint has it, and then asked of the server as well
+ *   ours       it concerns the login or the channel, which end here: offered whatever the servers have
+ *   neither    not offered
+ *
+ * The rest of the greeting (version, collation, plugin) is the primary's.
  */
-import { Capability } from '../protocol/constants.ts';
-import type { BackendView } from '../topology/snapshot.ts';
-
-/** Flags that every server from MySQL 5.6 and MariaDB 10.0 on has. */
-const COMMON =
-  Capability.LONG_PASSWORD |
-  Capability.FOUND_ROWS |
-  Capability.LONG_FLAG |
-  Capability.CONNECT_WITH_DB |
-  Capability.NO_SCHEMA |
-  Capability.ODBC |
-  Capability.LOCAL_FILES |
-  Capability.IGNORE_SPACE |
-  Capability.PROTOCOL_41 |
-  Capability.INTERACTIVE |
-  Capability.IGNORE_SIGPIPE |
-  Capability.TRANSACTIONS |
-  Capability.SECURE_CONNECTION |
-  Capability.MULTI_STATEMENTS |
-  Capability.MULTI_RESULTS |
-  Capability.PS_MULTI_RESULTS |
-  Capability.PLUGIN_AUTH |
-  Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA;
-
-/** Flags of MySQL 5.7 and MariaDB 10.2. */
-const NEWER = Capability.SESSION_TRACK | Capability.DEPRECATE_EOF;
-
-/** Flags of a login alone: what a client says with them is not for the server behind. */
-const LOGIN_ONLY =
-  Capability.CONNECT_WITH_DB |
-  Capability.PLUGIN_AUTH |
-  Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA |
-  Capability.SECURE_CONNECTION |
-  Capability.PROTOCOL_41 |
-  Capability.LONG_PASSWORD |
-  Capability.IGNORE_SIGPIPE;
+import { Capability, Collation, ExtendedCapability } from '../protocol/constants.ts';
+import type { BackendView, ServerGreeting } from '../topology/snapshot.ts';
 
 /** The flags of a session that its backend connection must have as well. */
-export const RELAYED_CAPABILITIES: number = ((COMMON | NEWER) & ~LOGIN_ONLY) >>> 0;
+export const RELAYED_CAPABILITIES: number =
+  (Capability.FOUND_ROWS |
+    Capability.LONG_FLAG |
+    Capability.NO_SCHEMA |
+    Capability.ODBC |
+    Capability.LOCAL_FILES |
+    Capability.IGNORE_SPACE |
+    Capability.INTERACTIVE |
+    Capability.TRANSACTIONS |
+    Capability.MULTI_STATEMENTS |
+    Capability.MULTI_RESULTS |
+    Capability.PS_MULTI_RESULTS |
+    Capability.CAN_HANDLE_EXPIRED_PASSWORDS |
+    Capability.SESSION_TRACK |
+    Capability.DEPRECATE_EOF |
+    Capability.OPTIONAL_RESULTSET_METADATA |
+    Capability.QUERY_ATTRIBUTES) >>>
+  0;
 
-/** The greeting's version while no server has been seen yet. */
-const UNKNOWN_VERSION = '5.5.5-10.11.0-MariaDB';
+/** The same of MariaDB's upper flags. COM_MULTI is none of them: no server serves it any more. */
+export const RELAYED_EXTENDED: number =
+  ExtendedCapability.PROGRESS |
+  ExtendedCapability.STMT_BULK_OPERATIONS |
+  ExtendedCapability.EXTENDED_METADATA |
+  ExtendedCapability.CACHE_METADATA |
+  ExtendedCapability.BULK_UNIT_RESULTS;
 
-/** What a greeting says. */
+/** What dbproxy does itself, on every listener. */
+const OURS =
+  Capability.LONG_PASSWORD |
+  Capability.CONNECT_WITH_DB |
+  Capability.PROTOCOL_41 |
+  Capability.IGNORE_SIGPIPE |
+  Capability.SECURE_CONNECTION |
+  Capability.PLUGIN_AUTH |
+  Capability.CONNECT_ATTRS |
+  Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA;
+
+/** The relayed flags that every server from MySQL 5.6 and MariaDB 10.0 on has: for when none was seen yet. */
+const OLDEST =
+  RELAYED_CAPABILITIES &
+  ~(
+    Capability.SESSION_TRACK |
+    Capability.DEPRECATE_EOF |
+    Capability.OPTIONAL_RESULTSET_METADATA |
+    Capability.QUERY_ATTRIBUTES
+  );
+
+/** The greeting of a server that was not seen yet: what it will be is not known, what all have in common is. */
+const UNSEEN_SERVER: ServerGreeting = {
+  serverVersion: '5.5.5-10.11.0-MariaDB',
+  capabilities: OLDEST,
+  extendedCapabilities: 0,
+  collation: Collation.UTF8MB4_GENERAL_CI,
+  plugin: 'mysql_native_password',
+};
+
+/** What a greeting says, as far as the servers decide it. */
 export interface Offer {
   readonly serverVersion: string;
   readonly capabilities: number;
+  /** MariaDB's upper flags; undefined when the server is none, and then LONG_PASSWORD is set. */
+  readonly extendedCapabilities: number | undefined;
+  readonly collation: number;
+  readonly defaultPlugin: string;
 }
 
-/** Version string and flags to greet with, given the cluster's servers and its primary. */
+/** What to greet with, given the cluster's servers and its primary. */
 export function offerOf(members: readonly BackendView[], primary: string | null): Offer {
-  const seen = members.filter(({ serverVersion }) => serverVersion !== null);
-  const chosen = seen.find(({ name }) => name === primary) ?? seen[0];
-  const allNewer = seen.length > 0 && seen.every(({ serverVersion }) => isNewer(serverVersion!));
+  const seen = members.flatMap(({ name, greeting }) => (greeting === null ? [] : [{ name, greeting }]));
+  const model = (seen.find(({ name }) => name === primary) ?? seen[0])?.greeting ?? UNSEEN_SERVER;
+  const greetings = seen.length === 0 ? [UNSEEN_SERVER] : seen.map(({ greeting }) => greeting);
+  const common = greetings.reduce((flags, { capabilities }) => flags & capabilities, RELAYED_CAPABILITIES);
+  const extended = greetings.reduce((flags, one) => flags & one.extendedCapabilities, RELAYED_EXTENDED);
+  const isMariaDb = greetings.every(({ extendedCapabilities }) => extendedCapabilities !== 0);
   return {
-    serverVersion: chosen === undefined ? UNKNOWN_VERSION : greetingVersion(chosen.serverVersion!),
-    capabilities: (allNewer ? COMMON | NEWER : COMMON) >>> 0,
+    serverVersion: model.serverVersion,
+    capabilities: (common | OURS) >>> 0,
+    extendedCapabilities: isMariaDb ? extended : undefined,
+    collation: model.collation,
+    defaultPlugin: model.plugin,
   };
-}
-
-function isNewer(version: string): boolean {
-  const [major = 0, minor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
-  return version.includes('MariaDB')
-    ? major > 10 || (major === 10 && minor >= 2)
-    : major > 5 || (major === 5 && minor >= 7);
-}
-
-/** MariaDB 10 greets with a prefix that keeps old replicas from taking it for MySQL 1.0. */
-function greetingVersion(version: string): string {
-  return version.startsWith('10.') && version.includes('MariaDB') ? `5.5.5-${version}` : version;
 }

@@ -5,13 +5,17 @@
  * is made for a packet. What cannot simply pass (the end of the session, KILL, a change of user, what a read
  * endpoint refuses) is assembled, within a bound, and given to the host.
  *
+ * A replica that asks for the binary log gets it as one answer without an end. Meanwhile it may speak:
+ * a semi-synchronous one acknowledges what it has received.
+ *
  * Backpressure: while a write has not been taken whole by the kernel, the side that the bytes came from is
  * paused, so its input buffer stays as it is. Bytes of a client that come before the answer to its last
  * command wait in its input buffer in the same way.
  */
-import type { ByteSocket, SocketHandler } from '../base/socket.ts';
+import type { ByteStream, SocketHandler } from '../base/socket.ts';
 import type { BackendConnection, ConnectionUser } from '../backend/connection.ts';
 import { Capability, Command, HEADER_BYTES, MAX_PACKET_PAYLOAD, Status } from '../protocol/constants.ts';
+import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
 import { hasNoReply, NOT_ENDED, ReplyTracker } from '../protocol/reply-tracker.ts';
 import { mayBeKill } from '../sql/kill.ts';
 import { beginsWithSelect, isPlainSelect } from '../sql/read-guard.ts';
@@ -47,6 +51,14 @@ treatment[Command.CHANGE_USER] = HOST;
 treatment[Command.RESET_CONNECTION] = HOST;
 treatment[Command.PROCESS_KILL] = HOST;
 
+/** Commands that are answered by a stream of events, during which the client may acknowledge them. */
+const startsStream = new Uint8Array(256);
+startsStream[Command.BINLOG_DUMP] = 1;
+startsStream[Command.BINLOG_DUMP_GTID] = 1;
+
+/** First byte of a semi-synchronous replica's acknowledgement; no command begins so. */
+const ACKNOWLEDGEMENT = 0xef;
+
 // What the next byte of the client is. Small integers: this is looked at for every chunk.
 /** The header of a command. */
 const COMMAND = 0;
@@ -58,13 +70,15 @@ const NEXT_HEADER = 2;
 const ASSEMBLE = 3;
 /** The rest of a command that is refused. */
 const DISCARD = 4;
+/** An acknowledgement of events, while they are being sent. */
+const ACKNOWLEDGE = 5;
 /** None: the answer is awaited, or the host is at work. From here on nothing is taken. */
-const ANSWER = 5;
+const ANSWER = 6;
 /** None any more: the session has left this relay. */
-const STOPPED = 6;
+const STOPPED = 7;
 
 export class Relay implements SocketHandler, ConnectionUser {
-  readonly #client: ByteSocket;
+  readonly #client: ByteStream;
   readonly #backend: BackendConnection;
   readonly #host: RelayHost;
   readonly #guardsReads: boolean;
@@ -78,6 +92,7 @@ export class Relay implements SocketHandler, ConnectionUser {
   #bodyLeft = 0;
   #chained = false;
   #sendingFile = false;
+  #streaming = false;
   #command = 0;
   /** Sequence number of the client's last packet. */
   #sequence = 0;
@@ -97,12 +112,12 @@ export class Relay implements SocketHandler, ConnectionUser {
   #spoiled = false;
 
   /** `guardsReads`: a read endpoint, where every statement that is no plain SELECT is looked at. */
-  constructor(client: ByteSocket, backend: BackendConnection, host: RelayHost, guardsReads: boolean) {
+  constructor(client: ByteStream, backend: BackendConnection, host: RelayHost, guardsReads: boolean) {
     this.#client = client;
     this.#backend = backend;
     this.#host = host;
     this.#guardsReads = guardsReads;
-    this.tracker = new ReplyTracker(backend.capabilities);
+    this.tracker = new ReplyTracker(backend.capabilities, backend.extendedCapabilities);
     this.tracker.status = backend.loginOk.status;
     this.#mayHoldSeveral = (backend.capabilities & Capability.MULTI_STATEMENTS) !== 0;
     backend.user = this;
@@ -226,6 +241,9 @@ export class Relay implements SocketHandler, ConnectionUser {
         case ASSEMBLE:
           offset = this.#takeAssembled(input, offset, end);
           break;
+        case ACKNOWLEDGE:
+          offset = this.#takeAcknowledgement(input, offset, end);
+          break;
         default:
           offset = this.#takeDiscarded(offset, end);
           break;
@@ -277,7 +295,7 @@ export class Relay implements SocketHandler, ConnectionUser {
     const how = treatment[command]!;
     if (
       this.#passesUnseen(how, length) ||
-      this.#passes(how, input, start + HEADER_BYTES + 1, Math.min(packetEnd, end), whole)
+      this.#passes(how, input, start + HEADER_BYTES, Math.min(packetEnd, end), whole)
     ) {
       this.#beginBody(command, length, length + HEADER_BYTES);
       return this.#takeBody(input, start, end);
@@ -291,9 +309,11 @@ export class Relay implements SocketHandler, ConnectionUser {
     return how === PASS || (how === LOOK && !this.#guardsReads && length > INSPECT_BYTES);
   }
 
-  /** The first look at a statement: true when nobody needs to see it whole. */
-  #passes(how: number, input: Buffer, start: number, end: number, whole: boolean): boolean {
+  /** The first look at a statement, `input[payload, end)`: true when nobody needs to see it whole. */
+  #passes(how: number, input: Buffer, payload: number, end: number, whole: boolean): boolean {
     if (how !== LOOK) return false;
+    const start = textStart(input, payload, end, this.#backend.capabilities);
+    if (start === UNKNOWN_START) return false;
     if (this.#guardsReads) {
       return this.#mayHoldSeveral
         ? whole && isPlainSelect(input, start, end)
@@ -403,6 +423,10 @@ export class Relay implements SocketHandler, ConnectionUser {
       this.#phase = NEXT_HEADER;
       return;
     }
+    if (this.#streaming) {
+      this.#phase = ACKNOWLEDGE;
+      return;
+    }
     if (this.#discarded !== null) {
       const { command, bytes } = this.#discarded;
       this.#discarded = null;
@@ -431,6 +455,35 @@ export class Relay implements SocketHandler, ConnectionUser {
     return offset;
   }
 
+  /**
+   * A packet of the client while events are being sent to it. An acknowledgement passes, a goodbye ends the
+   * session; a command has to wait for the end of the events like any other, and be looked at then.
+   */
+  #takeAcknowledgement(input: Buffer, start: number, end: number): number {
+    if (this.#headLength === 0 && end - start > HEADER_BYTES) {
+      const first = input[start + HEADER_BYTES]!;
+      if (first !== ACKNOWLEDGEMENT) {
+        this.#phase = first === Command.QUIT ? COMMAND : ANSWER;
+        return start;
+      }
+    }
+    const offset = this.#fillHead(input, start, end, HEADER_BYTES + 1);
+    if (this.#headLength <= HEADER_BYTES) return offset;
+    this.#headLength = 0;
+    const length = this.#head.readUIntLE(0, 3);
+    if (this.#head[HEADER_BYTES] !== ACKNOWLEDGEMENT || length === 0) {
+      // It came in pieces and is no acknowledgement: nothing that a replica does.
+      this.#host.onProtocolError(0, this.#head[3]!);
+      return end;
+    }
+    this.#bodyLeft = length - 1;
+    this.#chained = length === MAX_PACKET_PAYLOAD;
+    this.#phase = BODY;
+    this.#sendToBackend(Buffer.from(this.#head));
+    if (this.#bodyLeft === 0) this.#packetPassed();
+    return offset;
+  }
+
   /** Adds bytes to the cut header until it has `wanted`; answers the new offset. */
   #fillHead(input: Buffer, start: number, end: number, wanted: number): number {
     let offset = start;
@@ -440,6 +493,10 @@ export class Relay implements SocketHandler, ConnectionUser {
 
   #begun(): void {
     if (!hasNoReply(this.#command)) this.tracker.begin(this.#command);
+    if (startsStream[this.#command] === 1) {
+      this.#streaming = true;
+      this.#spoiled = true;
+    }
     if (this.#command === Command.SET_OPTION) {
       this.#mayHoldSeveral = true;
       // Servers keep the option over a change of user: the next session must not find it.
@@ -467,7 +524,8 @@ export class Relay implements SocketHandler, ConnectionUser {
   }
 
   #answered(): void {
-    if (this.#phase === ANSWER) this.#phase = COMMAND;
+    this.#streaming = false;
+    if (this.#phase === ANSWER || this.#phase === ACKNOWLEDGE) this.#phase = COMMAND;
     this.#host.onAnswered();
     if (this.#leftStart < this.#leftEnd) this.#continue();
   }

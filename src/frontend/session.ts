@@ -1,50 +1,45 @@
 /**
- * One client from its greeting to its end. The steps: greet → log in → find a backend (or wait for one,
- * within queue_timeout) → relay. The relay does the work; the session decides what the relay cannot: the
- * end, KILL, a change of user, a reset, and what a read endpoint refuses.
+ * One client from its greeting to its end. The steps: log in (the conversation does it) → find a backend (or
+ * wait for one, within queue_timeout) → relay. The relay does the work; the session decides what the relay
+ * cannot: the end, KILL, a change of user, a reset, and what a read endpoint refuses.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import type { ByteSocket, SocketHandler } from '../base/socket.ts';
-import type { BackendConnection } from '../backend/connection.ts';
+import type { ByteSocket, ByteStream, SocketHandler } from '../base/socket.ts';
+import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
 import { takeSlotInTime } from '../backend/slots.ts';
 import type { SessionInfo, SessionPlace } from '../ipc/messages.ts';
-import { Collation, Command } from '../protocol/constants.ts';
-import { PacketFramer } from '../protocol/framer.ts';
-import {
-  ServerLogin,
-  type AcceptedLogin,
-  type LoginStep,
-  type ServerLoginOptions,
-} from '../protocol/login-server.ts';
-import { ServerError, toErrorPacket, writeError, writeOk, writeCommand } from '../protocol/packets.ts';
+import { CompressedStream } from '../transport/compressed-stream.ts';
+import { withoutPassword } from '../protocol/auth.ts';
+import { Command } from '../protocol/constants.ts';
+import { compressionOf } from '../protocol/compression.ts';
+import type { AcceptedLogin } from '../protocol/login-server.ts';
+import { ServerError, toErrorPacket, writeError, writeOk, writePayload } from '../protocol/packets.ts';
+import { queryPayload, textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
 import { parseKill, type KillStatement } from '../sql/kill.ts';
 import { guardRead } from '../sql/read-guard.ts';
 import type { SessionContext, SessionEndpoint } from './context.ts';
 import type { QueryCounter } from './counters.ts';
-import { findBackend, poolRequest } from './find-backend.ts';
+import { findBackend, sessionRequest, type SessionRequest } from './find-backend.ts';
+import { LoginConversation, type LoginHost } from './login-conversation.ts';
 import { INSPECT_BYTES, Relay, type RelayHost } from './relay.ts';
+import type { KnownUser } from './users.ts';
 
 /** login: until accepted. waiting: for a backend. relay: in service. ended: closing or closed. */
 type State = 'login' | 'waiting' | 'relay' | 'ended';
 
-/** A login is short; anything longer is an attempt on our memory. */
-const LOGIN_PACKET_BYTES = 64 * 1024;
-
-export class Session implements SocketHandler, RelayHost {
+export class Session implements SocketHandler, RelayHost, LoginHost {
   readonly id: number;
   readonly endpoint: SessionEndpoint;
   readonly #context: SessionContext;
   readonly #onOver: (session: Session) => void;
-  readonly #client: ByteSocket;
-  readonly #clientAddress: string;
-  readonly #clientPort: number;
+  readonly #conversation: LoginConversation;
   readonly #startedMs: number;
   #state: State = 'login';
   #stateSinceMs: number;
-  readonly #login: ServerLogin;
-  #framer = new PacketFramer(LOGIN_PACKET_BYTES);
   #accepted: AcceptedLogin | null = null;
-  /** Number of the packet that ends the login. */
+  #user: KnownUser | null = null;
+  /** What must precede the packet that ends the login, and the number of that one. */
+  #prelude: Buffer | null = null;
   #loginSequence = 0;
   #userSlot: string | null = null;
   #connection: BackendConnection | null = null;
@@ -70,20 +65,14 @@ export class Session implements SocketHandler, RelayHost {
     this.#onOver = onOver;
     this.endpoint = endpoint;
     this.#context = context;
-    this.#client = client;
-    const { address } = endpoint.config;
-    this.#clientAddress = address.kind === 'unix' ? 'localhost' : client.remoteAddress;
-    this.#clientPort = client.remotePort;
     this.#startedMs = context.clock.nowMs();
     this.#stateSinceMs = this.#startedMs;
-    this.#login = new ServerLogin(this.#loginOptions());
+    this.#conversation = new LoginConversation(id, client, endpoint, context, this);
   }
 
   /** Greets the client. */
   start(): void {
-    this.#client.handler = this;
-    this.#client.write(this.#login.greeting());
-    this.#client.resume();
+    this.#conversation.start();
   }
 
   /** The backend it is on; null while it has none. */
@@ -108,7 +97,8 @@ export class Session implements SocketHandler, RelayHost {
     return {
       id: this.id,
       user: this.#accepted?.user ?? '',
-      clientAddress: `${this.#clientAddress}:${this.#clientPort}`,
+      clientAddress: this.#clientAddress,
+      tls: this.#conversation.tls,
       listener: this.endpoint.config.name,
       backend: this.backend,
       threadId: this.#connection?.threadId ?? null,
@@ -129,7 +119,7 @@ export class Session implements SocketHandler, RelayHost {
   tick(nowMs: number): void {
     const { handshakeTimeoutMs, idleTimeoutMs } = this.endpoint.config;
     if (this.#state === 'login' && nowMs - this.#stateSinceMs > handshakeTimeoutMs) {
-      const { expectedSequence } = this.#login;
+      const { expectedSequence } = this.#conversation;
       this.#refuseLogin(refusal('DBPROXY_HANDSHAKE_TIMEOUT', handshakeTimeoutMs), expectedSequence);
     } else if (this.#ending !== null && nowMs >= this.#ending.deadlineMs) {
       this.end(this.#ending.error);
@@ -171,35 +161,12 @@ export class Session implements SocketHandler, RelayHost {
     await this.#executeAside(this.#connection.backend, `KILL QUERY ${this.#connection.threadId}`);
   }
 
-  // The client's side before and between relays.
+  // The client's side between relays.
 
+  /** It may send its first commands together with its login: they wait in its input buffer. */
   onData(length: number): void {
-    if (this.#state === 'waiting') {
-      this.#early = length;
-      this.#client.pause();
-      return;
-    }
-    if (this.#state !== 'login') return;
-    try {
-      let packet = this.#framer.next(this.#client.input.subarray(0, length));
-      while (packet !== undefined) {
-        this.#step(this.#login.receive(packet.payload, packet.sequence));
-        if (this.#state !== 'login') return this.#keepEarly();
-        packet = this.#framer.next();
-      }
-    } catch (error) {
-      const { expectedSequence } = this.#login;
-      const answer = isRefusal(error) ? error : refusal('DBPROXY_HANDSHAKE', String(error));
-      this.#refuseLogin(answer, expectedSequence + 1);
-    }
-  }
-
-  /** A client may send its first commands together with its login: they wait in its input buffer. */
-  #keepEarly(): void {
-    const rest = this.#framer.takeRest();
-    if (rest.length === 0 || this.#isOver()) return;
-    this.#client.input.set(rest);
-    this.#early = rest.length;
+    if (this.#state !== 'waiting') return;
+    this.#early = length;
     this.#client.pause();
   }
 
@@ -264,7 +231,13 @@ export class Session implements SocketHandler, RelayHost {
 
   onClientGone(error: Error | undefined): void {
     if (this.#state === 'ended') return;
-    this.#context.log.debug('session.client_gone', { ...this.#who(), error: error?.message });
+    // Lying lengths of compressed packets and the like: the stream has closed already.
+    if (isRefusal(error)) {
+      this.#context.counters.error(error.errno);
+      this.#context.log.warn('session.protocol_error', { ...this.#who(), error: error.message });
+    } else {
+      this.#context.log.debug('session.client_gone', { ...this.#who(), error: error?.message });
+    }
     this.#over(this.#relay?.reusable === true);
   }
 
@@ -275,56 +248,34 @@ export class Session implements SocketHandler, RelayHost {
     this.end(refusal('DBPROXY_BACKEND_LOST', backend, reason));
   }
 
-  // Login.
-
-  #loginOptions(): ServerLoginOptions {
-    return {
-      ...this.endpoint.offer(),
-      connectionId: this.id,
-      collation: Collation.UTF8MB4_GENERAL_CI,
-      clientAddress: this.#clientAddress,
-      findSecret: (user) => this.#context.users.get(user)?.secret,
-    };
-  }
-
-  #step(step: LoginStep): void {
-    switch (step.kind) {
-      case 'send':
-        this.#client.write(step.bytes);
-        return;
-      case 'refused':
-        return this.#refuseLogin(step.error, step.sequence);
-      case 'accepted':
-        this.#loginSequence = step.sequence;
-        return this.#admit(step.login);
-    }
-  }
+  // What the conversation tells.
 
   /** The client is who it says; may it be here? */
-  #admit(login: AcceptedLogin): void {
+  onAccepted(login: AcceptedLogin, user: KnownUser, prelude: Buffer | null, sequence: number): void {
     const { config } = this.endpoint;
-    const user = this.#context.users.get(login.user)!;
     this.#accepted = login;
-    if (!user.allowsAddress(this.#clientAddress)) {
+    this.#user = user;
+    this.#prelude = prelude;
+    this.#loginSequence = sequence;
+    const { address } = this.#conversation;
+    if (!user.allowsAddress(address)) {
       return this.#refuseLogin(
-        refusal('DBPROXY_ADDRESS_NOT_ALLOWED', this.#clientAddress, `user '${user.name}'`),
-        this.#loginSequence,
+        refusal('DBPROXY_ADDRESS_NOT_ALLOWED', address, `user '${user.name}'`),
+        sequence,
       );
     }
     if (!user.allowsListener(config.name)) {
-      return this.#refuseLogin(
-        refusal(
-          'DBPROXY_ADDRESS_NOT_ALLOWED',
-          this.#clientAddress,
-          `listener '${config.name}' as '${user.name}' (its 'listeners')`,
-        ),
-        this.#loginSequence,
-      );
+      const what = `listener '${config.name}' as '${user.name}' (its 'listeners')`;
+      return this.#refuseLogin(refusal('DBPROXY_ADDRESS_NOT_ALLOWED', address, what), sequence);
     }
     this.#enter('waiting');
-    this.#background(
-      this.#findBackend(user.maxConnections > 0 ? `user:${user.name}` : null, user.maxConnections),
-    );
+    this.#client.handler = this;
+    this.#early = this.#conversation.takeEarly();
+    this.#background(this.#findBackend());
+  }
+
+  onRefused(error: ProxyError, sequence: number): void {
+    this.#refuseLogin(error, sequence);
   }
 
   #refuseLogin(error: ProxyError, sequence: number): void {
@@ -334,6 +285,7 @@ export class Session implements SocketHandler, RelayHost {
       ...this.#who(),
       code: error.code,
       error: error.message,
+      reason: this.#conversation.reason,
     });
     this.#sayLast(error, sequence);
     this.#over(false);
@@ -342,27 +294,47 @@ export class Session implements SocketHandler, RelayHost {
   // Finding a backend.
 
   /** Finds a backend, tells the client that it is logged in, and begins to relay. */
-  async #findBackend(userSlot: string | null, userLimit: number): Promise<void> {
+  async #findBackend(): Promise<void> {
     const { counters } = this.#context;
-    const login = this.#accepted!;
     counters.waiting++;
     try {
-      if (this.#userSlot !== userSlot) await this.#takeUserSlot(userSlot, userLimit);
-      const connection = await findBackend(this.#context, this.endpoint, login, () => this.#isOver());
+      await this.#takeUserSlot(this.#user!);
+      const request = this.#poolRequest();
+      const connection = await findBackend(this.#context, this.endpoint, request, () => this.#isOver());
       if (this.#isOver()) return this.#context.pool(connection.backend).release(connection, true);
       this.#serve(connection);
     } catch (error) {
-      if (!this.#isOver()) this.#refuseService(error);
+      if (this.#isOver()) return;
+      const { secret } = this.#accepted!;
+      // A client that went on without waiting for its OK cannot be asked any more.
+      if (error instanceof PasswordNeeded && secret.password === undefined && this.#early === 0) {
+        this.#askPassword();
+      } else {
+        this.#refuseService(error);
+      }
     } finally {
       counters.waiting--;
     }
   }
 
-  async #takeUserSlot(key: string | null, limit: number): Promise<void> {
+  /** What this session asks of a pool. */
+  #poolRequest(): SessionRequest {
+    return sessionRequest(this.endpoint, this.#accepted!, this.#user!, this.#conversation);
+  }
+
+  /** What the client has proved is not enough for the server: it is asked for more before it gets its OK. */
+  #askPassword(): void {
+    this.#enter('login');
+    this.#conversation.askPassword();
+  }
+
+  async #takeUserSlot({ name, maxConnections }: KnownUser): Promise<void> {
+    const key = maxConnections > 0 ? `user:${name}` : null;
+    if (this.#userSlot === key) return;
     this.#releaseUserSlot();
     if (key === null) return;
     if (!(await takeSlotInTime(this.#context.slots, this.#context.clock, key))) {
-      throw refusal('DBPROXY_USER_CONNECTIONS', this.#accepted!.user, limit);
+      throw refusal('DBPROXY_USER_CONNECTIONS', name, maxConnections);
     }
     this.#userSlot = key;
     if (this.#isOver()) this.#releaseUserSlot();
@@ -373,7 +345,15 @@ export class Session implements SocketHandler, RelayHost {
     this.#connection = connection;
     this.#queries = this.#context.counters.queries(config.name, connection.backend, config.mode);
     this.#enter('relay');
-    this.#client.write(writeOk(this.#loginSequence, connection.loginOk));
+    const login = this.#accepted!;
+    // From here on what the login proved is enough; a password that only went through our hands is forgotten.
+    if (this.#user!.secret.password === undefined) {
+      this.#accepted = { ...login, secret: withoutPassword(login.secret) };
+    }
+    const ok = writePayload(this.#loginSequence, connection.loginOk.payload);
+    this.#client.write(this.#prelude === null ? ok : Buffer.concat([this.#prelude, ok]));
+    this.#prelude = null;
+    this.#compress(login);
     this.#relay = new Relay(this.#client, connection, this, config.mode === 'read');
     this.#context.log.debug('session.opened', { ...this.#who(), backend: connection.backend });
     const early = this.#early;
@@ -382,10 +362,26 @@ export class Session implements SocketHandler, RelayHost {
     if (this.#ending !== null) this.#endIfResting();
   }
 
+  /** From the OK on the two may have agreed to speak compressed. */
+  #compress({ capabilities, zstdLevel }: AcceptedLogin): void {
+    const algorithm = compressionOf(capabilities);
+    if (algorithm === null || this.#client instanceof CompressedStream) return;
+    const early = Buffer.from(this.#client.input.subarray(0, this.#early));
+    this.#early = 0;
+    const stream = new CompressedStream(this.#client, { role: 'server', algorithm, level: zstdLevel, early });
+    this.#conversation.useChannel(stream);
+  }
+
   #refuseService(error: unknown): void {
     const login = this.#accepted!;
     let answer = error;
     if (error instanceof ServerError && error.packet.errno === 1045) {
+      // What we know of the account is older than what the server knows.
+      void this.#context.refreshAccounts(this.endpoint.config.cluster);
+    }
+    if (error instanceof PasswordNeeded) {
+      answer = refusal('DBPROXY_BACKEND_LOGIN', error.backend, login.user, error.message);
+    } else if (error instanceof ServerError && error.packet.errno === 1045) {
       answer = refusal('DBPROXY_BACKEND_LOGIN', 'of this listener', login.user, error.packet.message);
     }
     this.#context.counters.loginRefused(isRefusal(answer) ? answer.code : 'server');
@@ -398,10 +394,13 @@ export class Session implements SocketHandler, RelayHost {
 
   #statement(payload: Buffer): void {
     const relay = this.#relay!;
-    const kill = payload[0] === Command.QUERY ? parseKill(payload, 1, payload.length) : undefined;
+    const start = textStart(payload, 0, payload.length, this.#accepted!.capabilities);
+    // Attributes that nobody can read are for the server to refuse; without a text there is nothing to run.
+    if (start === UNKNOWN_START) return relay.forward(payload);
+    const kill = payload[0] === Command.QUERY ? parseKill(payload, start, payload.length) : undefined;
     if (kill !== undefined) return this.#background(this.#kill(payload, kill));
     if (this.endpoint.config.mode !== 'read') return relay.forward(payload);
-    const verdict = guardRead(payload, 1, payload.length, this.#isOnPrimary());
+    const verdict = guardRead(payload, start, payload.length, this.#isOnPrimary());
     if (verdict.kind === 'answer_ok' && payload[0] === Command.QUERY) {
       return this.#answerOk();
     }
@@ -427,7 +426,7 @@ export class Session implements SocketHandler, RelayHost {
     if (place === null) return relay.forward(payload);
     const sql = `KILL ${kill.query ? 'QUERY ' : ''}${place.threadId}`;
     if (place.backend === this.backend) {
-      return relay.forward(writeCommand(Command.QUERY, sql).subarray(4));
+      return relay.forward(queryPayload(sql, this.#accepted!.capabilities));
     }
     const error = await this.#executeAside(place.backend, sql).then(
       () => undefined,
@@ -440,8 +439,7 @@ export class Session implements SocketHandler, RelayHost {
 
   /** Runs a statement as this session's user on a connection of its own. */
   async #executeAside(backend: string, sql: string): Promise<void> {
-    const { identity, secret } = poolRequest(this.endpoint, this.#accepted!, 0);
-    await this.#context.pool(backend).executeAside(identity, secret, sql);
+    await this.#context.pool(backend).executeAside(this.#poolRequest(), sql);
   }
 
   /** COM_RESET_CONNECTION, after which a read endpoint's session must be READ ONLY again. */
@@ -454,7 +452,7 @@ export class Session implements SocketHandler, RelayHost {
       relay.tracker.status = ok.status;
       if (this.#isOver()) return;
       connection.user = relay;
-      this.#answer(writeOk(relay.answerSequence, ok));
+      this.#answer(writePayload(relay.answerSequence, ok.payload));
     } catch (error) {
       if (this.#isOver()) return;
       connection.user = relay;
@@ -467,14 +465,10 @@ export class Session implements SocketHandler, RelayHost {
   #changeUser(payload: Buffer): void {
     const { capabilities } = this.#accepted!;
     const reusable = this.#relay!.reusable;
-    this.#client.handler = this;
     this.#dropRelay();
     this.#giveBack(reusable);
-    this.#framer = new PacketFramer(LOGIN_PACKET_BYTES);
     this.#enter('login');
-    // The relay may have paused the client, for a command that came before its turn.
-    this.#client.resume();
-    this.#step(this.#login.changeUser(payload, capabilities));
+    this.#conversation.changeUser(payload, capabilities);
   }
 
   #answerError(error: unknown, sequence: number): void {
@@ -514,6 +508,7 @@ export class Session implements SocketHandler, RelayHost {
   /** Gives everything back; `reusable`: the backend connection is at rest and may serve another. */
   #over(reusable: boolean): void {
     this.#state = 'ended';
+    this.#conversation.stop();
     this.#dropRelay();
     this.#giveBack(reusable);
     this.#releaseUserSlot();
@@ -551,6 +546,14 @@ export class Session implements SocketHandler, RelayHost {
     return this.#state === 'ended';
   }
 
+  get #client(): ByteStream {
+    return this.#conversation.client;
+  }
+
+  get #clientAddress(): string {
+    return `${this.#conversation.address}:${this.#conversation.port}`;
+  }
+
   #stateName(): string {
     if (this.#ending !== null || this.#state === 'ended') return 'closing';
     if (this.#relay === null) return this.#state;
@@ -573,7 +576,7 @@ export class Session implements SocketHandler, RelayHost {
     return {
       session: this.id,
       user: this.#accepted?.user ?? '',
-      client: `${this.#clientAddress}:${this.#clientPort}`,
+      client: this.#clientAddress,
       listener: this.endpoint.config.name,
     };
   }

@@ -15,6 +15,7 @@ export interface MetricSource {
   workers: readonly WorkerStats[];
   totals: Totals;
   promotions: ReturnType<Operations['promotions']>;
+  imports: ReturnType<Operations['imports']>;
   version: string;
   uptimeMs: number;
   supervisorResidentBytes: number;
@@ -213,6 +214,27 @@ const metricRows: readonly MetricRow[] = [
         labels: { cluster: name },
         value: writesHeld ? 1 : 0,
       })),
+  },
+  {
+    name: 'accounts',
+    type: 'gauge',
+    labels: ['cluster'],
+    help: 'Accounts imported from the primary of a cluster',
+    samples: ({ imports }) =>
+      imports.map(({ cluster, accounts }) => ({
+        labels: { cluster },
+        value: accounts?.accounts.length ?? 0,
+      })),
+  },
+  {
+    name: 'accounts_age_seconds',
+    type: 'gauge',
+    labels: ['cluster'],
+    help: 'Time since the accounts of a cluster were last read well; absent when they never were',
+    samples: ({ imports }) =>
+      imports.flatMap(({ cluster, ageMs }) =>
+        ageMs === null ? [] : [{ labels: { cluster }, value: ageMs / 1000 }],
+      ),
   },
   {
     name: 'process_resident_bytes',

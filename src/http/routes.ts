@@ -114,6 +114,7 @@ export class Routes {
       workers,
       totals: this.#totals.update(workers),
       promotions: this.#operations.promotions(),
+      imports: this.#operations.imports(),
       version: this.#version,
       uptimeMs: this.#operations.uptimeMs(),
       supervisorResidentBytes: process.memoryUsage.rss(),

@@ -231,6 +231,8 @@ function isAnswer(message: FromWorker): message is Answer {
     case 'ready':
     case 'listening':
     case 'session-wanted':
+    case 'accounts-wanted':
+    case 'account-proven':
     case 'slots-wanted':
     case 'slots-returned':
     case 'backend-failed':

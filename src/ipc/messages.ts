@@ -4,11 +4,27 @@
  * carry a `requestId` that the answer repeats.
  */
 import type { ProxyConfig } from '../config/config.ts';
+import type { ClusterAccounts } from '../topology/account.ts';
+import type { ProvenLogin } from '../topology/proven-logins.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 
 export type ToWorker =
-  | { type: 'start'; slot: number; config: ProxyConfig; snapshot: Snapshot }
+  | {
+      type: 'start';
+      slot: number;
+      config: ProxyConfig;
+      snapshot: Snapshot;
+      /** Of the clusters whose accounts have been read. */
+      accounts: ClusterAccounts[];
+      proven: ProvenLogin[];
+    }
   | { type: 'snapshot'; snapshot: Snapshot }
+  /** The accounts of a cluster have changed. */
+  | { type: 'accounts'; accounts: ClusterAccounts }
+  /** Answer to `accounts-wanted`: what has changed was sent before. */
+  | { type: 'accounts-checked'; requestId: number }
+  /** Another worker has learnt this. */
+  | { type: 'account-proven'; login: ProvenLogin }
   /** End all client sessions on a backend; those inside a transaction have until `graceMs`. */
   | { type: 'end-sessions'; requestId: number; backend: string; graceMs: number; reason: string }
   | { type: 'stats-wanted'; requestId: number }
@@ -38,6 +54,10 @@ export type FromWorker =
   | { type: 'session-wanted'; requestId: number; sessionId: number }
   /** Answer to `session-asked`. */
   | { type: 'session-place'; requestId: number; place: SessionPlace | null }
+  /** A login does not fit what is known of the accounts: are there newer ones? */
+  | { type: 'accounts-wanted'; requestId: number; cluster: string }
+  /** A login has proved more of an account than the servers store. */
+  | { type: 'account-proven'; login: ProvenLogin }
   | { type: 'slots-wanted'; key: string; count: number }
   | { type: 'slots-returned'; key: string; count: number }
   /** A connection to the backend failed on the data path: worth a probe at once. */
@@ -55,6 +75,8 @@ export interface SessionInfo {
   id: number;
   user: string;
   clientAddress: string;
+  /** What was agreed on TLS, and whose certificate the client showed; null without TLS. */
+  tls: { version: string; cipher: string; peerSubject: string | null } | null;
   listener: string;
   backend: string | null;
   threadId: number | null;

@@ -3,6 +3,7 @@
  * Refusals are errors of the catalogue (`base/errors.ts`).
  */
 import type { ProxyConfig } from '../config/config.ts';
+import type { ImportStatus } from '../topology/account.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { SessionInfo, WorkerStats } from './messages.ts';
 
@@ -70,6 +71,10 @@ export interface Operations {
   killSession(sessionId: number, query: boolean): Promise<boolean>;
   /** Graceful within shutdown_timeout, or at once. */
   shutdown(now: boolean): void;
+  /** A row a cluster with `users = import`. */
+  imports(): ImportStatus[];
+  /** Reads the accounts of a cluster, or of all, from the primary now; answers how that went. */
+  reloadUsers(cluster: string | null): Promise<ImportStatus[]>;
   /** Promotions so far: for `dbproxy_failovers_total`. */
   promotions(): {
     kind: 'switchover' | 'failover';

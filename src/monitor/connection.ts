@@ -2,10 +2,13 @@
  * A control connection to one server: the driver wrapped so that every wait has an end. A statement that
  * is not answered in time breaks the connection, for nothing else can be known of its state.
  */
+import net from 'node:net';
 import { createConnection, type Connection } from 'mysql2';
 import type { Endpoint } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Row, Statement } from './flavour.ts';
+import type { ServerGreeting } from '../topology/snapshot.ts';
+import type { Row, Statement } from './flavour/replication.ts';
+import { listenForGreeting } from './greeting.ts';
 
 export interface Login {
   readonly user: string;
@@ -21,6 +24,7 @@ export class ControlConnection {
   readonly #connection: Connection;
   readonly #clock: Clock;
   #broken = false;
+  #greeting: ServerGreeting | null = null;
 
   private constructor(connection: Connection, clock: Clock) {
     this.#connection = connection;
@@ -40,10 +44,9 @@ export class ControlConnection {
     clock: Clock,
     timeoutMs: number,
   ): Promise<ControlConnection> {
+    const socket = connectTo(address);
     const connection = createConnection({
-      ...(address.kind === 'unix'
-        ? { socketPath: address.path }
-        : { host: address.host, port: address.port }),
+      stream: socket,
       user: login.user,
       password: login.password,
       // Ours is the only timer: the driver's own would run on a clock that tests cannot turn.
@@ -51,6 +54,9 @@ export class ControlConnection {
       multipleStatements: false,
     });
     const control = new ControlConnection(connection, clock);
+    listenForGreeting(socket, (greeting) => {
+      control.#greeting = greeting;
+    });
     const endMs = clock.nowMs() + timeoutMs;
     try {
       await control.#bounded(timeoutMs, 'no login', (settle) => connection.connect((error) => settle(error)));
@@ -65,6 +71,12 @@ export class ControlConnection {
   /** False once the connection can serve no more statements. */
   get usable(): boolean {
     return !this.#broken;
+  }
+
+  /** How the server greeted this connection. */
+  get greeting(): ServerGreeting {
+    if (this.#greeting === null) throw new Error('the server has not greeted this connection');
+    return this.#greeting;
   }
 
   /** The server's id of this connection. */
@@ -105,6 +117,12 @@ export class ControlConnection {
       });
     });
   }
+}
+
+function connectTo(address: Endpoint): net.Socket {
+  return address.kind === 'unix'
+    ? net.connect({ path: address.path })
+    : net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
 }
 
 /** Enough of a statement to know it by, and never a password. */

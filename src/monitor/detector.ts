@@ -178,6 +178,7 @@ export function toBackendHealth(record: HealthRecord): BackendHealth {
     reach: record.reach,
     reachReason: record.reachReason,
     serverVersion: record.facts?.version ?? null,
+    greeting: record.facts?.greeting ?? null,
     writable: record.facts !== null && !record.facts.readOnly,
     replicating: record.facts !== null && record.facts.replication !== null,
     lagMs: record.lagMs,

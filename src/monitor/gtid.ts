@@ -19,14 +19,33 @@ type TransactionSet = ReadonlyMap<string, readonly Interval[]>;
 
 /** True when `whole` holds all of `part`. A text that cannot be read holds nothing and is held by nothing. */
 export function holdsPosition(whole: string, part: string): boolean {
+  return countLacking(whole, part) === 0n;
+}
+
+/** How many transactions of `part` are not in `whole`; null when one of the texts cannot be read. */
+export function countLacking(whole: string, part: string): bigint | null {
   const held = parse(whole);
   const wanted = parse(part);
-  if (held === null || wanted === null) return false;
-  return [...wanted].every(([source, intervals]) => {
+  if (held === null || wanted === null) return null;
+  let lacking = 0n;
+  for (const [source, intervals] of wanted) {
     const candidates = merge(held.get(source) ?? []);
-    return merge(intervals).every(({ first, last }) =>
-      candidates.some((one) => one.first <= first && last <= one.last),
-    );
+    for (const interval of merge(intervals)) {
+      lacking += lengthOf(interval);
+      for (const one of candidates) lacking -= overlapOf(interval, one);
+    }
+  }
+  return lacking;
+}
+
+function lengthOf({ first, last }: Interval): bigint {
+  return last < first ? 0n : last - first + 1n;
+}
+
+function overlapOf(one: Interval, other: Interval): bigint {
+  return lengthOf({
+    first: one.first > other.first ? one.first : other.first,
+    last: one.last < other.last ? one.last : other.last,
   });
 }
 

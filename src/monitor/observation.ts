@@ -3,6 +3,7 @@
  * refused connection, a wrong password and a full server mean different things: only some of them mean
  * that the server is gone.
  */
+import type { ServerGreeting } from '../topology/snapshot.ts';
 
 export type ProbeErrorKind =
   | 'refused'
@@ -46,6 +47,7 @@ export interface ReplicationFacts {
 
 export interface ServerFacts {
   readonly version: string;
+  readonly greeting: ServerGreeting;
   readonly serverId: number;
   readonly readOnly: boolean;
   /** It writes a binary log, so that others can follow it. */
@@ -70,7 +72,7 @@ export function isAlive(failure: ProbeFailure): boolean {
 }
 
 const ACCESS_DENIED_ERRORS = new Set([
-  1044, 1045, 1129, 1130, 1142, 1227, 1251, 1698, 1820, 1862, 3118, 3159, 4151,
+  1044, 1045, 1129, 1130, 1142, 1143, 1227, 1251, 1698, 1820, 1862, 3118, 3159, 4151,
 ]);
 const TOO_MANY_ERRORS = new Set([1040, 1203, 1226]);
 const REFUSED_CODES = new Set(['ECONNREFUSED', 'ENOENT']);
@@ -103,6 +105,11 @@ export function classifyError(error: unknown): ProbeFailure {
 /** True when the connection broke, so that the same question on a new connection may be answered. */
 export function isConnectionLost(error: unknown): boolean {
   return LOST_CODES.has(errorParts(error).code);
+}
+
+/** True when the server answered that this account may not do what was asked. */
+export function isDenied(error: unknown): boolean {
+  return ACCESS_DENIED_ERRORS.has(errorParts(error).errno);
 }
 
 /** A failure in words for `reason`. */

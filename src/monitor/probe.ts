@@ -5,7 +5,7 @@
 import type { Endpoint } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { ControlConnection, type Login } from './connection.ts';
-import { flavourOf, readIdentity, readReplicaStatus, type Flavour } from './flavour.ts';
+import { flavourOf, readIdentity, readReplicaStatus, type Flavour } from './flavour/replication.ts';
 import { classifyError, isConnectionLost, type Observation, type ServerFacts } from './observation.ts';
 
 const VERSION_QUERY = 'SELECT VERSION() AS version';
@@ -81,5 +81,5 @@ async function readFacts(
 ): Promise<ServerFacts> {
   const identity = readIdentity(await connection.run(flavour.identity, leftMs()));
   const replication = readReplicaStatus(flavour, await connection.run(flavour.replicaStatus, leftMs()));
-  return { version, ...identity, replication };
+  return { version, greeting: connection.greeting, ...identity, replication };
 }

@@ -1,104 +1,130 @@
 /**
- * Authentication plugins, each a row of one table with both of its sides: how a server checks what a
- * client answers to a scramble, and how a client answers. mysql_native_password is the first; the shape
- * (a plugin may want several rounds, a server may ask for another plugin) expects the others.
- * Manual: page_protocol_connection_phase_authentication_methods.
+ * What dbproxy knows of a user's secret. Servers store different things, and a login proves different
+ * things, so a secret is a set of forms of one password; each form says what it is enough for. The clear
+ * password is only one of them, and the one that is kept the least.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { isUtf8 } from 'node:buffer';
+import { hash, timingSafeEqual } from 'node:crypto';
+import { ed25519KeyOf, PUBLIC_KEY_BYTES } from './ed25519.ts';
+import { isSha2Hash, matchesSha2Hash } from './sha2-hash.ts';
 
-/** Bytes of a scramble. */
-export const SCRAMBLE_BYTES = 20;
-
-/** What dbproxy knows of a user's secret; each plugin says which of it it needs. */
+/** Forms of one password; those that are not known are missing. */
 export interface Secret {
-  /** The clear password, when the configuration has it. */
+  /** The clear password. The empty one stands for an account without a password. */
   password?: string;
   /** SHA1(password): enough to answer as a client of mysql_native_password. */
   sha1?: Buffer;
   /** SHA1(SHA1(password)): enough to check as a server of mysql_native_password. */
   doubleSha1?: Buffer;
+  /** SHA256(password): enough to answer the fast path of caching_sha2_password as a client. */
+  sha256?: Buffer;
+  /** SHA256(SHA256(password)): enough to check the fast path of caching_sha2_password. */
+  doubleSha256?: Buffer;
+  /** What MySQL stores for caching_sha2_password or sha256_password: checks a clear password, slowly. */
+  sha2Hash?: Buffer;
+  /** What MariaDB stores for ed25519: checks a clear password. */
+  ed25519Key?: Buffer;
 }
 
-/** The outcome of one check on the server's side. */
-export type Verdict = { accepted: false } | { accepted: true; learned: Secret };
-
-/** One authentication plugin. */
-export interface AuthPlugin {
-  readonly name: string;
-  /** Checks a client's answer. What the answer lets us know of the secret is in `learned`. */
-  verify(scramble: Buffer, answer: Buffer, secret: Secret): Verdict;
-  /** Answers a server's scramble; undefined when `secret` does not hold what is needed. */
-  respond(scramble: Buffer, secret: Secret): Buffer | undefined;
-}
-
-/** mysql_native_password: page_protocol_connection_phase_authentication_methods_native_password_authentication. */
-const nativePassword: AuthPlugin = {
-  name: 'mysql_native_password',
-
-  verify(scramble, answer, secret) {
-    const stored = doubleSha1Of(secret);
-    if (stored === undefined) return { accepted: false };
-    if (stored.length === 0)
-      return answer.length === 0 ? { accepted: true, learned: { password: '' } } : { accepted: false };
-    if (answer.length !== SCRAMBLE_BYTES) return { accepted: false };
-    // The answer is SHA1(password) XOR SHA1(scramble + SHA1(SHA1(password))); we have the last term.
-    const sha1Password = xor(answer, sha1(scramble, stored));
-    if (!timingSafeEqual(sha1(sha1Password), stored)) return { accepted: false };
-    return { accepted: true, learned: { sha1: sha1Password, doubleSha1: stored } };
-  },
-
-  respond(scramble, secret) {
-    if (secret.password === '') return Buffer.alloc(0);
-    const stage1 =
-      secret.sha1 ?? (secret.password === undefined ? undefined : sha1(Buffer.from(secret.password, 'utf8')));
-    if (stage1 === undefined) return undefined;
-    return xor(stage1, sha1(scramble, sha1(stage1)));
-  },
-};
-
-const plugins: readonly AuthPlugin[] = [nativePassword];
-
-/** The plugin a server of ours asks for first. */
-export const DEFAULT_PLUGIN: AuthPlugin = nativePassword;
-
-/** The plugin called `name`, when dbproxy has it. */
-export function findPlugin(name: string): AuthPlugin | undefined {
-  return plugins.find((plugin) => plugin.name === name);
-}
-
-/** A fresh scramble: 20 random bytes without NUL and `$`, which old clients read as an end. */
-export function newScramble(): Buffer {
-  const scramble = randomBytes(SCRAMBLE_BYTES);
-  for (let i = 0; i < scramble.length; i++) {
-    const byte = scramble[i]! & 0x7f;
-    scramble[i] = byte === 0 || byte === 0x24 ? byte + 1 : byte;
-  }
-  return scramble;
-}
-
-/** The secret of a user as the configuration gives it: a clear password or `*` and 40 hex digits. */
+/**
+ * The secret of a user as the configuration or an account table gives it: a clear password, or `auth`, which
+ * is `*` and 40 hex digits, `$A$…`, `$B$…` or `$5$…` (also as `0x` and hex digits, as their salt may be any
+ * bytes), or the 43 characters of MariaDB's ed25519. An empty `auth` is an account without a password.
+ * Empty (nothing can be checked) for what is none of these.
+ */
 export function secretOf(user: { password?: string; auth?: string }): Secret {
   if (user.password !== undefined) return { password: user.password };
-  if (user.auth !== undefined) return { doubleSha1: Buffer.from(user.auth.replace(/^\*/, ''), 'hex') };
-  return {};
+  const { auth } = user;
+  if (auth === undefined) return {};
+  if (auth === '') return { password: '' };
+  if (/^\*?[0-9a-f]{40}$/i.test(auth)) return { doubleSha1: Buffer.from(auth.replace('*', ''), 'hex') };
+  if (/^0x(?:[0-9a-f]{2})+$/i.test(auth)) return sha2SecretOf(Buffer.from(auth.slice(2), 'hex'));
+  if (auth.startsWith('$')) return sha2SecretOf(Buffer.from(auth, 'latin1'));
+  const key = Buffer.from(auth, 'base64');
+  const isKey = /^[0-9a-z+/]{43}$/i.test(auth) && key.length === PUBLIC_KEY_BYTES;
+  return isKey ? { ed25519Key: key } : {};
 }
 
-/** An empty buffer stands for the empty password, which has no hash. */
-function doubleSha1Of(secret: Secret): Buffer | undefined {
-  if (secret.password === '') return Buffer.alloc(0);
+function sha2SecretOf(stored: Buffer): Secret {
+  return isSha2Hash(stored) ? { sha2Hash: stored } : {};
+}
+
+/** All that a clear password, as a client has sent it, lets us know. */
+export function secretOfPassword(bytes: Buffer): Secret {
+  const hashes = bytes.length === 0 ? {} : hashesOf(bytes);
+  // A password that is no UTF-8 could not be sent on as it was typed; its hashes can.
+  return isUtf8(bytes) ? { password: bytes.toString('utf8'), ...hashes } : hashes;
+}
+
+/**
+ * The same secret without the clear password: what may be kept. It still logs in by mysql_native_password
+ * and by the fast path of caching_sha2_password. The empty password stays, as it is none.
+ */
+export function withoutPassword(secret: Secret): Secret {
+  const { password, ...rest } = secret;
+  if (password === undefined || password === '') return secret;
+  return { ...rest, ...hashesOf(Buffer.from(password, 'utf8')) };
+}
+
+/**
+ * Checks a clear password against every form that is known, the cheap ones first. One that fits is enough:
+ * what a caller remembers of an earlier login may be older than what the server stores now.
+ */
+export function fitsSecret(password: Buffer, secret: Secret): boolean {
+  if (secret.password !== undefined) return equal(password, Buffer.from(secret.password, 'utf8'));
+  const doubleSha1 = doubleSha1Of(secret);
+  if (doubleSha1 !== undefined && equal(doubleHash('sha1', password), doubleSha1)) return true;
+  const doubleSha256 = doubleSha256Of(secret);
+  if (doubleSha256 !== undefined && equal(doubleHash('sha256', password), doubleSha256)) return true;
+  if (secret.sha2Hash !== undefined && matchesSha2Hash(password, secret.sha2Hash)) return true;
+  // The key is made of text, so a password that is no UTF-8 cannot be told by it.
+  if (secret.ed25519Key === undefined || !isUtf8(password)) return false;
+  return equal(ed25519KeyOf(password.toString('utf8')), secret.ed25519Key);
+}
+
+/** SHA1(password), from whatever holds it. */
+export function sha1Of(secret: Secret): Buffer | undefined {
+  return secret.sha1 ?? (secret.password === undefined ? undefined : digest('sha1', secret.password));
+}
+
+export function doubleSha1Of(secret: Secret): Buffer | undefined {
   if (secret.doubleSha1 !== undefined) return secret.doubleSha1;
-  if (secret.password !== undefined) return sha1(sha1(Buffer.from(secret.password, 'utf8')));
-  return undefined;
+  const once = sha1Of(secret);
+  return once === undefined ? undefined : digest('sha1', once);
 }
 
-function sha1(...parts: Uint8Array[]): Buffer {
-  const hash = createHash('sha1');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
+/** SHA256(password), from whatever holds it. */
+export function sha256Of(secret: Secret): Buffer | undefined {
+  return secret.sha256 ?? (secret.password === undefined ? undefined : digest('sha256', secret.password));
 }
 
-function xor(left: Buffer, right: Buffer): Buffer {
-  const result = Buffer.allocUnsafe(left.length);
-  for (let i = 0; i < left.length; i++) result[i] = left[i]! ^ right[i]!;
-  return result;
+export function doubleSha256Of(secret: Secret): Buffer | undefined {
+  if (secret.doubleSha256 !== undefined) return secret.doubleSha256;
+  const once = sha256Of(secret);
+  return once === undefined ? undefined : digest('sha256', once);
+}
+
+/** True when nothing of the secret is known, so that nothing can be checked. */
+export function isEmptySecret(secret: Secret): boolean {
+  return Object.values(secret).every((form) => form === undefined);
+}
+
+/** One digest; text is taken as UTF-8. */
+export function digest(algorithm: 'sha1' | 'sha256', data: string | Buffer): Buffer {
+  return hash(algorithm, data, 'buffer');
+}
+
+function doubleHash(algorithm: 'sha1' | 'sha256', data: Buffer): Buffer {
+  return digest(algorithm, digest(algorithm, data));
+}
+
+function hashesOf(password: Buffer): Secret {
+  const sha1 = digest('sha1', password);
+  const sha256 = digest('sha256', password);
+  return { sha1, doubleSha1: digest('sha1', sha1), sha256, doubleSha256: digest('sha256', sha256) };
+}
+
+/** Equal, in a time that depends on the lengths alone. */
+function equal(left: Buffer, right: Buffer): boolean {
+  return left.length === right.length && timingSafeEqual(left, right);
 }

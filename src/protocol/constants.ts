@@ -38,6 +38,23 @@ export const Capability = {
   CAN_HANDLE_EXPIRED_PASSWORDS: 0x400000,
   SESSION_TRACK: 0x800000,
   DEPRECATE_EOF: 0x1000000,
+  OPTIONAL_RESULTSET_METADATA: 0x2000000,
+  ZSTD_COMPRESSION: 0x4000000,
+  QUERY_ATTRIBUTES: 0x8000000,
+  MULTI_FACTOR_AUTHENTICATION: 0x10000000,
+} as const;
+
+/**
+ * MariaDB's extended capability flags: the upper 32 bits of its 64 (mariadb.com/kb/en/connection,
+ * "Capabilities"). Both sides say that they have them by leaving LONG_PASSWORD out.
+ */
+export const ExtendedCapability = {
+  PROGRESS: 0x1,
+  COM_MULTI: 0x2,
+  STMT_BULK_OPERATIONS: 0x4,
+  EXTENDED_METADATA: 0x8,
+  CACHE_METADATA: 0x10,
+  BULK_UNIT_RESULTS: 0x20,
 } as const;
 
 /** Server status flags (page_protocol_com_query_response / SERVER_STATUS_flags_enum). */
@@ -84,6 +101,8 @@ export const Command = {
   DAEMON: 0x1d,
   BINLOG_DUMP_GTID: 0x1e,
   RESET_CONNECTION: 0x1f,
+  /** MariaDB: one prepared statement with many rows of parameters. */
+  STMT_BULK_EXECUTE: 0xfa,
 } as const;
 
 /** Column types that dbproxy itself writes in result sets of its own. */

@@ -170,3 +170,8 @@ export function writeCommand(command: number, body: Uint8Array | string = ''): B
   if (bytes.length + 1 >= MAX_PACKET_PAYLOAD) throw new RangeError(`command of ${bytes.length} bytes`);
   return new PacketWriter(bytes.length + 8).begin().u8(command).bytes(bytes).end(0).take();
 }
+
+/** A payload below 16 MB as a packet. */
+export function writePayload(sequence: number, payload: Buffer): Buffer {
+  return new PacketWriter(payload.length + 4).begin().bytes(payload).end(sequence).take();
+}

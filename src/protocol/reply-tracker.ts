@@ -5,14 +5,27 @@
  *
  * The answers have few shapes: a single packet; a result (OK, ERR, or columns and rows, possibly several
  * in a row); the answer to PREPARE; columns until an EOF; rows until an EOF; an endless stream of events.
+ * Flags of the connection bend them: no EOF packets, column definitions left out, reports of progress that
+ * look like an ERR packet.
  *
  * Manual: page_protocol_com_query_response, page_protocol_com_stmt_prepare, page_protocol_com_stmt_execute,
- * page_protocol_com_stmt_fetch, page_protocol_com_field_list, page_protocol_replication.
+ * page_protocol_com_stmt_fetch, page_protocol_com_field_list, page_protocol_replication;
+ * https://mariadb.com/kb/en/result-set-packets/, https://mariadb.com/kb/en/err_packet/ (progress).
  */
-import { Capability, Command, HEADER_BYTES, MAX_PACKET_PAYLOAD, Status } from './constants.ts';
+import {
+  Capability,
+  Command,
+  ExtendedCapability,
+  HEADER_BYTES,
+  MAX_PACKET_PAYLOAD,
+  Status,
+} from './constants.ts';
 
 /** `feed` has not seen the end of the answer yet. */
 export const NOT_ENDED = -1;
+
+/** The error number under which MariaDB reports the progress of a long statement. */
+const PROGRESS_REPORT = 0xffff;
 
 /** A decision needs at most this much of a payload: an OK packet up to its warnings is 23 bytes. */
 const HEAD_BYTES = 24;
@@ -76,6 +89,11 @@ export class ReplyTracker {
   /** Any byte of the answer in progress has been seen. */
   started = false;
   readonly #deprecateEof: boolean;
+  /** The number of columns is followed by a byte that says whether their definitions are. */
+  readonly #saysMetadata: boolean;
+  /** The same of the answer to PREPARE, where MySQL alone says it. */
+  readonly #saysPrepareMetadata: boolean;
+  readonly #reportsProgress: boolean;
   #state = IDLE;
   /** Bytes of the current payload that are still to pass. */
   #bodyLeft = 0;
@@ -83,13 +101,18 @@ export class ReplyTracker {
   #chained = false;
   #columnsLeft = 0;
   #prepareColumns = 0;
+  #prepareSkipsMetadata = false;
   /** Header and head of a packet that began at the end of a chunk. */
   readonly #held: Buffer = Buffer.alloc(HEADER_BYTES + HEAD_BYTES);
   #heldLength = 0;
 
-  /** `capabilities`: flags in force on the connection; they decide the form of the answers. */
-  constructor(capabilities: number) {
+  /** Flags in force on the connection, MariaDB's upper ones apart; they decide the form of the answers. */
+  constructor(capabilities: number, extendedCapabilities = 0) {
     this.#deprecateEof = (capabilities & Capability.DEPRECATE_EOF) !== 0;
+    this.#saysPrepareMetadata = (capabilities & Capability.OPTIONAL_RESULTSET_METADATA) !== 0;
+    this.#saysMetadata =
+      this.#saysPrepareMetadata || (extendedCapabilities & ExtendedCapability.CACHE_METADATA) !== 0;
+    this.#reportsProgress = (extendedCapabilities & ExtendedCapability.PROGRESS) !== 0;
   }
 
   /** No answer is under way. */
@@ -181,7 +204,7 @@ export class ReplyTracker {
         return this.#result(buffer, at, first);
       case COLUMNS:
         if (first === 0xff) return this.#failed(buffer, at);
-        if (--this.#columnsLeft === 0) this.#state = this.#deprecateEof ? ROWS : COLUMNS_EOF;
+        if (--this.#columnsLeft === 0) this.#afterColumns();
         return;
       case COLUMNS_EOF:
         if (first === 0xff) return this.#failed(buffer, at);
@@ -226,28 +249,40 @@ export class ReplyTracker {
       return;
     }
     this.#columnsLeft = first < 0xfb ? first : buffer[at + 1]! | (buffer[at + 2]! << 8);
-    this.#state = COLUMNS;
+    if (this.#saysMetadata && buffer[at + (first < 0xfb ? 1 : 3)] === 0) this.#afterColumns();
+    else this.#state = COLUMNS;
+  }
+
+  #afterColumns(): void {
+    this.#state = this.#deprecateEof ? ROWS : COLUMNS_EOF;
   }
 
   #prepared(buffer: Buffer, at: number, first: number): void {
     if (first === 0xff) return this.#failed(buffer, at);
     this.#prepareColumns = buffer[at + 5]! | (buffer[at + 6]! << 8);
     this.#columnsLeft = buffer[at + 7]! | (buffer[at + 8]! << 8);
-    if (this.#columnsLeft > 0) this.#state = PARAMETERS;
-    else this.#afterParameters(true);
+    this.#prepareSkipsMetadata = this.#saysPrepareMetadata && buffer[at + 12] === 0;
+    if (this.#columnsLeft === 0) this.#afterParameters(true);
+    else if (this.#prepareSkipsMetadata) this.#afterParameters(this.#deprecateEof);
+    else this.#state = PARAMETERS;
   }
 
+  /** Without their definitions, what is left of the parameters and of the columns is an EOF packet each. */
   #afterParameters(eofPassed: boolean): void {
     if (!eofPassed) {
       this.#state = PARAMETERS_EOF;
       return;
     }
     this.#columnsLeft = this.#prepareColumns;
-    this.#state = this.#columnsLeft > 0 ? PREPARE_COLUMNS : IDLE;
+    if (this.#columnsLeft === 0) this.#state = IDLE;
+    else if (!this.#prepareSkipsMetadata) this.#state = PREPARE_COLUMNS;
+    else this.#state = this.#deprecateEof ? IDLE : PREPARE_COLUMNS_EOF;
   }
 
   #failed(buffer: Buffer, at: number): void {
-    this.errno = buffer[at + 1]! | (buffer[at + 2]! << 8);
+    const errno = buffer[at + 1]! | (buffer[at + 2]! << 8);
+    if (errno === PROGRESS_REPORT && this.#reportsProgress) return;
+    this.errno = errno;
     this.#state = IDLE;
   }
 

@@ -147,6 +147,7 @@ function viewBackend(knowledge: Knowledge, backend: BackendConfig): BackendView 
     readable: admin === 'online' && answers && role === 'replica' && health.fresh,
     reason: reasonOf(knowledge, backend, health, role, admin),
     serverVersion: health.serverVersion,
+    greeting: health.greeting,
   };
 }
 

@@ -2,6 +2,7 @@
  * What the monitor says about one backend, in the terms the topology is made of. The monitor (a higher
  * layer) makes it out of probes; this layer only needs to know its shape.
  */
+import type { ServerGreeting } from './snapshot.ts';
 
 /** How far a backend answers: `unknown` until its first check has ended. */
 export type Reach = 'unknown' | 'up' | 'suspect' | 'down';
@@ -12,6 +13,8 @@ export interface BackendHealth {
   readonly reachReason: string;
   /** VERSION() as last seen; null before the first good check, and then all below is not known. */
   readonly serverVersion: string | null;
+  /** Null exactly when serverVersion is. */
+  readonly greeting: ServerGreeting | null;
   readonly writable: boolean;
   /** It has replication set up, whether or not that runs now. */
   readonly replicating: boolean;
@@ -27,6 +30,7 @@ export const UNSEEN: BackendHealth = {
   reach: 'unknown',
   reachReason: 'not checked yet',
   serverVersion: null,
+  greeting: null,
   writable: false,
   replicating: false,
   lagMs: null,

@@ -15,6 +15,20 @@ export type BackendRole = 'primary' | 'replica' | 'standalone' | 'unknown';
  */
 export type BackendState = 'online' | 'suspect' | 'down' | 'draining' | 'offline';
 
+/** How a server greets its clients: what an endpoint before it offers follows from that. */
+export interface ServerGreeting {
+  /** The version string as the greeting has it, with MariaDB's prefix for old replicas. */
+  readonly serverVersion: string;
+  /** Capability flags, the lower 32. */
+  readonly capabilities: number;
+  /** MariaDB's upper 32 flags; 0 of other servers. */
+  readonly extendedCapabilities: number;
+  /** Default collation, low byte of its id. */
+  readonly collation: number;
+  /** Authentication plugin it begins with. */
+  readonly plugin: string;
+}
+
 export interface BackendView {
   readonly name: string;
   readonly cluster: string;
@@ -39,6 +53,8 @@ export interface BackendView {
   readonly reason: string;
   /** VERSION() of the server as last seen; null before the first good check. */
   readonly serverVersion: string | null;
+  /** As last seen; null before the first good check. */
+  readonly greeting: ServerGreeting | null;
 }
 
 export interface ClusterView {

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { forEachFlavour } from '../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from '../support/eventually.ts';
@@ -39,71 +40,73 @@ const attempts = [
   'load data infile "/dev/null" into table t',
 ];
 
-describe('the read endpoint', () => {
-  let lab: Lab;
-  let proxy: ProxyProcess;
-  let direct: Connection;
+forEachFlavour((flavour, words) => {
+  describe(`the read endpoint on ${flavour}`, () => {
+    let lab: Lab;
+    let proxy: ProxyProcess;
+    let direct: Connection;
 
-  before(async () => {
-    lab = await startPair();
-    proxy = await lab.startProxy({ workers: 1 });
-    direct = await lab.connect(lab.db1, { ...ADMIN_ACCOUNT });
-    await direct.query('create table t (a int)');
-    await direct.query('create procedure writer() insert into t values (9)');
-    const replica = await lab.connect(lab.db2, { ...ADMIN_ACCOUNT, database: 'demo' });
-    await eventually(() => replica.query('show create procedure writer'));
-  });
-  after(() => lab?.stop());
+    before(async () => {
+      lab = await startPair({ flavour });
+      proxy = await lab.startProxy({ workers: 1 });
+      direct = await lab.connect(lab.db1, { ...ADMIN_ACCOUNT });
+      await direct.query('create table t (a int)');
+      await direct.query('create procedure writer() insert into t values (9)');
+      const replica = await lab.connect(lab.db2, { ...ADMIN_ACCOUNT, database: 'demo' });
+      await eventually(() => replica.query('show create procedure writer'));
+    });
+    after(() => lab?.stop());
 
-  async function refusesAll(): Promise<void> {
-    const connect = (): Promise<Connection> =>
-      proxy.connect('read', { ...ADMIN_ACCOUNT, database: 'demo', multipleStatements: true });
-    let connection = await connect();
-    for (const attempt of attempts) {
-      const error = await connection.query(attempt).then(
-        () => ({ errno: 0, message: 'it was executed' }),
-        (failure: { errno: number; message: string }) => failure,
-      );
-      assert.ok(REFUSED.has(error.errno), `${attempt}: ${error.errno} ${error.message}`);
-    }
-    // A driver may set its session to read-write, as it may on a read-only server; writes are refused all the same.
-    await connection.query('SET SESSION TRANSACTION READ WRITE');
-    await assert.rejects(connection.query('insert into t values (10)'), { errno: 1792 });
-    await connection.reset();
-    await assert.rejects(connection.query('insert into t values (11)'), { errno: 1792 });
-    await connection.changeUser({ ...ADMIN_ACCOUNT, database: 'demo' });
-    await assert.rejects(connection.query('insert into t values (12)'), { errno: 1792 });
-    await assert.rejects(connection.execute('insert into t values (?)', [13]), { errno: 1792 });
-    await connection.end();
-    connection = await connect();
-    await assert.rejects(connection.query('insert into t values (14)'), { errno: 1792 });
-    const [rows] = await direct.query<RowDataPacket[]>('select count(*) as n from t');
-    assert.equal(rows[0]!.n, 0);
-  }
-
-  it('refuses every write on a replica, also for an account that may write there', refusesAll);
-
-  it('reads from the replica, in transactions too', async () => {
-    const connection = await proxy.connect('read');
-    await connection.beginTransaction();
-    const [[row]] = await connection.query<RowDataPacket[]>('select @@port as port, count(*) as n from t');
-    assert.deepEqual(row, { port: lab.db2.port, n: 0 });
-    await connection.commit();
-  });
-
-  it('falls back to the primary when the replica is gone, refuses every write there, and comes back', async () => {
-    const port = async (): Promise<unknown> => {
-      const connection = await proxy.connect('read');
-      const [[row]] = await connection.query<RowDataPacket[]>('select @@port as port');
+    async function refusesAll(): Promise<void> {
+      const connect = (): Promise<Connection> =>
+        proxy.connect('read', { ...ADMIN_ACCOUNT, database: 'demo', multipleStatements: true });
+      let connection = await connect();
+      for (const attempt of attempts) {
+        const error = await connection.query(attempt).then(
+          () => ({ errno: 0, message: 'it was executed' }),
+          (failure: { errno: number; message: string }) => failure,
+        );
+        assert.ok(REFUSED.has(error.errno), `${attempt}: ${error.errno} ${error.message}`);
+      }
+      // A driver may set its session to read-write, as it may on a read-only server; writes are refused all the same.
+      await connection.query('SET SESSION TRANSACTION READ WRITE');
+      await assert.rejects(connection.query('insert into t values (10)'), { errno: 1792 });
+      if (words.resetsConnections) await connection.reset();
+      await assert.rejects(connection.query('insert into t values (11)'), { errno: 1792 });
+      await connection.changeUser({ ...ADMIN_ACCOUNT, database: 'demo' });
+      await assert.rejects(connection.query('insert into t values (12)'), { errno: 1792 });
+      await assert.rejects(connection.execute('insert into t values (?)', [13]), { errno: 1792 });
       await connection.end();
-      return row!.port;
-    };
-    await lab.db2.stop();
-    await eventually(async () => assert.equal(await port(), lab.db1.port));
-    await refusesAll();
-    await lab.db2.start();
-    const replica = await lab.connect(lab.db2, { ...ADMIN_ACCOUNT });
-    await replica.query('start slave').catch(() => undefined);
-    await eventually(async () => assert.equal(await port(), lab.db2.port));
+      connection = await connect();
+      await assert.rejects(connection.query('insert into t values (14)'), { errno: 1792 });
+      const [rows] = await direct.query<RowDataPacket[]>('select count(*) as n from t');
+      assert.equal(rows[0]!.n, 0);
+    }
+
+    it('refuses every write on a replica, also for an account that may write there', refusesAll);
+
+    it('reads from the replica, in transactions too', async () => {
+      const connection = await proxy.connect('read');
+      await connection.beginTransaction();
+      const [[row]] = await connection.query<RowDataPacket[]>('select @@port as port, count(*) as n from t');
+      assert.deepEqual(row, { port: lab.db2.port, n: 0 });
+      await connection.commit();
+    });
+
+    it('falls back to the primary when the replica is gone, refuses every write there, and comes back', async () => {
+      const port = async (): Promise<unknown> => {
+        const connection = await proxy.connect('read');
+        const [[row]] = await connection.query<RowDataPacket[]>('select @@port as port');
+        await connection.end();
+        return row!.port;
+      };
+      await lab.db2.stop();
+      await eventually(async () => assert.equal(await port(), lab.db1.port));
+      await refusesAll();
+      await lab.db2.start();
+      const replica = await lab.connect(lab.db2, { ...ADMIN_ACCOUNT });
+      await replica.query(words.startReplica).catch(() => undefined);
+      await eventually(async () => assert.equal(await port(), lab.db2.port));
+    });
   });
 });

@@ -128,8 +128,6 @@ export function labConfig(place: ProxyPlace, workers: number): ConfigSections {
     'backend db2': { cluster: 'main', address: local(place.serverPorts[1]) },
     'listener write': { cluster: 'main', address: local(place.ports.write), mode: 'write' },
     'listener read': { cluster: 'main', address: local(place.ports.read), mode: 'read' },
-    'user app': { password: 'app' },
-    'user root2': { password: 'root2' },
   };
 }
 

@@ -14,6 +14,9 @@ export function backendConfig(name: string, over: Partial<BackendConfig> = {}): 
     maxConnections: 200,
     poolIdleTimeoutMs: 60_000,
     connectTimeoutMs: 2_000,
+    tls: 'off',
+    proxyProtocol: 'off',
+    compression: 'off',
     ...over,
   };
 }

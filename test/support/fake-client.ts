@@ -71,6 +71,7 @@ export class FakeClient {
       const packet = await this.packet();
       if (packet === null) return null;
       const step = login.receive(packet.payload, packet.sequence);
+      if (step.kind === 'wait') continue;
       if (step.kind !== 'send') return packet;
       this.send(step.bytes);
     }

@@ -150,11 +150,16 @@ export class FakeServerConnection {
     switch (step.kind) {
       case 'send':
         return this.send(step.bytes);
+      case 'unproven':
+        return this.#step(this.#login.deny());
+      case 'tls':
+        throw new Error('this server does not offer TLS');
       case 'refused':
         this.socket.end(writeError(step.sequence, toErrorPacket(step.error)));
         return;
       case 'accepted':
         this.#loggedIn = true;
+        if (step.prelude !== null) this.send(step.prelude);
         this.send(writeOk(step.sequence));
         if (!this.#greeted) this.#onLogin();
         this.#greeted = true;

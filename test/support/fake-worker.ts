@@ -15,11 +15,13 @@ import { offerOf } from '../../src/frontend/offer.ts';
 import type { SessionContext } from '../../src/frontend/context.ts';
 import { Session } from '../../src/frontend/session.ts';
 import { Sessions } from '../../src/frontend/sessions.ts';
-import { buildUsers } from '../../src/frontend/users.ts';
+import { UserDirectory } from '../../src/frontend/users.ts';
 import type { SessionPlace } from '../../src/ipc/messages.ts';
 import type { BackendView, Snapshot } from '../../src/topology/snapshot.ts';
+import { PLAIN_CHANNEL } from './channels.ts';
 import { FakeClock } from './fake-clock.ts';
 import { Inbox } from './inbox.ts';
+import { MARIADB_10_11 } from './greetings.ts';
 
 export interface FakeWorkerOptions {
   /** The servers; the first is the primary, the others are replicas. */
@@ -47,6 +49,7 @@ export function backendView(name: string, change: Partial<BackendView> = {}): Ba
     readable: true,
     reason: '',
     serverVersion: '10.11.6-MariaDB',
+    greeting: MARIADB_10_11,
     ...change,
   };
 }
@@ -92,6 +95,9 @@ export class FakeWorker {
 
       handshakeTimeoutMs: 10_000,
       allow: [],
+      proxyProtocolFrom: [],
+      tls: 'off',
+      compression: true,
       ...options.listener,
     };
     const names = Object.keys(options.servers);
@@ -137,6 +143,7 @@ export class FakeWorker {
         clock: this.clock,
         idleTimeoutMs: 60_000,
         connectTimeoutMs: 2_000,
+        channel: PLAIN_CHANNEL,
         onConnectFailure: () => undefined,
       });
       this.#pools.set(name, pool);
@@ -166,6 +173,7 @@ export class FakeWorker {
       config: this.config,
       credits: new Map<string, number>(),
       offer: () => offerOf(this.snapshot.backends, this.snapshot.clusters[0]!.primary),
+      tls: () => null,
     };
     const session = new Session(this.sessions.nextId(), client, endpoint, context, (over) =>
       this.sessions.remove(over),
@@ -181,7 +189,13 @@ export class FakeWorker {
       log: silentLog,
       slots: this.slots,
       counters: this.counters,
-      users: buildUsers(users),
+      rsa: undefined,
+      users: new UserDirectory({
+        clusters: [{ name: this.config.cluster, users: 'file' }],
+        users,
+        onProven: () => undefined,
+      }),
+      refreshAccounts: async () => false,
       snapshot: () => this.snapshot,
       nextSnapshot: (timeoutMs) =>
         new Promise((resolve) => {

@@ -8,7 +8,7 @@ import { posix } from 'node:path';
 const LAYERS: readonly (readonly string[])[] = [
   ['base'],
   ['config', 'protocol', 'sql'],
-  ['topology'],
+  ['topology', 'transport'],
   ['ipc', 'routing', 'backend', 'monitor'],
   ['frontend', 'failover', 'admin', 'http', 'keepalived', 'peer', 'demo'],
   ['supervisor.ts', 'worker.ts'],

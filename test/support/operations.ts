@@ -6,7 +6,10 @@ import type { ProxyConfig } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import type { QueryStats, SessionInfo, WorkerStats } from '../../src/ipc/messages.ts';
 import type { EventRecord, Operations } from '../../src/ipc/operations.ts';
+import type { ImportStatus } from '../../src/topology/account.ts';
 import type { BackendView, ClusterView, Snapshot } from '../../src/topology/snapshot.ts';
+import { account } from './accounts.ts';
+import { MARIADB_10_11 } from './greetings.ts';
 
 const CONFIG_TEXT = `
 [admin]
@@ -65,6 +68,7 @@ export function backendView(changes: Partial<BackendView> = {}): BackendView {
     readable: false,
     reason: '',
     serverVersion: '10.11.6-MariaDB',
+    greeting: MARIADB_10_11,
     ...changes,
   };
 }
@@ -133,6 +137,7 @@ const SESSIONS: readonly SessionInfo[] = [
     id: 1_090_519_042,
     user: 'app',
     clientAddress: '10.0.0.50:40001',
+    tls: null,
     listener: 'write',
     backend: 'db1',
     threadId: 77,
@@ -147,6 +152,24 @@ const SESSIONS: readonly SessionInfo[] = [
 const EVENTS: readonly EventRecord[] = [
   { id: 1, wallMs: 0, event: 'backend.up', subject: 'db1', detail: '' },
   { id: 2, wallMs: 1000, event: 'backend.down', subject: 'db2', detail: 'refused' },
+];
+
+const IMPORTS: readonly ImportStatus[] = [
+  {
+    cluster: 'main',
+    accounts: {
+      cluster: 'main',
+      product: 'mariadb',
+      accounts: [
+        account({ user: 'app', host: '10.%', material: { doubleSha1: 'secret-of-app' } }),
+        account({ user: 'old', host: '%', locked: true, expired: true }),
+        account({ user: 'root', host: 'localhost', plugin: 'unix_socket', unservable: 'it is local' }),
+        account({ user: 'stale', host: '%', expired: true }),
+      ],
+    },
+    ageMs: 1_234.5,
+    failure: null,
+  },
 ];
 
 /** Operations on the example; `calls` has each action that was asked for. */
@@ -186,6 +209,11 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
       calls.push(['shutdown', now]);
     },
     promotions: () => [{ kind: 'switchover', result: 'done', count: 2, lastDurationMs: 1500 }],
+    imports: () => [...IMPORTS],
+    reloadUsers: async (cluster) => {
+      calls.push(['reloadUsers', cluster]);
+      return [...IMPORTS];
+    },
     ...changes,
   };
 }

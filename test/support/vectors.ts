@@ -23,6 +23,25 @@ export const loginVectors: Record<string, Buffer> = Object.fromEntries(
   ]),
 );
 
+/** A login by one plugin against a real server (see test/vectors/capture-logins.ts). */
+export interface PluginLogin {
+  name: string;
+  user: string;
+  password: string;
+  /** Whole packets in their order. */
+  packets: { fromServer: boolean; bytes: Buffer }[];
+}
+
+export const pluginLogins: readonly PluginLogin[] = (
+  load('plugin-logins.json') as (Omit<PluginLogin, 'packets'> & { packets: string[] })[]
+).map(({ packets, ...login }) => ({
+  ...login,
+  packets: packets.map((text) => ({
+    fromServer: text.startsWith('<'),
+    bytes: Buffer.from(text.slice(1), 'hex'),
+  })),
+}));
+
 export const replyVectors: readonly ReplyVector[] = (
   load('replies.json') as (Record<'name' | 'request' | 'reply', string> & {
     command: number;
@@ -54,3 +73,17 @@ export function payloadsOf(bytes: Buffer): Buffer[] {
 function load(file: string): unknown {
   return JSON.parse(readFileSync(new URL(`../vectors/${file}`, import.meta.url), 'utf8'));
 }
+
+/** An answer whose form depends on newer flags, and those flags. */
+export interface NewerReplyVector {
+  name: string;
+  capabilities: number;
+  extendedCapabilities: number;
+  command: number;
+  reply: Buffer;
+}
+
+/** Recorded from MySQL 9.7 and MariaDB 10.11 (see test/vectors/capture-newer.ts). */
+export const newerReplyVectors: readonly NewerReplyVector[] = (
+  load('replies-newer.json') as (Omit<NewerReplyVector, 'reply'> & { reply: string })[]
+).map((vector) => ({ ...vector, reply: Buffer.from(vector.reply, 'hex') }));

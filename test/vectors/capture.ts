@@ -11,13 +11,12 @@
  */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import net from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Capability, Command } from '../../src/protocol/constants.ts';
 import { ClientLogin } from '../../src/protocol/login-client.ts';
 import { writeChangeUser, writeHandshakeResponse } from '../../src/protocol/handshake.ts';
 import { writeCommand } from '../../src/protocol/packets.ts';
 import { RELAYED_CAPABILITIES } from '../../src/frontend/offer.ts';
+import { RawConnection } from './raw-connection.ts';
 
 /** What the server must hold: for whoever records anew. */
 const SETUP = `
@@ -31,7 +30,6 @@ create procedure demo.fails() begin
   select 1 as a; signal sqlstate '45000' set mysql_errno=5001, message_text='enough'; end;
 `;
 
-const SILENCE_MS = 60;
 const [host, port] = process.argv.slice(2);
 if (host === undefined || port === undefined) throw new Error(`HOST PORT of a server with:${SETUP}`);
 
@@ -47,43 +45,13 @@ interface Exchange {
   afterFile?: string;
 }
 
-class RawConnection {
-  readonly socket: net.Socket;
-  #received: Buffer = Buffer.alloc(0);
-
-  constructor() {
-    this.socket = net.connect({ host, port: Number(port), noDelay: true });
-    this.socket.on('data', (chunk: Buffer) => {
-      this.#received = Buffer.concat([this.#received, chunk]);
-    });
-    this.socket.on('error', () => undefined);
-  }
-
-  /** All bytes of the server until it has been silent for a while. */
-  async quiet(): Promise<Buffer> {
-    let length = -1;
-    while (length !== this.#received.length) {
-      length = this.#received.length;
-      await delay(SILENCE_MS);
-    }
-    const bytes = this.#received;
-    this.#received = Buffer.alloc(0);
-    return bytes;
-  }
-
-  async ask(bytes: Buffer): Promise<Buffer> {
-    this.socket.write(bytes);
-    return this.quiet();
-  }
-}
-
 function loginOptions(capabilities: number, password = 'app') {
   return { user: 'app', secret: { password }, database: 'demo', collation: 45, capabilities };
 }
 
 /** Logs in and answers the connection with the flags in force. */
 async function loggedIn(capabilities: number): Promise<RawConnection> {
-  const connection = new RawConnection();
+  const connection = new RawConnection(host!, port!);
   await once(connection.socket, 'connect');
   const greeting = await connection.quiet();
   const login = new ClientLogin(loginOptions(capabilities));
@@ -211,7 +179,7 @@ async function captureFile(connection: RawConnection, exchanges: Exchange[], dep
 /** The packets of logins, each direction on its own. */
 async function captureLogins(): Promise<Record<string, string>> {
   const flags = RELAYED_CAPABILITIES;
-  const connection = new RawConnection();
+  const connection = new RawConnection(host!, port!);
   const greeting = await connection.quiet();
   const login = new ClientLogin(loginOptions(flags));
   const step = login.receive(greeting.subarray(4), 0);
@@ -223,11 +191,12 @@ async function captureLogins(): Promise<Record<string, string>> {
     database: 'demo',
     collation: 45,
     plugin: 'mysql_native_password',
-  });
+    attributes: Buffer.alloc(0),
+  }, login.capabilities);
   const changeAnswer = await connection.ask(changeUser);
   connection.socket.destroy();
 
-  const stranger = new RawConnection();
+  const stranger = new RawConnection(host!, port!);
   const second = await stranger.quiet();
   const wish = new ClientLogin(loginOptions(flags));
   wish.receive(second.subarray(4), 0);
@@ -239,6 +208,9 @@ async function captureLogins(): Promise<Record<string, string>> {
     answer: Buffer.alloc(32, 5),
     database: 'demo',
     plugin: 'caching_sha2_password',
+    extendedCapabilities: 0,
+    attributes: Buffer.alloc(0),
+    zstdLevel: 0,
   });
   const authSwitch = await stranger.ask(response);
   const answer = wish.receive(authSwitch.subarray(4), authSwitch[3]!);
@@ -246,7 +218,7 @@ async function captureLogins(): Promise<Record<string, string>> {
   const okAfterSwitch = await stranger.ask(answer.bytes);
   stranger.socket.destroy();
 
-  const wrong = new RawConnection();
+  const wrong = new RawConnection(host!, port!);
   const third = await wrong.quiet();
   const wrongLogin = new ClientLogin(loginOptions(flags, 'wrong'));
   const wrongStep = wrongLogin.receive(third.subarray(4), 0);

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { execute, FIRST_ADMIN_ID, type Answer, type ExecuteContext } from '../../../src/admin/execute.ts';
 import { parseStatement } from '../../../src/admin/parse.ts';
-import { backendView, fakeOperations, snapshotOf, workerStats } from '../../support/operations.ts';
+import {
+  backendView,
+  exampleConfig,
+  fakeOperations,
+  snapshotOf,
+  workerStats,
+} from '../../support/operations.ts';
 
 function contextOf(changes: Partial<ExecuteContext> = {}): ExecuteContext {
   return {
@@ -330,4 +336,79 @@ test('a server without a cluster view is not shown as one that takes writes', as
   });
   const [row] = await rowsOf('SHOW TOPOLOGY', contextOf({ operations }));
   assert.equal(row!['takes_writes'], 'no');
+});
+
+describe('users', () => {
+  test('SHOW USERS has a row an account, with its state and its sessions', async () => {
+    const rows = await rowsOf('SHOW USERS');
+    assert.deepEqual(
+      rows.map((row) => Object.values(row)),
+      [
+        ['app', '10.%', 'main', 'import', 'mysql_native_password', 'ok', '', 0, 1],
+        ['old', '%', 'main', 'import', 'mysql_native_password', 'locked', '', 0, 0],
+        ['root', 'localhost', 'main', 'import', 'unix_socket', 'unservable', 'it is local', 0, 0],
+        ['stale', '%', 'main', 'import', 'mysql_native_password', 'expired', '', 0, 0],
+      ],
+    );
+    assert.deepEqual(await columnsOf('SHOW USERS'), [
+      'name',
+      'host',
+      'cluster',
+      'source',
+      'plugin',
+      'state',
+      'reason',
+      'max_connections',
+      'sessions',
+    ]);
+  });
+
+  test('SHOW USERS says what stands in the way of the import, and which sections serve meanwhile', async () => {
+    const unread = { cluster: 'main', accounts: null, ageMs: null, failure: 'SELECT denied' };
+    const rows = await rowsOf(
+      'SHOW USERS',
+      contextOf({ operations: fakeOperations({ imports: () => [unread] }) }),
+    );
+    assert.deepEqual(
+      rows.map(({ name, source, state, reason }) => [name, source, state, reason]),
+      [
+        ['', 'import', 'unread', 'SELECT denied'],
+        ['app', 'file', 'ok', ''],
+      ],
+    );
+  });
+
+  test('SHOW USERS says that accounts are old', async () => {
+    const [status] = fakeOperations().imports();
+    const old = fakeOperations({ imports: () => [{ ...status!, failure: 'the primary is away' }] });
+    const [app, , root] = await rowsOf('SHOW USERS', contextOf({ operations: old }));
+    assert.equal(app!['reason'], 'as last read: the primary is away');
+    assert.equal(root!['reason'], 'it is local');
+  });
+
+  test('SHOW USERS with users = file has the sections', async () => {
+    const config = exampleConfig();
+    const operations = fakeOperations({
+      config: () => ({ ...config, clusters: config.clusters.map((one) => ({ ...one, users: 'file' })) }),
+      imports: () => [],
+    });
+    const rows = await rowsOf('SHOW USERS', contextOf({ operations }));
+    assert.deepEqual(
+      rows.map((row) => Object.values(row)),
+      [['app', '%', 'main', 'file', '', 'ok', '', 0, 1]],
+    );
+  });
+
+  test('RELOAD USERS reads one cluster or all, and says how it went', async () => {
+    const operations = fakeOperations();
+    const context = contextOf({ operations });
+    assert.deepEqual(await rowsOf('RELOAD USERS', context), [
+      { cluster: 'main', result: 'ok', accounts: 4, age_ms: 1235, reason: '' },
+    ]);
+    await run('reload users cluster main;', context);
+    assert.deepEqual(operations.calls, [
+      ['reloadUsers', null],
+      ['reloadUsers', 'main'],
+    ]);
+  });
 });

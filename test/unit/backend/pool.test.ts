@@ -8,19 +8,32 @@ import { Capability, Command } from '../../../src/protocol/constants.ts';
 import { writeError, writeOk } from '../../../src/protocol/packets.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { PLAIN_CHANNEL } from '../../support/channels.ts';
 import { FakeServer, type FakeServerOptions } from '../../support/fake-server.ts';
 
 const TIMEOUT_MS = 1000;
 const CONNECT_TIMEOUT_MS = 400;
 
 function request(
-  change: { user?: string; capabilities?: number; database?: string; readOnly?: boolean } = {},
+  change: {
+    user?: string;
+    capabilities?: number;
+    database?: string;
+    readOnly?: boolean;
+    client?: string;
+  } = {},
 ): PoolRequest {
-  const { user = 'app', capabilities = 0, database = '', readOnly = false } = change;
+  const { user = 'app', capabilities = 0, database = '', readOnly = false, client = '10.0.0.1' } = change;
   return {
-    identity: { user, capabilities },
+    identity: {
+      user,
+      capabilities,
+      extendedCapabilities: 0,
+      client: { address: client, port: 4000 },
+    },
     secret: { password: user },
-    preparation: { database, collation: 45, readOnly },
+    keepsPassword: true,
+    preparation: { database, collation: 45, readOnly, attributes: Buffer.alloc(0) },
     timeoutMs: TIMEOUT_MS,
   };
 }
@@ -69,6 +82,7 @@ function poolOf(server: FakeServer, limit = 10): BackendPool {
       clock,
       idleTimeoutMs: 5000,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      channel: PLAIN_CHANNEL,
       onConnectFailure: (name, error) => failures.push(`${name}: ${error}`),
     },
   );
@@ -208,7 +222,14 @@ suite('limits', () => {
     slots = new Slots({ want: () => undefined, giveBack: (_key, slotCount) => returned.push(slotCount) });
     const pool = new BackendPool(
       { name: 'db1', address: server.endpoint, maxConnections: 1 },
-      { slots, clock, idleTimeoutMs: 5000, connectTimeoutMs: 2_000, onConnectFailure: () => undefined },
+      {
+        slots,
+        clock,
+        idleTimeoutMs: 5000,
+        connectTimeoutMs: 2_000,
+        channel: PLAIN_CHANNEL,
+        onConnectFailure: () => undefined,
+      },
     );
     const late = assert.rejects(pool.acquire(request()), { code: 'DBPROXY_QUEUE_TIMEOUT' });
     clock.advance(TIMEOUT_MS);
@@ -304,7 +325,7 @@ suite('failures', () => {
     const server = await serve();
     const pool = poolOf(server, 1);
     await pool.acquire(request());
-    await pool.executeAside(request().identity, request().secret, 'KILL QUERY 1');
+    await pool.executeAside(request(), 'KILL QUERY 1');
     assert.deepEqual(server.connections[1]!.commandBytes, [Command.QUERY]);
     await server.connections[1]!.closed();
     assert.equal(slots.used('backend:db1'), 1);

@@ -91,6 +91,8 @@ describe('a good file', () => {
           catchUpTimeoutMs: 30_000,
           holdTimeoutMs: 10_000,
           transactionGraceMs: 5000,
+          users: 'import',
+          usersIntervalMs: 30_000,
         },
       ],
       backends: [
@@ -104,6 +106,9 @@ describe('a good file', () => {
           maxConnections: 200,
           poolIdleTimeoutMs: 300_000,
           connectTimeoutMs: 2_000,
+          tls: 'off',
+          proxyProtocol: 'off',
+          compression: 'off',
         },
       ],
       listeners: [
@@ -118,6 +123,9 @@ describe('a good file', () => {
           idleTimeoutMs: 28_800_000,
           handshakeTimeoutMs: 10_000,
           allow: [],
+          proxyProtocolFrom: [],
+          tls: 'off',
+          compression: true,
         },
       ],
       users: [{ name: 'app', password: 'p', allow: [], maxConnections: 0, listeners: [] }],
@@ -155,6 +163,24 @@ describe('a secret', () => {
     test(`may be written ${written}`, () => {
       const [user] = parseConfig(fileWith({ '[user app]': written }), context).users;
       assert.equal(user!.password, secret);
+    });
+  }
+
+  test('of a user is not needed where accounts are imported, and no user is', () => {
+    const added = parseConfig(fileWith({ '[user app]': 'max_connections = 1' }), context);
+    assert.deepEqual(added.users, [{ name: 'app', allow: [], maxConnections: 1, listeners: [] }]);
+    assert.deepEqual(parseConfig(fileWith({ '[user app]': undefined }), context).users, []);
+  });
+
+  const hashes = [
+    '$A$005$salt-of-twenty-bytesdigest',
+    '$5$salt$digest',
+    '0x24412430303524',
+    'ZtJ6wxKSBZ1sybxZSBnBgPpsbsmNz12Zxcj6GR1mPOY',
+  ];
+  for (const hash of hashes) {
+    test(`may be the hash ${hash}`, () => {
+      assert.equal(parseConfig(fileWith({ '[user app]': `auth = ${hash}` }), context).users[0]!.auth, hash);
     });
   }
 
@@ -201,7 +227,11 @@ describe('a problem is told with its line', () => {
       fileWith({ '[admin]': undefined }),
       /:1: \[admin\] user: is missing[^]*:1: \[admin\] password: is missing/,
     ],
-    ['no user', fileWith({ '[user app]': undefined }), /\[user NAME\]: there is none/],
+    [
+      'no user with users = file',
+      fileWithMore('[cluster main]', 'users = file').replace(/\[user app\]\n.*\n/, ''),
+      /\[user NAME\]: there is none/,
+    ],
     ['no listener', fileWith({ '[listener write]': undefined }), /\[listener NAME\]: there is none/],
     [
       'cluster without backend',
@@ -232,8 +262,8 @@ describe('a problem is told with its line', () => {
       /:10: \[cluster main\] check_interval: check_fast_interval = 250ms must not be above check_interval = 100ms/,
     ],
     [
-      'user without secret',
-      fileWith({ '[user app]': 'max_connections = 1' }),
+      'user without secret with users = file',
+      fileWithMore('[cluster main]', 'users = file').replace('password = p\n', 'max_connections = 1\n'),
       /\[user app\] password: is missing, and auth too/,
     ],
     [

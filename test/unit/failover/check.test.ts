@@ -5,6 +5,7 @@ import { decidePromotion, type Member, type Survey, type Verdict } from '../../.
 import { FIRST_RECORD, type HealthRecord } from '../../../src/monitor/detector.ts';
 import type { ReplicationFacts, ServerFacts } from '../../../src/monitor/observation.ts';
 import { backendConfig } from '../../support/configs.ts';
+import { MARIADB_10_11 } from '../../support/greetings.ts';
 
 const CLUSTER: ClusterConfig = {
   name: 'main',
@@ -22,6 +23,8 @@ const CLUSTER: ClusterConfig = {
   catchUpTimeoutMs: 30_000,
   holdTimeoutMs: 10_000,
   transactionGraceMs: 5_000,
+  users: 'import',
+  usersIntervalMs: 30_000,
 };
 
 const ID_OF: Record<string, number> = { db1: 1, db2: 2, db3: 3 };
@@ -35,6 +38,7 @@ interface Shape {
 function member(name: string, replication: ReplicationFacts | null, shape: Shape = {}): Member {
   const facts: ServerFacts = {
     version: '10.11.6-MariaDB',
+    greeting: MARIADB_10_11,
     serverId: ID_OF[name]!,
     readOnly: replication !== null,
     logsChanges: true,

@@ -59,6 +59,9 @@ async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
     idleTimeoutMs: 1000,
     handshakeTimeoutMs: 1000,
     allow: [],
+    proxyProtocolFrom: [],
+    tls: 'off',
+    compression: true,
     ...change,
   };
   const listener = new Listener({

@@ -7,13 +7,14 @@ import type { ByteSocket } from '../../../src/base/socket.ts';
 import type { BackendConnection } from '../../../src/backend/connection.ts';
 import { Relay, type RelayHost } from '../../../src/frontend/relay.ts';
 import { Capability, Command } from '../../../src/protocol/constants.ts';
-import { writeCommand, writeOk } from '../../../src/protocol/packets.ts';
+import { writeCommand, writeError, writeOk } from '../../../src/protocol/packets.ts';
 
 /** Stands for both kinds of socket; `full` says that the kernel takes no more. */
 class PlayedSocket {
   readonly input = Buffer.alloc(16 * 1024);
   readonly capabilities = Capability.DEPRECATE_EOF;
-  readonly loginOk = { status: 2, warnings: 0 };
+  readonly extendedCapabilities = 0;
+  readonly loginOk = { status: 2, payload: Buffer.alloc(0) };
   readonly written: Buffer[] = [];
   full = false;
   paused = false;
@@ -38,6 +39,9 @@ class PlayedSocket {
   }
 }
 
+/** Stands among the commands for bytes that are none. */
+const PROTOCOL_ERROR = -1;
+
 function play() {
   const client = new PlayedSocket();
   const backend = new PlayedSocket();
@@ -46,7 +50,7 @@ function play() {
     onCommand: (payload) => void commands.push(payload[0]!),
     onSent: () => undefined,
     onAnswered: () => undefined,
-    onProtocolError: () => assert.fail('protocol error'),
+    onProtocolError: () => void commands.push(PROTOCOL_ERROR),
     onTooLarge: () => assert.fail('too large'),
     onClientGone: () => undefined,
     onBackendGone: () => undefined,
@@ -148,4 +152,57 @@ test('rest, work and transaction are told apart', () => {
   fromClient(PING.subarray(0, 2));
   assert.equal(relay.idle, false, 'half a command is on its way');
   assert.equal(relay.reusable, false);
+});
+
+/** A packet that a semi-synchronous replica sends while it gets events. */
+function acknowledgement(): Buffer {
+  const payload = Buffer.concat([Buffer.from([0xef]), Buffer.alloc(8, 4), Buffer.from('binlog.000001')]);
+  return Buffer.concat([Buffer.from([payload.length, 0, 0, 5]), payload]);
+}
+
+const EVENT = Buffer.from([5, 0, 0, 1, 0, 1, 2, 3, 4]);
+const DUMP = writeCommand(Command.BINLOG_DUMP, Buffer.alloc(10));
+
+test('while events are sent, acknowledgements of the replica pass, wherever they are cut', () => {
+  const ack = acknowledgement();
+  for (let cut = 1; cut < ack.length; cut++) {
+    const { backend, client, fromClient, fromBackend } = play();
+    fromClient(DUMP);
+    fromBackend(EVENT);
+    fromClient(Buffer.concat([ack, ack.subarray(0, cut)]));
+    fromBackend(EVENT);
+    fromClient(ack.subarray(cut));
+    assert.equal(backend.text, Buffer.concat([DUMP, ack, ack]).toString('hex'), `cut ${cut}`);
+    assert.equal(client.text, Buffer.concat([EVENT, EVENT]).toString('hex'));
+  }
+});
+
+test('a command behind a request for events waits for their end, and is looked at then', () => {
+  const { relay, backend, client, commands, fromClient, fromBackend } = play();
+  const reset = writeCommand(Command.RESET_CONNECTION);
+  fromClient(Buffer.concat([DUMP, reset]));
+  fromBackend(EVENT);
+  assert.equal(client.paused, true);
+  assert.deepEqual(commands, []);
+  fromBackend(writeError(1, { errno: 1236, sqlState: 'HY000', message: 'no' }));
+  assert.deepEqual(commands, [Command.RESET_CONNECTION]);
+  assert.equal(backend.text, DUMP.toString('hex'), 'the server has not seen it');
+  assert.equal(relay.reusable, false, 'a connection that sent events serves nobody else');
+});
+
+test('a goodbye ends the session while events are sent', () => {
+  const { relay, commands, fromClient, fromBackend } = play();
+  fromClient(DUMP);
+  fromBackend(EVENT);
+  assert.equal(relay.idle, false);
+  fromClient(QUIT);
+  assert.deepEqual(commands, [Command.QUIT]);
+});
+
+test('what is neither, in pieces while events are sent, is no MySQL', () => {
+  const { commands, fromClient } = play();
+  fromClient(DUMP);
+  fromClient(PING.subarray(0, 3));
+  fromClient(PING.subarray(3));
+  assert.deepEqual(commands, [PROTOCOL_ERROR]);
 });

@@ -147,12 +147,15 @@ suite('login', () => {
     // An empty password: the response does not depend on the scramble.
     const response = writeHandshakeResponse(1, {
       capabilities: Capability.PROTOCOL_41 | Capability.SECURE_CONNECTION,
+      extendedCapabilities: 0,
       maxPacketBytes: 1,
       collation: 45,
       user: 'open',
       answer: Buffer.alloc(0),
       database: '',
       plugin: '',
+      attributes: Buffer.alloc(0),
+      zstdLevel: 0,
     });
     const client = await connect();
     await client.packet();
@@ -476,6 +479,7 @@ suite('COM_CHANGE_USER', () => {
       connectionId: 1,
       scramble: Buffer.alloc(20, 1),
       capabilities: 0,
+      extendedCapabilities: 0,
       collation: 0,
       status: 0,
       plugin: 'mysql_native_password',

@@ -15,6 +15,7 @@ import type {
   ReplicationFacts,
   ServerFacts,
 } from '../../../src/monitor/observation.ts';
+import { MARIADB_10_11 } from '../../support/greetings.ts';
 
 const LIMITS = {
   rise: 2,
@@ -44,6 +45,7 @@ const REPLICATING: ReplicationFacts = {
 function facts(replication: Partial<ReplicationFacts> | null = {}): ServerFacts {
   return {
     version: '10.11.6-MariaDB',
+    greeting: MARIADB_10_11,
     serverId: 2,
     readOnly: true,
     logsChanges: true,

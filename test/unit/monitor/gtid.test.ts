@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { holdsPosition } from '../../../src/monitor/gtid.ts';
+import { countLacking, holdsPosition } from '../../../src/monitor/gtid.ts';
 
 const A = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
 const B = '4f22fb58-82db-22f2-af44-d91bba53a673';
@@ -34,5 +34,19 @@ suite('one position holds another', () => {
   for (const [whole, part, holds] of table) {
     test(`'${whole}' ${holds ? 'holds' : 'does not hold'} '${part}'`, () =>
       assert.equal(holdsPosition(whole, part), holds));
+  }
+});
+
+suite('how many transactions one position lacks of another', () => {
+  const table: [string, string, bigint | null][] = [
+    ['', '', 0n],
+    ['0-1-5', '0-1-9', 4n],
+    [`${A}:1-5`, `${A}:1-6`, 1n],
+    [`${A}:1-2:5-6:9`, `${A}:1-10`, 5n],
+    [`${A}:3-20`, `${A}:1-5,${B}:7`, 3n],
+    ['nonsense', `${A}:1`, null],
+  ];
+  for (const [whole, part, lacking] of table) {
+    test(`'${whole}' of '${part}'`, () => assert.equal(countLacking(whole, part), lacking));
   }
 });

@@ -7,6 +7,7 @@ import type { Observation, ServerFacts } from '../../../src/monitor/observation.
 import type { BackendHealth } from '../../../src/topology/health.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { backendConfig } from '../../support/configs.ts';
+import { MARIADB_10_11 } from '../../support/greetings.ts';
 
 const CLUSTER: ClusterConfig = {
   name: 'main',
@@ -24,10 +25,13 @@ const CLUSTER: ClusterConfig = {
   catchUpTimeoutMs: 30_000,
   holdTimeoutMs: 10_000,
   transactionGraceMs: 5_000,
+  users: 'import',
+  usersIntervalMs: 30_000,
 };
 
 const PRIMARY: ServerFacts = {
   version: '10.11.6-MariaDB',
+  greeting: MARIADB_10_11,
   serverId: 1,
   readOnly: false,
   logsChanges: true,

@@ -1,72 +1,97 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { DEFAULT_PLUGIN, findPlugin, newScramble, secretOf } from '../../../src/protocol/auth.ts';
-import { parseGreeting, parseHandshakeResponse } from '../../../src/protocol/handshake.ts';
-import { loginVectors } from '../../support/vectors.ts';
+import {
+  doubleSha1Of,
+  doubleSha256Of,
+  fitsSecret,
+  isEmptySecret,
+  secretOf,
+  secretOfPassword,
+  withoutPassword,
+  type Secret,
+} from '../../../src/protocol/auth.ts';
 
-const plugin = DEFAULT_PLUGIN;
-const scramble = Buffer.from('abcdefghijklmnopqrst');
+/** Of the password `app`, as real servers store it. */
+const NATIVE = '*5BCB3E6AC345B435C7C2E6B7949A04CE6F6563D3';
+const ED25519 = 'A6JsKXS3kEXnObMR3UnBsXJpYq9wDTms6ThPMr/0Eyw';
+const SHA2 =
+  '244124303041242F01291554531E0E7A525B147E31625739290173304154704D5A69744C74684E452E69495A444C4279734742525643477930687051572E757A342E35524737';
 
-/** As mysql.user stores the password `app`. */
-function storedHash(password: string): string {
-  const sha1 = (bytes: Buffer): Buffer => createHash('sha1').update(bytes).digest();
-  return `*${sha1(sha1(Buffer.from(password)))
-    .toString('hex')
-    .toUpperCase()}`;
+const app = Buffer.from('app');
+
+function twice(algorithm: string, text: string): Buffer {
+  const once = createHash(algorithm).update(text).digest();
+  return createHash(algorithm).update(once).digest();
 }
 
-test('an answer to a scramble is accepted by its password and by its stored hash, and by no other', () => {
-  for (const password of ['app', 'ünï', 'a b', 'x'.repeat(200)]) {
-    const answer = plugin.respond(scramble, { password })!;
-    assert.equal(plugin.verify(scramble, answer, { password }).accepted, true);
-    assert.equal(plugin.verify(scramble, answer, secretOf({ auth: storedHash(password) })).accepted, true);
-    assert.equal(plugin.verify(scramble, answer, { password: `${password}!` }).accepted, false);
-    assert.equal(plugin.verify(Buffer.alloc(20, 1), answer, { password }).accepted, false);
+test('every form in which a server stores a password checks it, and no other', () => {
+  const forms: Secret[] = [
+    { password: 'app' },
+    secretOf({ auth: NATIVE }),
+    secretOf({ auth: NATIVE.toLowerCase().slice(1) }),
+    secretOf({ auth: ED25519 }),
+    secretOf({ auth: `0x${SHA2}` }),
+    secretOf({ auth: Buffer.from(SHA2, 'hex').toString('latin1') }),
+    { doubleSha256: twice('sha256', 'app') },
+    withoutPassword({ password: 'app' }),
+  ];
+  for (const secret of forms) {
+    assert.equal(isEmptySecret(secret), false);
+    assert.equal(fitsSecret(app, secret), true);
+    assert.equal(fitsSecret(Buffer.from('apq'), secret), false);
+    assert.equal(fitsSecret(Buffer.alloc(0), secret), false);
   }
 });
 
-test('what a check has learned is enough to answer another server', () => {
-  const answer = plugin.respond(scramble, { password: 'app' })!;
-  const verdict = plugin.verify(scramble, answer, secretOf({ auth: storedHash('app') }));
-  assert.ok(verdict.accepted);
-  const other = Buffer.alloc(20, 0x42);
-  assert.deepEqual(plugin.respond(other, verdict.learned), plugin.respond(other, { password: 'app' }));
-});
-
-test('the empty password is answered with nothing, and only nothing is accepted for it', () => {
-  assert.equal(plugin.respond(scramble, { password: '' })!.length, 0);
-  assert.equal(plugin.verify(scramble, Buffer.alloc(0), { password: '' }).accepted, true);
-  assert.equal(plugin.verify(scramble, Buffer.alloc(20), { password: '' }).accepted, false);
-  assert.equal(plugin.verify(scramble, Buffer.alloc(0), { password: 'app' }).accepted, false);
-});
-
-test('an answer of a wrong length and a user without a secret are refused', () => {
-  for (const length of [1, 19, 21, 32]) {
-    assert.equal(plugin.verify(scramble, Buffer.alloc(length), { password: 'app' }).accepted, false);
+test('what no server stores gives a secret that nothing fits', () => {
+  for (const auth of ['*', 'app', '*5BCB3E', '$A$005$', '0x2441', '0xzz', `${ED25519}=`, '$B$', '*LK*']) {
+    const secret = secretOf({ auth });
+    assert.ok(isEmptySecret(secret), auth);
+    assert.equal(fitsSecret(app, secret), false);
   }
-  assert.equal(plugin.verify(scramble, plugin.respond(scramble, { password: 'app' })!, {}).accepted, false);
+  assert.ok(isEmptySecret(secretOf({})));
 });
 
-test('a stored hash alone does not let us answer a server', () => {
-  assert.equal(plugin.respond(scramble, secretOf({ auth: storedHash('app') })), undefined);
+test('an account whose stored hash is empty has no password', () => {
+  assert.deepEqual(secretOf({ auth: '' }), { password: '' });
+  assert.equal(fitsSecret(Buffer.alloc(0), { password: '' }), true);
+  assert.equal(fitsSecret(app, { password: '' }), false);
 });
 
-test('the answer of a recorded login, which a real server accepted, is accepted', () => {
-  const greeting = parseGreeting(loginVectors['greeting']!.subarray(4));
-  const response = parseHandshakeResponse(loginVectors['response']!.subarray(4), 0xffffffff);
-  assert.equal(plugin.verify(greeting.scramble, response.answer, { password: 'app' }).accepted, true);
+test('a remembered form that has grown old does not keep the right password out', () => {
+  const secret = { ...secretOf({ auth: `0x${SHA2}` }), doubleSha256: twice('sha256', 'before') };
+  assert.equal(fitsSecret(app, secret), true);
 });
 
-test('a scramble holds neither NUL nor dollar', () => {
-  for (let round = 0; round < 500; round++) {
-    const fresh = newScramble();
-    assert.equal(fresh.length, 20);
-    assert.ok(fresh.every((byte) => byte !== 0 && byte !== 0x24 && byte < 0x80));
-  }
+test('without its password a secret still has all that logs in without it', () => {
+  const kept = withoutPassword({ password: 'app', sha2Hash: Buffer.from(SHA2, 'hex') });
+  assert.equal('password' in kept, false);
+  assert.deepEqual(kept.doubleSha1, twice('sha1', 'app'));
+  assert.deepEqual(kept.doubleSha256, twice('sha256', 'app'));
+  assert.deepEqual(kept.sha1, createHash('sha1').update('app').digest());
+  assert.deepEqual(kept.sha256, createHash('sha256').update('app').digest());
+  assert.ok(kept.sha2Hash !== undefined);
+  assert.deepEqual(withoutPassword({ password: '' }), { password: '' }, 'the empty one is no secret');
+  assert.deepEqual(withoutPassword({ sha1: app }), { sha1: app });
 });
 
-test('an unknown plugin is not found', () => {
-  assert.equal(findPlugin('mysql_native_password'), plugin);
-  assert.equal(findPlugin('dialog'), undefined);
+test('the double hashes follow from the single ones', () => {
+  assert.deepEqual(doubleSha1Of({ sha1: createHash('sha1').update('x').digest() }), twice('sha1', 'x'));
+  assert.deepEqual(
+    doubleSha256Of({ sha256: createHash('sha256').update('x').digest() }),
+    twice('sha256', 'x'),
+  );
+  assert.equal(doubleSha1Of({ sha256: app }), undefined);
+  assert.equal(doubleSha256Of({ doubleSha1: app }), undefined);
+});
+
+test('a password that is not UTF-8 is known by its hashes alone', () => {
+  const bytes = Buffer.from([0x61, 0xff, 0x62]);
+  const secret = secretOfPassword(bytes);
+  assert.equal('password' in secret, false);
+  assert.equal(fitsSecret(bytes, secret), true);
+  assert.equal(fitsSecret(bytes, { doubleSha1: secret.doubleSha1! }), true);
+  assert.equal(fitsSecret(bytes, secretOf({ auth: ED25519 })), false);
+  assert.equal(secretOfPassword(app).password, 'app');
 });

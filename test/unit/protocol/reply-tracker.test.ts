@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Capability, Command, Status } from '../../../src/protocol/constants.ts';
+import { parseOk } from '../../../src/protocol/packets.ts';
 import { hasNoReply, NOT_ENDED, ReplyTracker } from '../../../src/protocol/reply-tracker.ts';
-import { payloadsOf, replyVectors, type ReplyVector } from '../../support/vectors.ts';
+import { newerReplyVectors, payloadsOf, replyVectors, type ReplyVector } from '../../support/vectors.ts';
 
 const LARGEST = 0xffffff;
 
@@ -15,9 +16,8 @@ function expectedEnd(reply: Buffer): { errno: number; status: number | undefined
   const last = payloadsOf(reply).at(-1)!;
   if (last[0] === 0xff) return { errno: last.readUInt16LE(1), status: undefined };
   if (last[0] === 0xfe && last.length === 5) return { errno: 0, status: last.readUInt16LE(3) };
-  // An OK packet whose two counts are below 251, as all of the vectors are.
   const isOk = (last[0] === 0x00 || last[0] === 0xfe) && last.length >= 7;
-  return { errno: 0, status: isOk ? last.readUInt16LE(3) : undefined };
+  return { errno: 0, status: isOk ? parseOk(last).status : undefined };
 }
 
 /** Feeds the pieces; fails when the end is seen anywhere but at the last byte of the last piece. */
@@ -218,5 +218,28 @@ suite('shapes that are rare', () => {
   test('the commands without an answer are these three', () => {
     const silent = Array.from({ length: 256 }, (_, command) => command).filter(hasNoReply);
     assert.deepEqual(silent, [Command.QUIT, Command.STMT_SEND_LONG_DATA, Command.STMT_CLOSE]);
+  });
+});
+
+suite('answers whose form newer flags decide', () => {
+  for (const { name, capabilities, extendedCapabilities, command, reply } of newerReplyVectors) {
+    test(`${name}: ends with its last byte, cut anywhere`, () => {
+      const { errno, status } = expectedEnd(reply);
+      for (let cut = 1; cut < reply.length; cut++) {
+        const tracker = new ReplyTracker(capabilities, extendedCapabilities);
+        tracker.begin(command);
+        feedAll(tracker, [reply.subarray(0, cut), reply.subarray(cut)], name);
+        assert.equal(tracker.errno, errno);
+        if (status !== undefined && command !== Command.STMT_PREPARE) assert.equal(tracker.status, status);
+      }
+    });
+  }
+
+  test('a report of progress ends an answer for who has not asked for reports', () => {
+    const report = Buffer.from('03000001ffffff', 'hex');
+    const tracker = new ReplyTracker(Capability.DEPRECATE_EOF);
+    tracker.begin(Command.QUERY);
+    assert.equal(tracker.feed(report, 0, report.length), report.length);
+    assert.equal(tracker.errno, 0xffff);
   });
 });

@@ -5,6 +5,7 @@ import { assembleSnapshot, firstPrimary, type Knowledge } from '../../../src/top
 import type { BackendHealth } from '../../../src/topology/health.ts';
 import type { BackendView, ClusterView } from '../../../src/topology/snapshot.ts';
 import { backendConfig } from '../../support/configs.ts';
+import { MARIADB_10_11 } from '../../support/greetings.ts';
 
 const CLUSTER = { name: 'main' } as ClusterConfig;
 
@@ -12,6 +13,7 @@ const WRITABLE: BackendHealth = {
   reach: 'up',
   reachReason: '',
   serverVersion: '10.11.6-MariaDB',
+  greeting: MARIADB_10_11,
   writable: true,
   replicating: false,
   lagMs: null,
@@ -112,7 +114,7 @@ suite('the remembered primary', () => {
     ['replicating', REPLICA, /replicates from another server/],
     [
       'not looked into',
-      { ...WRITABLE, reach: 'suspect', serverVersion: null, reachReason: 'denied' },
+      { ...WRITABLE, reach: 'suspect', serverVersion: null, greeting: null, reachReason: 'denied' },
       /denied/,
     ],
   ];

@@ -18,6 +18,7 @@ const DB1: BackendView = {
   readable: true,
   reason: '',
   serverVersion: '1',
+  greeting: null,
 };
 const MAIN: ClusterView = { name: 'main', primary: 'db1', writesHeld: false, reason: '' };
 

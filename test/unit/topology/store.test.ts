@@ -6,6 +6,7 @@ import type { Snapshot } from '../../../src/topology/snapshot.ts';
 import { EMPTY_STATE, type DurableState, type StateStore } from '../../../src/topology/state-file.ts';
 import { TopologyStore } from '../../../src/topology/store.ts';
 import { backendConfig } from '../../support/configs.ts';
+import { MARIADB_10_11 } from '../../support/greetings.ts';
 
 const CONFIG = {
   clusters: [{ name: 'main' } as ClusterConfig],
@@ -15,6 +16,7 @@ const WRITABLE: BackendHealth = {
   reach: 'up',
   reachReason: '',
   serverVersion: '10.11.6-MariaDB',
+  greeting: MARIADB_10_11,
   writable: true,
   replicating: false,
   lagMs: null,

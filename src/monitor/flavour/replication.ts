@@ -9,8 +9,8 @@
  * | mysql     | MySQL 5.6, 5.7     | SLAVE, MASTER; GTID sets; super_read_only from 5.7 |
  * | mysql8    | MySQL 8.0.23 on, 9 | REPLICA, SOURCE; GTID sets; super_read_only        |
  */
-import { holdsPosition } from './gtid.ts';
-import type { ApplierState, ReceiverState, ReplicationFacts } from './observation.ts';
+import { countLacking } from '../gtid.ts';
+import type { ApplierState, ReceiverState, ReplicationFacts } from '../observation.ts';
 
 /** One row of an answer; the driver gives numbers, strings, null or (for big ones) strings of digits. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -48,6 +48,11 @@ export interface Flavour {
   /** Turn writes off and on, the wider lock last and first. */
   readonly makeReadOnly: readonly string[];
   readonly makeWritable: readonly string[];
+  /**
+   * Asks for the `id` of each applier thread that has nothing to apply; null where a stop never waits for
+   * those. MySQL's coordinator lets a stop wait 60 s for the rest of a transaction that it has half of.
+   */
+  readonly idleAppliers: string | null;
   /** Ends one statement of another connection. */
   killQuery(threadId: number): string;
   /** One row with `outcome`: 0 or above when `position` has been applied, null or -1 when not in time. */
@@ -71,6 +76,11 @@ interface ReplicaStatusColumns {
   /** Global ids of what was received in full, and of what was applied. */
   readonly receivedGtids: string;
   readonly appliedGtids: string;
+  /**
+   * What the applier says it is doing, where that is needed: MySQL 5.6 counts a transaction as received
+   * from its first event on (5.7 and later: from its last).
+   */
+  readonly applierActivity: string | null;
 }
 
 /** How often a receiver tries again to reach its source; the servers' own default of 60 s is too slow here. */
@@ -85,6 +95,7 @@ const MARIADB_GTID_COLUMNS = { receivedGtids: 'Gtid_IO_Pos', appliedGtids: 'Gtid
 
 const SLAVE_COLUMNS: ReplicaStatusColumns = {
   ...MYSQL_GTID_COLUMNS,
+  applierActivity: null,
   receiver: 'Slave_IO_Running',
   applier: 'Slave_SQL_Running',
   lagSeconds: 'Seconds_Behind_Master',
@@ -99,6 +110,7 @@ const SLAVE_COLUMNS: ReplicaStatusColumns = {
 
 const REPLICA_COLUMNS: ReplicaStatusColumns = {
   ...MYSQL_GTID_COLUMNS,
+  applierActivity: null,
   receiver: 'Replica_IO_Running',
   applier: 'Replica_SQL_Running',
   lagSeconds: 'Seconds_Behind_Source',
@@ -124,6 +136,7 @@ const slaveWords = {
 const mariadb: Flavour = {
   name: 'mariadb',
   ...slaveWords,
+  idleAppliers: null,
   columns: { ...SLAVE_COLUMNS, ...MARIADB_GTID_COLUMNS },
   identity:
     "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, @@global.gtid_binlog_pos AS position, @@global.gtid_slave_pos AS replicated_position, @@global.log_bin AS log_bin, 'ON' AS gtid_mode",
@@ -151,6 +164,9 @@ const mysqlIdentity =
 const mysql56: Flavour = {
   name: 'mysql',
   ...slaveWords,
+  idleAppliers:
+    "SELECT id AS id FROM information_schema.processlist WHERE user = 'system user' AND state = 'Waiting for an event from Coordinator'",
+  columns: { ...SLAVE_COLUMNS, applierActivity: 'Slave_SQL_Running_State' },
   identity: mysqlIdentity,
   replicaStatus: 'SHOW SLAVE STATUS',
   makeReadOnly: ['SET GLOBAL read_only = 1'],
@@ -178,7 +194,7 @@ const withSuperReadOnly = {
   }),
 } as const;
 
-const mysql57: Flavour = { ...mysql56, ...withSuperReadOnly };
+const mysql57: Flavour = { ...mysql56, ...withSuperReadOnly, columns: SLAVE_COLUMNS };
 
 const mysql8: Flavour = {
   ...mysql57,
@@ -304,7 +320,9 @@ function readChannel(columns: ReplicaStatusColumns, row: Row, channels: number):
  *    starts over from what it applied;
  * 2. or it has applied up to the very place it has read to;
  * 3. or it has applied every transaction it has received in full. A primary that died in the middle of
- *    sending one leaves the place read ahead for ever, and that half is worth nothing to anybody.
+ *    sending one leaves the place read ahead for ever, and that half is worth nothing to anybody;
+ * 4. or, where that half counts as received, it is the only one that is not applied, and the applier has
+ *    read all there is. One that is whole and being applied just then is finished before the applier stops.
  */
 function isDrained(columns: ReplicaStatusColumns, row: Row): boolean {
   const receivedFile = text(row[columns.receivedFile]);
@@ -314,7 +332,14 @@ function isDrained(columns: ReplicaStatusColumns, row: Row): boolean {
   if (received === applied) return true;
   const receivedGtids = withoutLineBreaks(text(row[columns.receivedGtids]));
   const appliedGtids = withoutLineBreaks(text(row[columns.appliedGtids]));
-  return receivedGtids !== '' && holdsPosition(appliedGtids, receivedGtids);
+  if (receivedGtids === '') return false;
+  const lacking = countLacking(appliedGtids, receivedGtids);
+  return lacking === 0n || (lacking === 1n && hasReadAll(columns, row));
+}
+
+/** 5.6: `Slave has read all relay log; waiting for the slave I/O thread to update it`. */
+function hasReadAll({ applierActivity }: ReplicaStatusColumns, row: Row): boolean {
+  return applierActivity !== null && /has read all relay log/.test(text(row[applierActivity]));
 }
 
 function receiverState(word: string): ReceiverState {

@@ -8,7 +8,7 @@ import {
   readReplicaStatus,
   readSemiSync,
   type Row,
-} from '../../../src/monitor/flavour.ts';
+} from '../../../../src/monitor/flavour/replication.ts';
 
 suite('the flavour of a version', () => {
   const table: [string, string, boolean, string][] = [
@@ -111,6 +111,25 @@ suite('replica status', () => {
     assert.equal(mysql(`${uuid}:5-9`, `${uuid}:1-9`), true);
     assert.equal(mysql(`${uuid}:5-10`, `${uuid}:1-9`), false);
     assert.equal(mysql('', `${uuid}:1-9`), false);
+  });
+
+  test('5.6 counts the half as received; its applier tells that nothing more is there to apply', () => {
+    const uuid = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
+    const idle = 'Slave has read all relay log; waiting for the slave I/O thread to update it';
+    const drained = (version: string, received: string, state: string): boolean | undefined =>
+      readReplicaStatus(flavourOf(version), [
+        {
+          ...ROW,
+          Read_Master_Log_Pos: 950,
+          Retrieved_Gtid_Set: received,
+          Executed_Gtid_Set: `${uuid}:1-9`,
+          Slave_SQL_Running_State: state,
+        },
+      ])?.drained;
+    assert.equal(drained('5.6.24-log', `${uuid}:5-10`, idle), true);
+    assert.equal(drained('5.6.24-log', `${uuid}:5-10`, 'Reading event from the relay log'), false);
+    assert.equal(drained('5.6.24-log', `${uuid}:5-11`, idle), false, 'two can be no half');
+    assert.equal(drained('5.7.44', `${uuid}:5-10`, idle), false, 'later versions count whole ones only');
   });
 
   test('MySQL 8 has other names for the columns', () => {
