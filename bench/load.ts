@@ -1,9 +1,10 @@
 /**
- * What a question about load is: a sysbench script with its options, a number of clients, and the endpoint
- * that it goes to. The questions themselves are one file each.
+ * What a question about load is: a sysbench script with its options (or our own program, for TLS), a number
+ * of clients, and the endpoint that it goes to. The questions themselves are one file each.
  */
 
-export type Endpoint = 'write' | 'read';
+/** `tls`: the write endpoint, its clients encrypted where there is a proxy. */
+export type Endpoint = 'write' | 'read' | 'tls';
 
 export interface Load {
   /** For `--only` and for programs. */

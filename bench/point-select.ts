@@ -6,7 +6,7 @@
 import type { Endpoint, Load } from './load.ts';
 
 const CLIENTS = [1, 32, 128];
-const ENDPOINTS: readonly Endpoint[] = ['write', 'read'];
+const ENDPOINTS = ['write', 'read'] as const satisfies readonly Endpoint[];
 
 export const pointSelects: readonly Load[] = ENDPOINTS.flatMap((endpoint) =>
   CLIENTS.map((clients) => ({

@@ -29,9 +29,10 @@ import {
 import { shortConnections } from './short-connections.ts';
 import { openStage, PARALLELISM, type Stage } from './stage.ts';
 import { askStream } from './stream.ts';
-import { parseSysbench, runSysbench } from './sysbench.ts';
+import { parseSysbench, runSysbench, type SysbenchOutcome } from './sysbench.ts';
+import { runTlsLoad, tlsPointSelects } from './tls-load.ts';
 
-const LOADS: readonly Load[] = [...pointSelects, readWrite, shortConnections];
+const LOADS: readonly Load[] = [...pointSelects, ...tlsPointSelects, readWrite, shortConnections];
 const STREAM = 'stream';
 const MICRO = 'micro';
 
@@ -169,12 +170,8 @@ async function measure(
 ): Promise<Sample> {
   const pids = stage.processes(target);
   const cpuBefore = cpuMicros(pids);
-  const { script, clients, options } = load;
-  const port = stage.ports[target][load.endpoint];
-  const output = await runSysbench({ script, command: 'run', port, clients, seconds, options }, signal);
+  const outcome = await runLoad(load, target, seconds, stage.ports[target][load.endpoint], signal);
   const cpuUsed = cpuMicros(pids) - cpuBefore;
-  const outcome = parseSysbench(output);
-  if (outcome === null || outcome.queries === 0) throw new Error(`sysbench says nothing of its queries`);
   const { queries, queriesPerSecond, p99Ms, errors } = outcome;
   return {
     queriesPerSecond,
@@ -182,6 +179,22 @@ async function measure(
     cpuMicrosPerQuery: pids.length === 0 ? null : cpuUsed / queries,
     errors,
   };
+}
+
+async function runLoad(
+  { script, clients, options, endpoint }: Load,
+  target: Target,
+  seconds: number,
+  port: number,
+  signal: AbortSignal,
+): Promise<SysbenchOutcome> {
+  // A client of ours that fails ends the run, so there are no errors to count.
+  if (endpoint === 'tls')
+    return { ...(await runTlsLoad(target, { port, clients, seconds }, signal)), errors: 0 };
+  const output = await runSysbench({ script, command: 'run', port, clients, seconds, options }, signal);
+  const outcome = parseSysbench(output);
+  if (outcome === null || outcome.queries === 0) throw new Error(`sysbench says nothing of its queries`);
+  return outcome;
 }
 
 function conditions(mode: Conditions['mode']): Conditions {

@@ -8,6 +8,8 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { systemClock } from '../src/base/clock.ts';
+import { makeCertificate } from '../src/demo/certificate.ts';
 import { startPair, type Lab } from '../test/lab/pair.ts';
 import { freePorts } from '../test/lab/ports.ts';
 import { eventually } from '../test/support/eventually.ts';
@@ -30,6 +32,7 @@ const SERVER_OPTIONS = [
 
 const PREPARE_CLIENTS = 1;
 const CATCH_UP_SECONDS = 30;
+const DAY_MS = 86_400_000;
 
 export interface Stage {
   /** Where a client connects, by target and endpoint. */
@@ -50,15 +53,16 @@ export async function openStage(signal: AbortSignal): Promise<Stage> {
   try {
     signal.throwIfAborted();
     await makeTable(lab, signal);
-    const running = await startHaproxy(lab);
+    const certificate = keepCertificate(lab);
+    const running = await startHaproxy(lab, certificate);
     haproxy = running;
-    const dbproxy = await lab.startProxy({ workers: PARALLELISM, config: proxySections() });
+    const dbproxy = await lab.startProxy({ workers: PARALLELISM, config: proxySections(certificate) });
     signal.throwIfAborted();
     return {
       ports: {
-        direct: { write: lab.db1.port, read: lab.db2.port },
+        direct: { write: lab.db1.port, read: lab.db2.port, tls: lab.db1.port },
         haproxy: running.ports,
-        dbproxy: { write: dbproxy.ports.write, read: dbproxy.ports.read },
+        dbproxy: { write: dbproxy.ports.write, read: dbproxy.ports.read, tls: dbproxy.ports.write },
       },
       processes(target) {
         switch (target) {
@@ -79,13 +83,42 @@ export async function openStage(signal: AbortSignal): Promise<Stage> {
   }
 }
 
-/** What differs from the tests' configuration: checks as often as by default, room for all clients. */
-function proxySections(): Record<string, Record<string, string | number>> {
+/** Files of one certificate for both proxies; HAProxy wants it and its key in one file. */
+interface CertificatePaths {
+  cert: string;
+  key: string;
+  both: string;
+}
+
+function keepCertificate(lab: Lab): CertificatePaths {
+  const path = (name: string): string => join(lab.directory, name);
+  const paths = {
+    cert: path('certificate.pem'),
+    key: path('key.pem'),
+    both: path('certificate-and-key.pem'),
+  };
+  const nowMs = systemClock.wallMs();
+  const { cert, key } = makeCertificate({
+    commonName: 'dbproxy bench',
+    dnsNames: ['localhost'],
+    ipAddresses: ['127.0.0.1'],
+    notBefore: new Date(nowMs - DAY_MS),
+    notAfter: new Date(nowMs + DAY_MS),
+  });
+  writeFileSync(paths.cert, cert);
+  writeFileSync(paths.key, key);
+  writeFileSync(paths.both, `${cert}\n${key}`);
+  return paths;
+}
+
+/** What differs from the tests' configuration: checks as often as by default, room for all clients, TLS. */
+function proxySections(certificate: CertificatePaths): Record<string, Record<string, string | number>> {
   const room = { max_connections: BACKEND_CONNECTIONS };
   return {
     'cluster main': { check_interval: '1s', check_fast_interval: '250ms', check_timeout: '1s' },
     'backend db1': room,
     'backend db2': room,
+    'listener write': { tls: 'preferred', tls_cert: certificate.cert, tls_key: certificate.key },
   };
 }
 
@@ -105,10 +138,10 @@ interface HaproxyProcess {
   stop(): Promise<void>;
 }
 
-async function startHaproxy(lab: Lab): Promise<HaproxyProcess> {
-  const [write, read] = (await freePorts(2)) as [number, number];
+async function startHaproxy(lab: Lab, certificate: CertificatePaths): Promise<HaproxyProcess> {
+  const [write, read, tls] = (await freePorts(3)) as [number, number, number];
   const configPath = join(lab.directory, 'haproxy.cfg');
-  writeFileSync(configPath, haproxyConfig({ write, read }, lab));
+  writeFileSync(configPath, haproxyConfig({ write, read, tls }, lab, certificate));
   const program = ['--pdeathsig', 'KILL', '--', 'haproxy', '-db', '-f', configPath];
   const child = spawn('setpriv', program, {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -119,18 +152,18 @@ async function startHaproxy(lab: Lab): Promise<HaproxyProcess> {
   try {
     await eventually(async () => {
       if (child.exitCode !== null) return;
-      await Promise.all([write, read].map(tryConnect));
+      await Promise.all([write, read, tls].map(tryConnect));
     });
     if (child.exitCode !== null) throw new Error(`it ended with exit code ${child.exitCode}`);
   } catch (error) {
     await endOf(child);
     throw new Error(`HAProxy does not run: ${String(error)}\n${complaints}`, { cause: error });
   }
-  return { pid: child.pid!, ports: { write, read }, stop: () => endOf(child) };
+  return { pid: child.pid!, ports: { write, read, tls }, stop: () => endOf(child) };
 }
 
 /** Plain forwarding, as one would write it: its checks are connects, its buffers the default ones. */
-function haproxyConfig(ports: Record<Endpoint, number>, lab: Lab): string {
+function haproxyConfig(ports: Record<Endpoint, number>, lab: Lab, certificate: CertificatePaths): string {
   return `global
   nbthread ${PARALLELISM}
   maxconn 4000
@@ -150,6 +183,10 @@ listen write
 listen read
   bind 127.0.0.1:${ports.read}
   server db2 127.0.0.1:${lab.db2.port} check inter 1s
+
+listen tls
+  bind 127.0.0.1:${ports.tls} ssl crt ${certificate.both}
+  server db1 127.0.0.1:${lab.db1.port} check inter 1s
 `;
 }
 

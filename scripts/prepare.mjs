@@ -53,13 +53,27 @@ const MARIADB_SERVER = { package: 'mariadb-server', present: () => hasProgram('m
 const MARIADB_INSTALL = { package: 'mariadb-server', present: () => hasProgram('mariadb-install-db') };
 const MARIADB_CLIENT = { package: 'mariadb-client', present: () => hasProgram('mariadb') };
 const PYMYSQL = { package: 'python3-pymysql', present: hasPymysql };
+const PHP = { package: 'php-cli', present: () => hasProgram('php') };
+const PHP_MYSQL = {
+  package: 'php-mysql',
+  present: () => runs('php', '-r', 'new mysqli(); PDO::MYSQL_ATTR_LOCAL_INFILE;'),
+};
+const PERL_MYSQL = { package: 'libdbd-mysql-perl', present: () => runs('perl', '-MDBD::mysql', '-e', '1') };
+const PERL_MARIADB = {
+  package: 'libdbd-mariadb-perl',
+  present: () => runs('perl', '-MDBD::MariaDB', '-e', '1'),
+};
+const RUBY_MYSQL2 = { package: 'ruby-mysql2', present: () => runs('ruby', '-e', "require 'mysql2'") };
 const HAPROXY = { package: 'haproxy', present: () => hasProgram('haproxy') };
 const SYSBENCH = { package: 'sysbench', present: () => hasProgram('sysbench') };
+
+/** Clients of other languages that tests run through the proxy. */
+const OTHER_CLIENTS = [PYMYSQL, PHP, PHP_MYSQL, PERL_MYSQL, PERL_MARIADB, RUBY_MYSQL2];
 
 const DEBIAN_NEEDS = {
   run: () => [],
   start: (args) => (startsDemo(args) ? [MARIADB_SERVER, MARIADB_INSTALL] : []),
-  test: () => [MARIADB_SERVER, MARIADB_INSTALL, MARIADB_CLIENT, PYMYSQL],
+  test: () => [MARIADB_SERVER, MARIADB_INSTALL, MARIADB_CLIENT, ...OTHER_CLIENTS],
   bench: () => [MARIADB_SERVER, MARIADB_INSTALL, HAPROXY, SYSBENCH],
 };
 
@@ -291,7 +305,11 @@ function isExecutable(path) {
 
 /** Debian's own Python: another one that comes first in PATH would not see Debian's packages. */
 function hasPymysql() {
-  return spawnSync('/usr/bin/python3', ['-c', 'import pymysql'], { stdio: 'ignore' }).status === 0;
+  return runs('/usr/bin/python3', '-c', 'import pymysql');
+}
+
+function runs(program, ...args) {
+  return spawnSync(program, args, { stdio: 'ignore' }).status === 0;
 }
 
 function readJson(path) {

@@ -12,7 +12,14 @@ import { spec } from 'node:test/reporters';
 const CHECKS = ['typecheck', 'lint', 'format:check', 'deadcode'];
 const CHECKS_AT_ONCE = 2;
 /** Simple to elaborate: a failure at the bottom explains those above it. */
-const ORDER = ['test/unit/', 'test/scenarios/', 'test/sim/', 'test/integration/'];
+const ORDER = [
+  'test/unit/',
+  'test/scenarios/',
+  'test/sim/',
+  'test/integration/',
+  'test/differential/',
+  'test/clients/',
+];
 /** For a whole file; a test that hangs must not hang the run. */
 const FILE_TIMEOUT_MS = 300_000;
 

@@ -9,11 +9,11 @@
  *   admin, http ──Operations──→ this file
  */
 import { startAdmin } from './admin/server.ts';
-import { formatEndpoint, type Endpoint } from './base/address.ts';
+import { formatEndpoint } from './base/address.ts';
 import type { Clock, Timer } from './base/clock.ts';
 import { refusal } from './base/errors.ts';
 import type { Log } from './base/log.ts';
-import type { BackendConfig, ProxyConfig } from './config/config.ts';
+import type { BackendConfig, ListenerConfig, ProxyConfig } from './config/config.ts';
 import { Promotions } from './failover/promotion.ts';
 import { startHttp } from './http/server.ts';
 import { EventRing } from './ipc/event-ring.ts';
@@ -30,6 +30,8 @@ import { ProvenLogins, type ProvenLogin } from './topology/proven-logins.ts';
 import { SlotLedger, type LedgerAnswer } from './topology/slots.ts';
 import { openStateFile, type BackendOverride } from './topology/state-file.ts';
 import { TopologyStore } from './topology/store.ts';
+import { CertificateWatch, newTicketKeys, type CertificateFiles } from './transport/certificates.ts';
+import { openRsaKeys, type RsaKeyTexts } from './transport/rsa-keys.ts';
 
 export interface SupervisorOptions {
   readonly config: ProxyConfig;
@@ -82,6 +84,9 @@ class Supervisor implements RunningSupervisor {
   readonly #accounts: AccountImport;
   readonly #proven = new ProvenLogins();
   readonly #ledger: SlotLedger;
+  readonly #certificates: CertificateWatch;
+  readonly #ticketKeys = newTicketKeys().toString('base64');
+  readonly #rsa: RsaKeyTexts;
   readonly #fleet: WorkerFleet;
   /** By worker, then by listener: why it does not listen, or null. */
   readonly #listening = new Map<number, Map<string, string | null>>();
@@ -137,7 +142,7 @@ class Supervisor implements RunningSupervisor {
     this.#accounts = new AccountImport({
       clusters: config.clusters.filter(({ users }) => users === 'import'),
       clock,
-      primaryOf: (cluster) => this.#primaryAddress(cluster),
+      primaryOf: (cluster) => this.#primaryOf(cluster),
       onChange: (accounts) => {
         this.#proven.keepOnly(accounts);
         this.#fleet.broadcast({ type: 'accounts', accounts });
@@ -145,6 +150,16 @@ class Supervisor implements RunningSupervisor {
       onNews: (cluster, { kind, detail }) => {
         if (kind === 'imported') this.#tell('info', 'users.imported', cluster, detail);
         else this.#tell('warn', 'users.import_failed', cluster, detail);
+      },
+    });
+    this.#rsa = openRsaKeys(config.dbproxy.stateDir);
+    this.#certificates = new CertificateWatch({
+      listeners: config.listeners.flatMap(certificateFilesOf),
+      clock,
+      onLoaded: (certificates) => this.#fleet.broadcast({ type: 'certificates', certificates }),
+      onNews: ({ listener, result, detail }) => {
+        if (result === 'failed') this.#tell('error', 'tls.reload_failed', listener, detail);
+        else this.#tell('info', 'tls.reloaded', listener, detail);
       },
     });
     this.#ledger = makeLedger(config, this.#store);
@@ -204,6 +219,7 @@ class Supervisor implements RunningSupervisor {
     await this.#fleet.stop(Math.max(0, endMs - this.#clock.nowMs()));
     for (const timer of this.#drainTimers.values()) timer.cancel();
     this.#monitor.close();
+    this.#certificates.close();
     this.#accounts.close();
     await Promise.all(this.#doors.map((door) => door.close()));
     this.#log.info('dbproxy.stopped');
@@ -244,6 +260,9 @@ class Supervisor implements RunningSupervisor {
       snapshot: this.#store.snapshot,
       accounts: this.#accounts.statuses().flatMap(({ accounts }) => accounts ?? []),
       proven: this.#proven.all(),
+      certificates: this.#certificates.current(),
+      ticketKeys: this.#ticketKeys,
+      rsa: this.#rsa,
     };
   }
 
@@ -387,6 +406,7 @@ class Supervisor implements RunningSupervisor {
       promotions: () => this.#promotions.counts(),
       imports: () => this.#accounts.statuses(),
       reloadUsers: (cluster) => this.#reloadUsers(cluster),
+      reloadTls: () => this.#certificates.reload(),
     };
   }
 
@@ -491,10 +511,9 @@ class Supervisor implements RunningSupervisor {
   }
 
   /** Where the server is that takes a cluster's writes now. */
-  #primaryAddress(cluster: string): Endpoint | null {
-    const { clusters, backends } = this.#store.snapshot;
-    const name = clusters.find((one) => one.name === cluster)?.primary ?? null;
-    return backends.find((backend) => backend.name === name)?.address ?? null;
+  #primaryOf(cluster: string): BackendConfig | null {
+    const view = this.#store.snapshot.clusters.find((one) => one.name === cluster);
+    return this.#config.backends.find(({ name }) => name === view?.primary) ?? null;
   }
 
   #requireBackend(name: string): void {
@@ -518,6 +537,12 @@ class Supervisor implements RunningSupervisor {
       });
     });
   }
+}
+
+/** The files of a listener that speaks TLS; its configuration has been checked. */
+function certificateFilesOf({ name, tls, tlsCert, tlsKey, tlsCa }: ListenerConfig): CertificateFiles[] {
+  if (tls === 'off' || tlsCert === undefined || tlsKey === undefined) return [];
+  return [{ listener: name, certPath: tlsCert, keyPath: tlsKey, caPath: tlsCa ?? null }];
 }
 
 /** Every limit that holds over all workers. */

@@ -2,7 +2,7 @@
  * One worker: the composition root of the data plane. It is told everything by its supervisor (who it is,
  * the configuration, each new snapshot) and reads nothing else; when the supervisor is gone, it ends.
  */
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey } from 'node:crypto';
 import { sleep, systemClock, type Timer } from './base/clock.ts';
 import { openLog, type Log } from './base/log.ts';
 import { refusal } from './base/errors.ts';
@@ -21,7 +21,10 @@ import { Sessions } from './frontend/sessions.ts';
 import { UserDirectory } from './frontend/users.ts';
 import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
+import type { RsaKeys } from './protocol/login-server.ts';
 import type { Snapshot } from './topology/snapshot.ts';
+import type { ListenerCertificates } from './transport/certificates.ts';
+import { tlsServer, type TlsServer } from './transport/tls-stream.ts';
 
 /** How often sessions look at their limits of time. */
 const TICK_MS = 200;
@@ -62,6 +65,10 @@ class Worker {
   readonly #users: UserDirectory;
   readonly #accountQuestions: AccountQuestions;
   readonly #context: SessionContext;
+  readonly #rsa: RsaKeys;
+  readonly #ticketKeys: Buffer;
+  /** Of the listeners that speak TLS. */
+  readonly #tlsServers = new Map<string, TlsServer>();
   /** Listeners that have not been tried yet; `ready` is sent when the last one has. */
   readonly #untried: Set<string>;
   readonly #offers = new Map<string, Offer>();
@@ -104,6 +111,12 @@ class Worker {
       users: this.#users,
       ask: (requestId, cluster) => this.#send({ type: 'accounts-wanted', requestId, cluster }),
     });
+    this.#rsa = {
+      privateKey: createPrivateKey(start.rsa.rsaPrivateKeyPem),
+      publicPem: start.rsa.rsaPublicKeyPem,
+    };
+    this.#ticketKeys = Buffer.from(start.ticketKeys, 'base64');
+    for (const certificates of start.certificates) this.#takeCertificates(certificates);
     this.#context = this.#makeContext();
     this.#untried = new Set(config.listeners.map(({ name }) => name));
     this.#listeners = config.listeners.map((listener) => this.#openListener(listener));
@@ -136,6 +149,8 @@ class Worker {
         return void this.#kill(message);
       case 'session-found':
         return this.#answerPlace(message.requestId, message.place);
+      case 'certificates':
+        return this.#takeCertificates(message.certificates);
       case 'slots-granted':
         return this.#slots.granted(message.key, message.count);
       case 'slots-wanted-back':
@@ -151,7 +166,7 @@ class Worker {
       log: this.#log,
       slots: this.#slots,
       counters: this.#counters,
-      rsa: temporaryRsa(),
+      rsa: this.#rsa,
       users: this.#users,
       refreshAccounts: (cluster) => this.#accountQuestions.refresh(cluster),
       snapshot: () => this.#snapshot,
@@ -167,7 +182,7 @@ class Worker {
       config,
       credits: new Map(),
       offer: () => this.#offer(config.cluster),
-      tls: () => null,
+      tls: () => this.#tlsServers.get(config.name) ?? null,
     };
     const listener = new Listener({
       config,
@@ -196,6 +211,10 @@ class Worker {
       this.#offers.set(cluster, offer);
     }
     return offer;
+  }
+
+  #takeCertificates({ listener, cert, key, ca }: ListenerCertificates): void {
+    this.#tlsServers.set(listener, tlsServer({ cert, key, ca, ticketKeys: this.#ticketKeys }));
   }
 
   #listenerTried(name: string): void {
@@ -351,10 +370,4 @@ class Worker {
       eventLoopLagMs: this.#lagMs,
     };
   }
-}
-
-/** Until the supervisor gives one. */
-function temporaryRsa() {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-  return { privateKey, publicPem: publicKey.export({ type: 'spki', format: 'pem' }) as string };
 }

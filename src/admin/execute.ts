@@ -50,6 +50,8 @@ export async function execute(statement: Statement, context: ExecuteContext): Pr
         kind: 'table',
         table: tables.stepsTable(await operations.promote(findBackend(statement.backend, operations))),
       };
+    case 'reload-tls':
+      return { kind: 'table', table: tables.certificatesTable(operations.reloadTls()) };
     case 'reload-users': {
       const statuses = await operations.reloadUsers(statement.cluster);
       return { kind: 'table', table: tables.importsTable(statuses) };

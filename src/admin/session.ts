@@ -255,6 +255,7 @@ function acts(statement: Statement): boolean {
     case 'set-backend':
     case 'promote':
     case 'reload-users':
+    case 'reload-tls':
     case 'kill':
     case 'shutdown':
       return true;

@@ -46,6 +46,7 @@ export type Statement =
   | { kind: 'promote'; backend: string }
   /** A null cluster means all. */
   | { kind: 'reload-users'; cluster: string | null }
+  | { kind: 'reload-tls' }
   | { kind: 'kill'; id: number; query: boolean }
   | { kind: 'shutdown'; now: boolean }
   | { kind: 'select'; items: SelectItem[] }

@@ -107,6 +107,12 @@ export const statementRows: readonly StatementRow[] = [
       cluster: cursor.takeWords('CLUSTER') ? cursor.name('the name of a cluster') : null,
     }),
   },
+  {
+    begins: ['RELOAD TLS'],
+    syntax: 'RELOAD TLS',
+    help: 'reads the certificates of the listeners again; a changed file is read by itself, too',
+    parse: () => ({ kind: 'reload-tls' }),
+  },
   later('RELOAD CONFIG', 'RELOAD CONFIG', 'read the file again'),
   later('SAVE CONFIG', 'SAVE CONFIG', 'write the running state to the file'),
   {

@@ -10,6 +10,7 @@ import type { ResultCell, ResultColumn } from '../protocol/packets.ts';
 import { readersOf } from '../routing/router.ts';
 import type { Account, ImportStatus } from '../topology/account.ts';
 import type { BackendState, BackendView, Snapshot } from '../topology/snapshot.ts';
+import type { CertificateNews } from '../transport/certificates.ts';
 import { statementRows } from './statements.ts';
 
 /** Columns and rows of an answer. */
@@ -323,6 +324,12 @@ export function importsTable(imports: readonly ImportStatus[]): Table {
     failure ?? '',
   ]);
   return tableOf(['cluster', 'result', 'accounts#', 'age_ms#', 'reason'], rows);
+}
+
+/** RELOAD TLS: what became of each listener's certificate. */
+export function certificatesTable(news: readonly CertificateNews[]): Table {
+  const rows = news.map(({ listener, result, detail }) => [listener, result, detail]);
+  return tableOf(['listener', 'result', 'detail'], rows);
 }
 
 export function sessionsTable(sessions: readonly SessionInfo[]): Table {

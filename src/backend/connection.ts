@@ -3,6 +3,7 @@
  * over it (`user`), or runs an exchange of its own: being brought to a session's first state, a statement
  * of dbproxy's. The two never overlap.
  */
+import net from 'node:net';
 import type { Endpoint } from '../base/address.ts';
 import { refusal } from '../base/errors.ts';
 import { ByteSocket, type ByteStream, type SocketHandler } from '../base/socket.ts';
@@ -110,6 +111,8 @@ const COMPRESSION_FLAGS = {
 
 /** The level that the MySQL clients ask for by default. */
 const ZSTD_LEVEL = 3;
+
+const ANY_ADDRESS = '0.0.0.0';
 
 /** An OK that says nothing: before the first login. */
 const EMPTY_OK = Buffer.from([0, 0, 0, 0, 0, 0, 0]);
@@ -239,9 +242,11 @@ export class BackendConnection implements SocketHandler {
   #proxyHeader(endpoint: Endpoint): Buffer {
     const { address, port } = this.identity.client;
     if (endpoint.kind === 'unix' || address === 'localhost') return writeProxyHeaderV2('local');
+    // The header goes first, before the address of a name is known; nobody decides by it.
+    const destination = net.isIP(endpoint.host) === 0 ? ANY_ADDRESS : endpoint.host;
     return writeProxyHeaderV2({
       source: { address, port },
-      destination: { address: this.#socket.remoteAddress, port: endpoint.port },
+      destination: { address: destination, port: endpoint.port },
     });
   }
 

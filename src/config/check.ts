@@ -216,7 +216,7 @@ function writersWithoutPrimary(sections: readonly Section[]): string[] {
 
 /** A listener that speaks TLS has a certificate; files that nobody would read are a mistake. */
 function tlsHasItsFiles(sections: readonly Section[]): Problem[] {
-  return sections.flatMap((section) => {
+  return tlsSections(sections).flatMap((section) => {
     const problems: Problem[] = [];
     const complain = (key: string, text: string): number => problems.push(problemAt(section, key, text));
     const tls = section.value('tls');
@@ -232,8 +232,14 @@ function tlsHasItsFiles(sections: readonly Section[]): Problem[] {
       complain('tls_key', 'is given without tls_cert');
     }
     if (isOff && written.length > 0) complain(written[0]!, 'is given, but tls is off');
-    if (section.kind === 'backend' && section.isWritten('tls_ca') && !isOff && tls !== 'verify') {
-      complain('tls_ca', `is used by tls = verify only, and tls is ${String(tls)}`);
+    if (
+      section.kind === 'backend' &&
+      section.isWritten('tls_ca') &&
+      typeof tls === 'string' &&
+      !isOff &&
+      tls !== 'verify'
+    ) {
+      complain('tls_ca', `is used by tls = verify only, and tls is ${section.text('tls')}`);
     }
     return problems;
   });

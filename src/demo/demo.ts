@@ -4,12 +4,13 @@
  *
  * Everything lives in one folder. A second start finds the pair there as it was, promotions included.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
+import { makeCertificate } from './certificate.ts';
 import { stopLeftover, type DatabaseServer } from './database-server.ts';
 import { PAIR_ACCOUNTS, startPair, type Pair } from './pair.ts';
 
@@ -25,6 +26,11 @@ export const DEMO_PORTS = {
 
 /** Long enough to look around while a server is gone. */
 const COMEBACK_DELAY_MS = 10_000;
+
+const CERTIFICATE_FILE = 'certificate.pem';
+const KEY_FILE = 'key.pem';
+const CERTIFICATE_DAYS = 3650;
+const DAY_MS = 86_400_000;
 
 const SERVER_NAMES = ['db1', 'db2'] as const;
 
@@ -62,6 +68,7 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     onCrash: (server, how) => comeback.ended(server, how),
   });
   comeback.pair = pair;
+  await keepCertificate(directory, options.clock);
   const configPath = join(directory, 'proxy.conf');
   await writeFile(configPath, demoConfig(directory), { mode: 0o600 });
   return {
@@ -73,6 +80,23 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       await rm(pidPath(directory), { force: true });
     },
   };
+}
+
+/** A self-signed certificate for this machine, made at the first start. */
+async function keepCertificate(directory: string, clock: Clock): Promise<void> {
+  const certPath = join(directory, CERTIFICATE_FILE);
+  if (existsSync(certPath)) return;
+  const nowMs = clock.wallMs();
+  const { cert, key } = makeCertificate({
+    commonName: 'dbproxy demo',
+    dnsNames: ['localhost'],
+    ipAddresses: ['127.0.0.1', '::1'],
+    notBefore: new Date(nowMs - DAY_MS),
+    notAfter: new Date(nowMs + CERTIFICATE_DAYS * DAY_MS),
+  });
+  await writeFile(join(directory, KEY_FILE), key, { mode: 0o600 });
+  // The certificate last: where it is, there is its key.
+  await writeFile(certPath, cert);
 }
 
 /** The configuration of the demo; also a small example of the format. */
@@ -111,11 +135,17 @@ address = 127.0.0.1:${DEMO_PORTS.db2}
 cluster = demo
 address = 127.0.0.1:${DEMO_PORTS.write}
 mode = write
+tls = preferred
+tls_cert = ${join(directory, CERTIFICATE_FILE)}
+tls_key = ${join(directory, KEY_FILE)}
 
 [listener read]
 cluster = demo
 address = 127.0.0.1:${DEMO_PORTS.read}
 mode = read
+tls = preferred
+tls_cert = ${join(directory, CERTIFICATE_FILE)}
+tls_key = ${join(directory, KEY_FILE)}
 
 # Users are the accounts of the servers (users = import): ${application.user} is one of them.
 `;

@@ -513,13 +513,8 @@ export class PromotionActions {
   }
 
   async #open(backend: BackendConfig): Promise<Server> {
-    const { monitorUser, monitorPassword } = this.#cluster;
-    const connection = await ControlConnection.open(
-      backend.address,
-      { user: monitorUser, password: monitorPassword },
-      this.#world.clock,
-      STATEMENT_TIMEOUT_MS,
-    );
+    const { clock } = this.#world;
+    const connection = await ControlConnection.open(backend, this.#cluster, clock, STATEMENT_TIMEOUT_MS);
     const [row] = await connection.run('SELECT VERSION() AS version', STATEMENT_TIMEOUT_MS);
     return { backend, connection, flavour: flavourOf(String(row?.version)) };
   }

@@ -131,6 +131,8 @@ export class Listener {
     };
     const client = ByteSocket.accept(socket, INPUT_BYTES, waiting);
     if (client === undefined) return;
+    // A load balancer speaks first; its header must not be read before there is a session to read it.
+    client.pause();
     const { remoteAddress } = client;
     const isLocal = this.#options.config.address.kind === 'unix';
     // Where the clients of a load balancer are is known when its header has come.

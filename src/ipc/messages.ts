@@ -7,6 +7,8 @@ import type { ProxyConfig } from '../config/config.ts';
 import type { ClusterAccounts } from '../topology/account.ts';
 import type { ProvenLogin } from '../topology/proven-logins.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
+import type { ListenerCertificates } from '../transport/certificates.ts';
+import type { RsaKeyTexts } from '../transport/rsa-keys.ts';
 
 export type ToWorker =
   | {
@@ -17,7 +19,14 @@ export type ToWorker =
       /** Of the clusters whose accounts have been read. */
       accounts: ClusterAccounts[];
       proven: ProvenLogin[];
+      /** Of the listeners that speak TLS. */
+      certificates: ListenerCertificates[];
+      /** For the TLS session tickets of all workers, in base64. */
+      ticketKeys: string;
+      rsa: RsaKeyTexts;
     }
+  /** A listener has a new certificate; sessions that exist keep the old one. */
+  | { type: 'certificates'; certificates: ListenerCertificates }
   | { type: 'snapshot'; snapshot: Snapshot }
   /** The accounts of a cluster have changed. */
   | { type: 'accounts'; accounts: ClusterAccounts }

@@ -5,6 +5,7 @@
 import type { ProxyConfig } from '../config/config.ts';
 import type { ImportStatus } from '../topology/account.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
+import type { CertificateNews } from '../transport/certificates.ts';
 import type { SessionInfo, WorkerStats } from './messages.ts';
 
 /** What an operator may change of a backend; what is absent stays. */
@@ -75,6 +76,8 @@ export interface Operations {
   imports(): ImportStatus[];
   /** Reads the accounts of a cluster, or of all, from the primary now; answers how that went. */
   reloadUsers(cluster: string | null): Promise<ImportStatus[]>;
+  /** Reads the certificates of the listeners again; one row a listener that speaks TLS. */
+  reloadTls(): CertificateNews[];
   /** Promotions so far: for `dbproxy_failovers_total`. */
   promotions(): {
     kind: 'switchover' | 'failover';

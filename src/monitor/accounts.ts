@@ -7,9 +7,8 @@
  * READ_GAP_MS, so that guessing passwords here costs the primary next to nothing. A read that fails changes
  * nothing: what was read last goes on being served.
  */
-import type { Endpoint } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import type { ClusterConfig } from '../config/config.ts';
+import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { accountName, type Account, type ClusterAccounts, type ImportStatus } from '../topology/account.ts';
 import { ControlConnection } from './connection.ts';
 import { accountTableOf } from './flavour/accounts.ts';
@@ -22,10 +21,10 @@ const READ_TIMEOUT_MS = 2_000;
 /** More accounts than this are not a list to keep in every process. */
 const ACCOUNTS_MAX = 50_000;
 
-/** Reads the accounts of a cluster from the server at `address`; rejects with the reason in words. */
+/** Reads the accounts of a cluster from the server `primary`; rejects with the reason in words. */
 export type AccountReader = (
   cluster: ClusterConfig,
-  address: Endpoint,
+  primary: BackendConfig,
   clock: Clock,
 ) => Promise<ClusterAccounts>;
 
@@ -33,8 +32,8 @@ export interface AccountImportOptions {
   /** Clusters whose accounts are imported. */
   readonly clusters: readonly ClusterConfig[];
   readonly clock: Clock;
-  /** Where the primary of a cluster is now; null when there is none. */
-  readonly primaryOf: (cluster: string) => Endpoint | null;
+  /** The primary of a cluster now; null when there is none. */
+  readonly primaryOf: (cluster: string) => BackendConfig | null;
   /** Called with accounts that differ from what was read before. */
   readonly onChange: (accounts: ClusterAccounts) => void;
   /** Called when a first read, or one after failures, is good, and once for each new reason of a failure. */
@@ -145,9 +144,9 @@ export class AccountImport {
     const { clock, primaryOf } = this.#options;
     desk.interval?.cancel();
     try {
-      const address = primaryOf(desk.cluster.name);
-      if (address === null) throw new Error('there is no primary to read them from');
-      const accounts = await this.#read(desk.cluster, address, clock);
+      const primary = primaryOf(desk.cluster.name);
+      if (primary === null) throw new Error('there is no primary to read them from');
+      const accounts = await this.#read(desk.cluster, primary, clock);
       if (!this.#closed) this.#take(desk, accounts);
     } catch (error) {
       if (!this.#closed) this.#fail(desk, error instanceof Error ? error.message : String(error));
@@ -184,11 +183,10 @@ function describe(accounts: readonly Account[]): string {
 }
 
 /** Reads the accounts over a connection of its own. */
-const readAccounts: AccountReader = async (cluster, address, clock) => {
-  const login = { user: cluster.monitorUser, password: cluster.monitorPassword };
+const readAccounts: AccountReader = async (cluster, primary, clock) => {
   const endMs = clock.nowMs() + READ_TIMEOUT_MS;
   const leftMs = (): number => Math.max(1, endMs - clock.nowMs());
-  const connection = await ControlConnection.open(address, login, clock, leftMs());
+  const connection = await ControlConnection.open(primary, cluster, clock, leftMs());
   try {
     const [me] = await connection.run('SELECT VERSION() AS version, CURRENT_USER() AS account', leftMs());
     const { product, table, query, ...reader } = accountTableOf(String(me?.version));

@@ -2,18 +2,28 @@
  * A control connection to one server: the driver wrapped so that every wait has an end. A statement that
  * is not answered in time breaks the connection, for nothing else can be known of its state.
  */
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
-import { createConnection, type Connection } from 'mysql2';
+import { createConnection, type Connection, type SslOptions } from 'mysql2';
 import type { Endpoint } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
+import type { BackendConfig, ClusterConfig } from '../config/config.ts';
+import { writeProxyHeaderV2 } from '../protocol/proxy-header.ts';
 import type { ServerGreeting } from '../topology/snapshot.ts';
 import type { Row, Statement } from './flavour/replication.ts';
 import { listenForGreeting } from './greeting.ts';
 
-export interface Login {
-  readonly user: string;
-  readonly password: string;
-}
+/** How a server is connected to. */
+export type ControlServer = Pick<
+  BackendConfig,
+  'address' | 'tls' | 'tlsCa' | 'tlsCert' | 'tlsKey' | 'proxyProtocol'
+>;
+
+/** As whom. */
+export type ControlAccount = Pick<ClusterConfig, 'monitorUser' | 'monitorPassword'>;
+
+/** The driver's word for a server without TLS. */
+const NO_TLS = 'HANDSHAKE_NO_SSL_SUPPORT';
 
 /** The time for an answer is over. Its code is that of a timeout of the operating system. */
 class TimedOut extends Error {
@@ -39,16 +49,38 @@ export class ControlConnection {
    * no SQL mode, whatever the server's default: the driver quotes values with backslashes.
    */
   static async open(
-    address: Endpoint,
-    login: Login,
+    server: ControlServer,
+    account: ControlAccount,
     clock: Clock,
     timeoutMs: number,
   ): Promise<ControlConnection> {
-    const socket = connectTo(address);
+    const endMs = clock.nowMs() + timeoutMs;
+    try {
+      return await ControlConnection.#open(server, account, clock, timeoutMs);
+    } catch (error) {
+      const hasNoTls = error instanceof Error && 'code' in error && error.code === NO_TLS;
+      if (server.tls !== 'preferred' || !hasNoTls) throw error;
+      const leftMs = Math.max(1, endMs - clock.nowMs());
+      return ControlConnection.#open({ ...server, tls: 'off' }, account, clock, leftMs);
+    }
+  }
+
+  static async #open(
+    server: ControlServer,
+    account: ControlAccount,
+    clock: Clock,
+    timeoutMs: number,
+  ): Promise<ControlConnection> {
+    const endMs = clock.nowMs() + timeoutMs;
+    const socket = connectTo(server.address);
+    if (server.proxyProtocol === 'v2') socket.write(writeProxyHeaderV2('local'));
     const connection = createConnection({
       stream: socket,
-      user: login.user,
-      password: login.password,
+      // The name that TLS indicates and verifies; the connection is made already.
+      ...(server.address.kind === 'tcp' && { host: server.address.host }),
+      ...(server.tls !== 'off' && { ssl: tlsOptions(server) }),
+      user: account.monitorUser,
+      password: account.monitorPassword,
       // Ours is the only timer: the driver's own would run on a clock that tests cannot turn.
       connectTimeout: 0,
       multipleStatements: false,
@@ -57,7 +89,6 @@ export class ControlConnection {
     listenForGreeting(socket, (greeting) => {
       control.#greeting = greeting;
     });
-    const endMs = clock.nowMs() + timeoutMs;
     try {
       await control.#bounded(timeoutMs, 'no login', (settle) => connection.connect((error) => settle(error)));
       await control.run("SET SESSION sql_mode = ''", Math.max(1, endMs - clock.nowMs()));
@@ -123,6 +154,17 @@ function connectTo(address: Endpoint): net.Socket {
   return address.kind === 'unix'
     ? net.connect({ path: address.path })
     : net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
+}
+
+function tlsOptions({ tls, tlsCa, tlsCert, tlsKey }: ControlServer): SslOptions {
+  const read = (path: string): string => readFileSync(path, 'utf8');
+  return {
+    rejectUnauthorized: tls === 'verify',
+    verifyIdentity: tls === 'verify',
+    ...(tlsCa !== undefined && { ca: read(tlsCa) }),
+    ...(tlsCert !== undefined && { cert: read(tlsCert) }),
+    ...(tlsKey !== undefined && { key: read(tlsKey) }),
+  };
 }
 
 /** Enough of a statement to know it by, and never a password. */

@@ -2,9 +2,8 @@
  * One check of one server over a connection that is kept: who are you, are you read-only, how does your
  * replication go. A check changes nothing on the server, never rejects, and ends within its timeout.
  */
-import type { Endpoint } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { ControlConnection, type Login } from './connection.ts';
+import { ControlConnection, type ControlAccount, type ControlServer } from './connection.ts';
 import { flavourOf, readIdentity, readReplicaStatus, type Flavour } from './flavour/replication.ts';
 import { classifyError, isConnectionLost, type Observation, type ServerFacts } from './observation.ts';
 
@@ -18,14 +17,14 @@ interface Acquaintance {
 }
 
 export class Probe {
-  readonly #address: Endpoint;
-  readonly #login: Login;
+  readonly #server: ControlServer;
+  readonly #account: ControlAccount;
   readonly #clock: Clock;
   #kept: Acquaintance | null = null;
 
-  constructor(address: Endpoint, login: Login, clock: Clock) {
-    this.#address = address;
-    this.#login = login;
+  constructor(server: ControlServer, account: ControlAccount, clock: Clock) {
+    this.#server = server;
+    this.#account = account;
     this.#clock = clock;
   }
 
@@ -59,7 +58,7 @@ export class Probe {
   }
 
   #connect(timeoutMs: number): Promise<ControlConnection> {
-    return ControlConnection.open(this.#address, this.#login, this.#clock, timeoutMs);
+    return ControlConnection.open(this.#server, this.#account, this.#clock, timeoutMs);
   }
 }
 

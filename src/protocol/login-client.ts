@@ -197,7 +197,10 @@ export class ClientLogin {
   #negotiate(greeting: Greeting, further: number): void {
     const { database, attributes, capabilities, extendedCapabilities } = this.#options;
     const withDatabase = database === '' ? 0 : Capability.CONNECT_WITH_DB;
-    const withAttributes = (attributes?.length ?? 0) === 0 ? 0 : Capability.CONNECT_ATTRS;
+    // Servers of before session tracking (MySQL 5.6) cannot read a change of user with attributes.
+    const readsAttributes = (greeting.capabilities & Capability.SESSION_TRACK) !== 0;
+    const hasAttributes = attributes !== undefined && attributes.length > 0;
+    const withAttributes = hasAttributes && readsAttributes ? Capability.CONNECT_ATTRS : 0;
     const wanted =
       (capabilities & ~Capability.CONNECT_WITH_DB & ~Capability.SSL) |
       LOGIN_CAPABILITIES |

@@ -24,8 +24,14 @@ import {
 /** `feed` has not seen the end of the answer yet. */
 export const NOT_ENDED = -1;
 
+/** What a packet counts as that is too short for its kind (CR_MALFORMED_PACKET). */
+const MALFORMED = 2027;
+
 /** The error number under which MariaDB reports the progress of a long statement. */
 const PROGRESS_REPORT = 0xffff;
+
+/** The answer to PREPARE, without the byte that says whether definitions follow. */
+const PREPARE_OK_BYTES = 12;
 
 /** A decision needs at most this much of a payload: an OK packet up to its warnings is 23 bytes. */
 const HEAD_BYTES = 24;
@@ -198,27 +204,27 @@ export class ReplyTracker {
     switch (this.#state) {
       case ROWS:
         if (first === 0xfe && this.#isEnd(length)) this.#resultEnds(this.#readEnd(buffer, at, length));
-        else if (first === 0xff) this.#failed(buffer, at);
+        else if (first === 0xff) this.#failed(buffer, at, length);
         return;
       case RESULT:
-        return this.#result(buffer, at, first);
+        return this.#result(buffer, at, length, first);
       case COLUMNS:
-        if (first === 0xff) return this.#failed(buffer, at);
+        if (first === 0xff) return this.#failed(buffer, at, length);
         if (--this.#columnsLeft === 0) this.#afterColumns();
         return;
       case COLUMNS_EOF:
-        if (first === 0xff) return this.#failed(buffer, at);
+        if (first === 0xff) return this.#failed(buffer, at, length);
         this.status = this.#readEnd(buffer, at, length);
         // An open cursor: the rows come with COM_STMT_FETCH.
         this.#state = (this.status & Status.CURSOR_EXISTS) !== 0 ? IDLE : ROWS;
         return;
       case SINGLE:
-        if (first === 0xff) return this.#failed(buffer, at);
+        if (first === 0xff) return this.#failed(buffer, at, length);
         this.status = this.#readEnd(buffer, at, length);
         this.#state = IDLE;
         return;
       case PREPARE:
-        return this.#prepared(buffer, at, first);
+        return this.#prepared(buffer, at, length, first);
       case PARAMETERS:
         if (--this.#columnsLeft === 0) this.#afterParameters(this.#deprecateEof);
         return;
@@ -233,7 +239,7 @@ export class ReplyTracker {
         return;
       case FIELDS:
       case EVENTS:
-        if (first === 0xff) this.#failed(buffer, at);
+        if (first === 0xff) this.#failed(buffer, at, length);
         else if (first === 0xfe && (this.#state === FIELDS || length < 9))
           this.#resultEnds(this.#readEnd(buffer, at, length));
         return;
@@ -241,15 +247,18 @@ export class ReplyTracker {
   }
 
   /** First packet of a result: OK, ERR, a wish for a local file, or the number of columns. */
-  #result(buffer: Buffer, at: number, first: number): void {
-    if (first === 0x00) return this.#resultEnds(okStatus(buffer, at));
-    if (first === 0xff) return this.#failed(buffer, at);
+  #result(buffer: Buffer, at: number, length: number, first: number): void {
+    if (first === 0x00) return this.#resultEnds(this.#readOk(buffer, at, length));
+    if (first === 0xff) return this.#failed(buffer, at, length);
     if (first === 0xfb) {
       this.wantsFile = true;
       return;
     }
-    this.#columnsLeft = first < 0xfb ? first : buffer[at + 1]! | (buffer[at + 2]! << 8);
-    if (this.#saysMetadata && buffer[at + (first < 0xfb ? 1 : 3)] === 0) this.#afterColumns();
+    const countBytes = first < 0xfb ? 1 : 3;
+    if (length < countBytes) return this.#malformed();
+    this.#columnsLeft = countBytes === 1 ? first : buffer[at + 1]! | (buffer[at + 2]! << 8);
+    const isSaid = this.#saysMetadata && length > countBytes;
+    if (isSaid && buffer[at + countBytes] === 0) this.#afterColumns();
     else this.#state = COLUMNS;
   }
 
@@ -257,11 +266,13 @@ export class ReplyTracker {
     this.#state = this.#deprecateEof ? ROWS : COLUMNS_EOF;
   }
 
-  #prepared(buffer: Buffer, at: number, first: number): void {
-    if (first === 0xff) return this.#failed(buffer, at);
+  #prepared(buffer: Buffer, at: number, length: number, first: number): void {
+    if (first === 0xff) return this.#failed(buffer, at, length);
+    if (length < PREPARE_OK_BYTES) return this.#malformed();
     this.#prepareColumns = buffer[at + 5]! | (buffer[at + 6]! << 8);
     this.#columnsLeft = buffer[at + 7]! | (buffer[at + 8]! << 8);
-    this.#prepareSkipsMetadata = this.#saysPrepareMetadata && buffer[at + 12] === 0;
+    this.#prepareSkipsMetadata =
+      this.#saysPrepareMetadata && length > PREPARE_OK_BYTES && buffer[at + PREPARE_OK_BYTES] === 0;
     if (this.#columnsLeft === 0) this.#afterParameters(true);
     else if (this.#prepareSkipsMetadata) this.#afterParameters(this.#deprecateEof);
     else this.#state = PARAMETERS;
@@ -279,10 +290,16 @@ export class ReplyTracker {
     else this.#state = this.#deprecateEof ? IDLE : PREPARE_COLUMNS_EOF;
   }
 
-  #failed(buffer: Buffer, at: number): void {
-    const errno = buffer[at + 1]! | (buffer[at + 2]! << 8);
+  #failed(buffer: Buffer, at: number, length: number): void {
+    const errno = length < 3 ? MALFORMED : buffer[at + 1]! | (buffer[at + 2]! << 8);
     if (errno === PROGRESS_REPORT && this.#reportsProgress) return;
     this.errno = errno;
+    this.#state = IDLE;
+  }
+
+  /** A packet too short for its kind: what follows it cannot be known. */
+  #malformed(): void {
+    this.errno = MALFORMED;
     this.#state = IDLE;
   }
 
@@ -299,14 +316,15 @@ export class ReplyTracker {
   /** Status flags of an EOF packet (five bytes) or of an OK packet. */
   #readEnd(buffer: Buffer, at: number, length: number): number {
     if (length === 5 && buffer[at] === 0xfe) return buffer[at + 3]! | (buffer[at + 4]! << 8);
-    return length >= 7 ? okStatus(buffer, at) : this.status;
+    return this.#readOk(buffer, at, length);
   }
-}
 
-/** Status flags of the OK packet at `at`: they follow two length-encoded integers. */
-function okStatus(buffer: Buffer, at: number): number {
-  const offset = afterLenenc(buffer, afterLenenc(buffer, at + 1));
-  return buffer[offset]! | (buffer[offset + 1]! << 8);
+  /** Status flags of the OK packet at `at`: they follow two length-encoded integers. */
+  #readOk(buffer: Buffer, at: number, length: number): number {
+    if (length < 7) return this.status;
+    const offset = afterLenenc(buffer, afterLenenc(buffer, at + 1));
+    return offset + 2 > at + length ? this.status : buffer[offset]! | (buffer[offset + 1]! << 8);
+  }
 }
 
 function afterLenenc(buffer: Buffer, offset: number): number {

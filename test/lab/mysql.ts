@@ -119,7 +119,7 @@ export function mySqlSetup(flavour: MySqlFlavour): string[] {
     `grant all on demo.* to ${application.user}@'%'`,
     createUser(monitor),
     `grant ${MONITOR_PRIVILEGES[flavour]} on *.* to ${monitor.user}@'%'`,
-    `grant select on mysql.* to ${monitor.user}@'%'`,
+    `grant select on mysql.user to ${monitor.user}@'%'`,
     createUser(replication),
     `grant replication slave on *.* to ${replication.user}@'%'`,
     createUser({ user: 'root2', password: 'root2' }),

@@ -210,6 +210,10 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
     },
     promotions: () => [{ kind: 'switchover', result: 'done', count: 2, lastDurationMs: 1500 }],
     imports: () => [...IMPORTS],
+    reloadTls: () => {
+      calls.push(['reloadTls']);
+      return [{ listener: 'write', result: 'reloaded', detail: 'it is in its time' }];
+    },
     reloadUsers: async (cluster) => {
       calls.push(['reloadUsers', cluster]);
       return [...IMPORTS];

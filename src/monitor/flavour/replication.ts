@@ -76,6 +76,8 @@ interface ReplicaStatusColumns {
   /** Global ids of what was received in full, and of what was applied. */
   readonly receivedGtids: string;
   readonly appliedGtids: string;
+  /** Tells whether it receives by global ids, so that an empty list of received ones means none; null: never said. */
+  readonly byGtids: string | null;
   /**
    * What the applier says it is doing, where that is needed: MySQL 5.6 counts a transaction as received
    * from its first event on (5.7 and later: from its last).
@@ -89,9 +91,14 @@ const CONNECT_RETRY_SECONDS = 2;
 const MYSQL_GTID_COLUMNS = {
   receivedGtids: 'Retrieved_Gtid_Set',
   appliedGtids: 'Executed_Gtid_Set',
+  byGtids: 'Auto_Position',
 } as const;
 
-const MARIADB_GTID_COLUMNS = { receivedGtids: 'Gtid_IO_Pos', appliedGtids: 'Gtid_Slave_Pos' } as const;
+const MARIADB_GTID_COLUMNS = {
+  receivedGtids: 'Gtid_IO_Pos',
+  appliedGtids: 'Gtid_Slave_Pos',
+  byGtids: null,
+} as const;
 
 const SLAVE_COLUMNS: ReplicaStatusColumns = {
   ...MYSQL_GTID_COLUMNS,
@@ -319,7 +326,7 @@ function readChannel(columns: ReplicaStatusColumns, row: Row, channels: number):
  * 1. nothing was received: after a restart without its source a replica has no file to read from, and
  *    starts over from what it applied;
  * 2. or it has applied up to the very place it has read to;
- * 3. or it has applied every transaction it has received in full. A primary that died in the middle of
+ * 3. or it has applied every transaction it has received in full, perhaps none. A primary that died in the middle of
  *    sending one leaves the place read ahead for ever, and that half is worth nothing to anybody;
  * 4. or, where that half counts as received, it is the only one that is not applied, and the applier has
  *    read all there is. One that is whole and being applied just then is finished before the applier stops.
@@ -332,7 +339,7 @@ function isDrained(columns: ReplicaStatusColumns, row: Row): boolean {
   if (received === applied) return true;
   const receivedGtids = withoutLineBreaks(text(row[columns.receivedGtids]));
   const appliedGtids = withoutLineBreaks(text(row[columns.appliedGtids]));
-  if (receivedGtids === '') return false;
+  if (receivedGtids === '') return columns.byGtids !== null && isOn(row[columns.byGtids]);
   const lacking = countLacking(appliedGtids, receivedGtids);
   return lacking === 0n || (lacking === 1n && hasReadAll(columns, row));
 }

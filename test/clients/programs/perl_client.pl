@@ -15,7 +15,7 @@ for my $driver ('mysql', 'MariaDB') {
             ($driver eq 'mysql' ? (mysql_enable_utf8mb4 => 1) : ()) }) or die "no connection: $DBI::errstr";
     my %got;
     $got{server} = $db->{"${prefix}_serverinfo"};
-    $got{select} = $db->selectrow_arrayref('select 6*7, ?, null, 1.5', undef, 'äöü');
+    $got{select} = $db->selectrow_arrayref('select 6*7, ?, null, 1.5', undef, 'äöü') or die $db->errstr;
     $db->do('drop table if exists perl_t');
     $db->do('create table perl_t (id int auto_increment primary key, v varchar(50), b longblob)');
     my $insert = $db->prepare('insert into perl_t (v) values (?)');

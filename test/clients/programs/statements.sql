@@ -17,7 +17,7 @@ insert into cli values (3, 'big', repeat('x', 20000000));
 select length(b), crc32(b) from cli where id = 3;
 update cli set v = '1' where id > 1;
 show warnings;
-use mysql
+use mysql;
 select database();
-use demo
+use demo;
 drop table cli;

@@ -4,6 +4,7 @@ import type { ClusterConfig } from '../../../src/config/config.ts';
 import { AccountImport, type ImportNews } from '../../../src/monitor/accounts.ts';
 import type { ClusterAccounts } from '../../../src/topology/account.ts';
 import { account, accountsOf } from '../../support/accounts.ts';
+import { backendConfig } from '../../support/configs.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { exampleConfig } from '../../support/operations.ts';
 
@@ -17,7 +18,7 @@ function setUp(primary: () => boolean = () => true) {
   const accounts = new AccountImport({
     clusters: [cluster],
     clock,
-    primaryOf: () => (primary() ? { kind: 'tcp', host: '10.0.0.1', port: 3306 } : null),
+    primaryOf: () => (primary() ? backendConfig('db1') : null),
     onChange: (changed) => changes.push(changed),
     onNews: (_cluster, piece) => news.push(piece),
     read: () => {

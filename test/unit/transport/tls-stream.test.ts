@@ -370,20 +370,18 @@ describe('backpressure', () => {
 
   test('what is paused stays as it is and stops the peer, and goes on at resume', async () => {
     const lengths: number[] = [];
-    let stream: TlsStream;
     const more = new Inbox<void>();
-    const endpoint = await tlsEndpoint(
-      {},
-      {
-        onData: (length) => {
-          lengths.push(length);
-          stream.pause();
-          more.put();
-        },
-      },
-    );
+    const endpoint = await tlsEndpoint();
     const client = clientTls(await knock(endpoint.port));
-    stream = await endpoint.secured.take();
+    const stream = await endpoint.secured.take();
+    stream.handler = {
+      ...quiet,
+      onData: (length) => {
+        lengths.push(length);
+        stream.pause();
+        more.put();
+      },
+    };
     client.write(Buffer.alloc(LARGE, 'z'));
     await more.take();
     const held = stream.input;

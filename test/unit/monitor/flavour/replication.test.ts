@@ -104,13 +104,20 @@ suite('replica status', () => {
     assert.equal(drained('', ''), false, 'without GTIDs only the place tells');
 
     const uuid = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
-    const mysql = (received: string, applied: string): boolean | undefined =>
+    const mysql = (received: string, applied: string, byGtids = 0): boolean | undefined =>
       readReplicaStatus(flavourOf('5.7.44'), [
-        { ...ROW, ...half, Retrieved_Gtid_Set: received, Executed_Gtid_Set: applied },
+        {
+          ...ROW,
+          ...half,
+          Retrieved_Gtid_Set: received,
+          Executed_Gtid_Set: applied,
+          Auto_Position: byGtids,
+        },
       ])?.drained;
     assert.equal(mysql(`${uuid}:5-9`, `${uuid}:1-9`), true);
     assert.equal(mysql(`${uuid}:5-10`, `${uuid}:1-9`), false);
     assert.equal(mysql('', `${uuid}:1-9`), false);
+    assert.equal(mysql('', `${uuid}:1-9`, 1), true, 'by GTIDs, none listed is none received');
   });
 
   test('5.6 counts the half as received; its applier tells that nothing more is there to apply', () => {
