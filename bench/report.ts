@@ -95,6 +95,7 @@ const MAX_GROWTH_MEGABYTES = 64;
 const LOAD_GOALS: readonly { load: string; minRateRatio?: number; maxCpuRatio?: number }[] = [
   { load: 'point-select-write-1', minRateRatio: MIN_RATE_RATIO },
   { load: 'point-select-write-32', minRateRatio: MIN_RATE_RATIO, maxCpuRatio: MAX_CPU_RATIO },
+  { load: 'tls-point-select-32', minRateRatio: MIN_RATE_RATIO },
 ];
 
 /** The middle value; of an even number of values the mean of the two in the middle. */

@@ -91,6 +91,7 @@ async function readResult(port: number, rows: number, pauseMs: number): Promise<
         collation: Collation.UTF8MB4_GENERAL_CI,
         readOnly: false,
         attributes: Buffer.alloc(0),
+        settingFlags: 0,
       },
     },
     () => undefined,

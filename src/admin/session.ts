@@ -165,7 +165,7 @@ class AdminSession {
   }
 
   async #command({ payload, sequence }: Packet): Promise<Answer | StatisticsText> {
-    if (sequence !== 0) throw refusal('DBPROXY_PACKET_OUT_OF_ORDER', 0, sequence);
+    if (sequence !== 0) throw refusal('DBPROXY_PACKET_OUT_OF_ORDER');
     if (payload.length === 0) throw refusal('DBPROXY_MALFORMED_PACKET', 'a command without its first byte');
     const command = payload[0]!;
     const body = payload.subarray(1).toString('utf8');
@@ -185,7 +185,7 @@ class AdminSession {
       case Command.STMT_PREPARE:
         throw refusal('DBPROXY_NOT_AVAILABLE', 'a prepared statement on the admin port (send it as text)');
       default:
-        throw refusal('DBPROXY_UNKNOWN_COMMAND', `0x${command.toString(16)}`);
+        throw refusal('DBPROXY_UNKNOWN_COMMAND');
     }
   }
 

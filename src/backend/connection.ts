@@ -15,6 +15,7 @@ import type { Greeting } from '../protocol/handshake.ts';
 import { ClientLogin, type ClientStep } from '../protocol/login-client.ts';
 import { parseError, parseOk, ServerError, writeCommand, writePayload } from '../protocol/packets.ts';
 import { writeProxyHeaderV2 } from '../protocol/proxy-header.ts';
+import { PacketReader } from '../protocol/reader.ts';
 import { queryPayload } from '../protocol/query-attributes.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
 import { TlsStream, type TlsClient } from '../transport/tls-stream.ts';
@@ -28,7 +29,12 @@ export interface Preparation {
   readonly readOnly: boolean;
   /** Connection attributes, encoded. */
   readonly attributes: Buffer;
+  /** Flags whose settings the session has; servers act on them at its login, and forget them at a change of user. */
+  readonly settingFlags: number;
 }
+
+/** The flags that give a session settings. */
+export const SETTING_FLAGS: number = Capability.IGNORE_SPACE | Capability.INTERACTIVE;
 
 /** Whom a connection belongs to as far as the server is concerned. */
 export interface Identity {
@@ -131,7 +137,8 @@ export interface LoginOk {
 
 export class BackendConnection implements SocketHandler {
   readonly backend: string;
-  readonly identity: Identity;
+  /** Something in it outlives a reset: it must serve nobody else. */
+  spoiled = false;
   /** Called once when the connection is gone, whoever used it. */
   onGone: () => void = () => undefined;
   /** The relay in charge; null while idle or in an exchange. */
@@ -143,6 +150,7 @@ export class BackendConnection implements SocketHandler {
   /** When it began to idle, for trimming. */
   idleSinceMs = 0;
   #socket!: ByteStream;
+  #identity: Identity;
   #secret: Secret;
   readonly #framer = new PacketFramer(EXCHANGE_PACKET_BYTES);
   #greeting: Greeting | undefined;
@@ -155,7 +163,7 @@ export class BackendConnection implements SocketHandler {
 
   private constructor(backend: string, identity: Identity, secret: Secret, preparation: Preparation) {
     this.backend = backend;
-    this.identity = identity;
+    this.#identity = identity;
     this.preparation = preparation;
     this.#secret = secret;
   }
@@ -178,7 +186,9 @@ export class BackendConnection implements SocketHandler {
       await connection.#logIn(channel, preparation);
       if (!keepsPassword) connection.#secret = withoutPassword(secret);
       // The login has one byte for the collation, a change of user has two.
-      if (preparation.collation > 0xff) await connection.prepare(preparation);
+      const flags = identity.capabilities & SETTING_FLAGS;
+      const isExact = preparation.collation <= 0xff && preparation.settingFlags === flags;
+      if (!isExact) await connection.prepare(preparation);
       else if (preparation.readOnly) await connection.#makeReadOnly();
       return connection;
     } catch (error) {
@@ -263,6 +273,11 @@ export class BackendConnection implements SocketHandler {
     this.#socket.handler = this;
   }
 
+  /** Whom it belongs to now. */
+  get identity(): Identity {
+    return this.#identity;
+  }
+
   /** The server's id of this connection. */
   get threadId(): number {
     return this.#greeting?.connectionId ?? 0;
@@ -294,6 +309,7 @@ export class BackendConnection implements SocketHandler {
       mine.database === preparation.database &&
       mine.collation === preparation.collation &&
       mine.readOnly === preparation.readOnly &&
+      mine.settingFlags === preparation.settingFlags &&
       mine.attributes.equals(preparation.attributes)
     );
   }
@@ -304,29 +320,78 @@ export class BackendConnection implements SocketHandler {
    * knows). Rejects with ServerError (the connection is closed then) or when the connection is lost.
    */
   async prepare(preparation: Preparation): Promise<void> {
-    const login = this.#clientLogin(preparation, null);
-    this.preparation = { ...preparation, readOnly: false };
     try {
-      await this.#exchangeOf((resolve, reject) => {
-        this.#step(login.changeUser(this.#greeting!, this.#capabilities), resolve, reject);
-        return (payload, sequence) => this.#step(login.receive(payload, sequence), resolve, reject);
-      });
+      await this.#becomeUser(preparation);
+      await this.#forgetWarnings();
+      await this.#settle(preparation);
     } catch (error) {
       this.close();
       throw error;
     }
-    const flags = flagSettings(this.identity.capabilities);
-    if (flags !== '') await this.execute(flags);
+  }
+
+  /**
+   * COM_CHANGE_USER of a client: the connection becomes that of another user, its server session a new one.
+   * Rejects with ServerError when the server refuses: as on a direct connection the session goes on then as
+   * the user it was, its state reset. Any other error closes the connection.
+   */
+  async changeUser(wish: ConnectionWish): Promise<void> {
+    const [identity, secret] = [this.#identity, this.#secret];
+    const { readOnly } = this.preparation;
+    this.#identity = wish.identity;
+    this.#secret = wish.secret;
+    try {
+      await this.#becomeUser(wish.preparation);
+      if (!wish.keepsPassword) this.#secret = withoutPassword(wish.secret);
+      await this.#settle(wish.preparation);
+    } catch (error) {
+      if (!(error instanceof ServerError)) this.close();
+      this.#identity = identity;
+      this.#secret = secret;
+      if (readOnly && !this.#closed) await this.#makeReadOnlyAgain();
+      throw error;
+    }
+  }
+
+  async #becomeUser(preparation: Preparation): Promise<void> {
+    const login = this.#clientLogin(preparation, null);
+    this.preparation = { ...preparation, readOnly: false };
+    await this.#exchangeOf((resolve, reject) => {
+      this.#step(login.changeUser(this.#greeting!, this.#capabilities), resolve, reject);
+      return (payload, sequence) => {
+        const step = login.receive(payload, sequence);
+        // The server's own refusal leaves the connection whole.
+        if (payload[0] === 0xff && step.kind === 'failed') reject(new ServerError(step.error));
+        else this.#step(step, resolve, reject);
+      };
+    });
+  }
+
+  /** MySQL 5.6 keeps the warnings of the session before, and counts them in each OK until a statement is run. */
+  async #forgetWarnings(): Promise<void> {
+    const { status, payload } = this.loginOk;
+    if (parseOk(payload).warnings === 0) return;
+    await this.execute('DO 0');
+    this.loginOk = { status, payload: withoutWarnings(payload) };
+  }
+
+  /** What a change of user alone does not bring. */
+  async #settle(preparation: Preparation): Promise<void> {
+    const settings = flagSettings(preparation.settingFlags);
+    if (settings !== '') await this.execute(settings);
     if (preparation.readOnly) await this.#makeReadOnly();
   }
 
   /** COM_RESET_CONNECTION, and READ ONLY again where the session is to be so. Rejects as `execute` does. */
   async reset(readOnly: boolean): Promise<LoginOk> {
     const ok = await this.#command(writeCommand(Command.RESET_CONNECTION));
-    if (!readOnly) return ok;
+    if (readOnly) await this.#makeReadOnlyAgain();
+    return ok;
+  }
+
+  async #makeReadOnlyAgain(): Promise<void> {
     try {
       await this.#makeReadOnly();
-      return ok;
     } catch (error) {
       // It could write now.
       this.close();
@@ -475,4 +540,13 @@ export class BackendConnection implements SocketHandler {
       }
     });
   }
+}
+
+function withoutWarnings(ok: Buffer): Buffer {
+  const reader = new PacketReader(ok, 1);
+  reader.lenenc();
+  reader.lenenc();
+  const clean = Buffer.from(ok);
+  clean.writeUInt16LE(0, reader.offset + 2);
+  return clean;
 }

@@ -129,7 +129,7 @@ export class BackendPool {
     connection.user = null;
     if (!this.#lent.delete(connection)) throw new Error(`connection to ${connection.backend} released twice`);
     if (connection.closed) return this.#pump();
-    if (!reusable) return connection.close();
+    if (!reusable || connection.spoiled) return connection.close();
     connection.resume();
     const next = this.#waiters.find(({ request }) => this.#isSame(request.identity, connection.identity));
     this.#prepare(connection, next?.request.preparation ?? connection.preparation, RESET_TIMEOUT_MS).then(
@@ -411,4 +411,5 @@ const PLAIN_PREPARATION: Preparation = {
   collation: Collation.UTF8MB4_GENERAL_CI,
   readOnly: false,
   attributes: Buffer.alloc(0),
+  settingFlags: 0,
 };

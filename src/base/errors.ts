@@ -102,7 +102,7 @@ const catalogue = {
   DBPROXY_PACKET_OUT_OF_ORDER: {
     errno: 1156,
     sqlState: '08S01',
-    message: 'Got packets out of order: expected number %s, got %s',
+    message: 'Got packets out of order',
   },
   DBPROXY_MALFORMED_PACKET: { errno: 1835, sqlState: 'HY000', message: 'Malformed communication packet: %s' },
   DBPROXY_COMPRESSED_PACKET: {
@@ -110,7 +110,7 @@ const catalogue = {
     sqlState: '08S01',
     message: "Couldn't uncompress communication packet: %s",
   },
-  DBPROXY_UNKNOWN_COMMAND: { errno: 1047, sqlState: '08S01', message: 'Unknown command %s' },
+  DBPROXY_UNKNOWN_COMMAND: { errno: 1047, sqlState: '08S01', message: 'Unknown command' },
   // Routing and pool
   DBPROXY_NO_PRIMARY: {
     errno: 1290,

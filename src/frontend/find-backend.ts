@@ -4,7 +4,7 @@
  * for a better snapshot.
  */
 import { isRefusal, refusal } from '../base/errors.ts';
-import type { BackendConnection } from '../backend/connection.ts';
+import { SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts';
 import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { maySessionBegin, route } from '../routing/router.ts';
@@ -58,17 +58,22 @@ export async function findBackend(
   }
 }
 
-/** What a session of `login` asks of a pool; `client` is where it comes from. */
+/**
+ * What a session of `login` asks of a pool; `client` is where it comes from. A session that has changed its
+ * user has no settings of its flags any more.
+ */
 export function sessionRequest(
   endpoint: SessionEndpoint,
   login: AcceptedLogin,
   user: KnownUser,
   client: { readonly address: string; readonly port: number },
+  isFirstLogin: boolean,
 ): SessionRequest {
+  const capabilities = (login.capabilities & RELAYED_CAPABILITIES) >>> 0;
   return {
     identity: {
       user: login.user,
-      capabilities: (login.capabilities & RELAYED_CAPABILITIES) >>> 0,
+      capabilities,
       extendedCapabilities: login.extendedCapabilities & RELAYED_EXTENDED,
       client: { address: client.address, port: client.port },
     },
@@ -80,6 +85,7 @@ export function sessionRequest(
       collation: login.collation,
       readOnly: endpoint.config.mode === 'read',
       attributes: sessionAttributes(login.attributes, client.address),
+      settingFlags: isFirstLogin ? capabilities & SETTING_FLAGS : 0,
     },
   };
 }

@@ -50,8 +50,7 @@ export class Listener {
     const { config } = options;
     this.#options = options;
     this.#allowed = config.allow.length > 0 ? networkList(config.allow) : undefined;
-    this.#balancers =
-      config.proxyProtocolFrom.length > 0 ? networkList(config.proxyProtocolFrom) : undefined;
+    this.#balancers = config.proxyProtocolFrom.length > 0 ? networkList(config.proxyProtocolFrom) : undefined;
     this.#slotKey = `listener:${config.name}`;
   }
 

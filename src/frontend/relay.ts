@@ -109,7 +109,6 @@ export class Relay implements SocketHandler, ConnectionUser {
   #backendBlocked = false;
   #clientBlocked = false;
   #consuming = false;
-  #spoiled = false;
 
   /** `guardsReads`: a read endpoint, where every statement that is no plain SELECT is looked at. */
   constructor(client: ByteStream, backend: BackendConnection, host: RelayHost, guardsReads: boolean) {
@@ -130,7 +129,8 @@ export class Relay implements SocketHandler, ConnectionUser {
 
   /** The connection can serve another session: no answer under way, no bytes on their way. */
   get reusable(): boolean {
-    const quiet = this.tracker.idle && !this.#clientBlocked && !this.#backendBlocked && !this.#spoiled;
+    const quiet =
+      this.tracker.idle && !this.#clientBlocked && !this.#backendBlocked && !this.#backend.spoiled;
     return quiet && (this.#phase === COMMAND || this.#phase === ANSWER) && this.#headLength === 0;
   }
 
@@ -207,7 +207,7 @@ export class Relay implements SocketHandler, ConnectionUser {
     // Bytes that nobody asked for are the server's goodbye; the client gets them as they are.
     const unasked = tracker.idle;
     const ended = unasked ? NOT_ENDED : tracker.feed(input, 0, length);
-    if (unasked || (ended !== NOT_ENDED && ended < length)) this.#spoiled = true;
+    if (unasked || (ended !== NOT_ENDED && ended < length)) this.#backend.spoiled = true;
     this.#sendToClient(input.subarray(0, length));
     if (ended !== NOT_ENDED) this.#answered();
     else if (tracker.wantsFile) this.#sendFile();
@@ -495,12 +495,12 @@ export class Relay implements SocketHandler, ConnectionUser {
     if (!hasNoReply(this.#command)) this.tracker.begin(this.#command);
     if (startsStream[this.#command] === 1) {
       this.#streaming = true;
-      this.#spoiled = true;
+      this.#backend.spoiled = true;
     }
     if (this.#command === Command.SET_OPTION) {
       this.#mayHoldSeveral = true;
       // Servers keep the option over a change of user: the next session must not find it.
-      this.#spoiled = true;
+      this.#backend.spoiled = true;
     }
     this.#host.onSent(this.#command);
   }

@@ -27,6 +27,9 @@ import type { KnownUser } from './users.ts';
 /** login: until accepted. waiting: for a backend. relay: in service. ended: closing or closed. */
 type State = 'login' | 'waiting' | 'relay' | 'ended';
 
+/** A session that guesses is ended; MariaDB counts as far. */
+const MOST_REFUSED_CHANGES = 3;
+
 export class Session implements SocketHandler, RelayHost, LoginHost {
   readonly id: number;
   readonly endpoint: SessionEndpoint;
@@ -38,6 +41,10 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   #stateSinceMs: number;
   #accepted: AcceptedLogin | null = null;
   #user: KnownUser | null = null;
+  /** Who the session was before a change of user that is under way. */
+  #before: { login: AcceptedLogin; user: KnownUser } | null = null;
+  #hasChangedUser = false;
+  #refusedChanges = 0;
   /** What must precede the packet that ends the login, and the number of that one. */
   #prelude: Buffer | null = null;
   #loginSequence = 0;
@@ -196,10 +203,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
       case Command.RESET_CONNECTION:
         return this.#background(this.#reset());
       default:
-        return this.#answerError(
-          refusal('DBPROXY_UNKNOWN_COMMAND', `0x${(payload[0] ?? 0).toString(16)}`),
-          sequence,
-        );
+        return this.#answerError(refusal('DBPROXY_UNKNOWN_COMMAND'), sequence);
     }
   }
 
@@ -218,9 +222,10 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   }
 
   onProtocolError(expected: number, got: number): void {
-    const error = refusal('DBPROXY_PACKET_OUT_OF_ORDER', expected, got);
-    this.#context.log.warn('session.protocol_error', { ...this.#who(), error: error.message });
-    this.#sayLast(error, got + 1);
+    const error = refusal('DBPROXY_PACKET_OUT_OF_ORDER');
+    this.#context.log.warn('session.protocol_error', { ...this.#who(), error: error.message, expected, got });
+    // Servers count anew for this one.
+    this.#sayLast(error, 0);
     this.#over(false);
   }
 
@@ -271,24 +276,31 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     this.#enter('waiting');
     this.#client.handler = this;
     this.#early = this.#conversation.takeEarly();
-    this.#background(this.#findBackend());
+    this.#background(this.#connection === null ? this.#findBackend() : this.#changeBackendUser());
   }
 
   onRefused(error: ProxyError, sequence: number): void {
-    this.#refuseLogin(error, sequence);
+    if (this.#before === null || !this.#mayGoBack()) return this.#refuseLogin(error, sequence);
+    this.#loginSequence = sequence;
+    this.#reportRefusedLogin(error, error.code);
+    this.#background(this.#resetAndGoBack(error));
   }
 
   #refuseLogin(error: ProxyError, sequence: number): void {
     if (this.#state === 'ended') return;
-    this.#context.counters.loginRefused(error.code);
-    this.#context.log.warn('session.login_refused', {
-      ...this.#who(),
-      code: error.code,
-      error: error.message,
-      reason: this.#conversation.reason,
-    });
+    this.#reportRefusedLogin(error, error.code);
     this.#sayLast(error, sequence);
     this.#over(false);
+  }
+
+  #reportRefusedLogin(error: unknown, counted: string): void {
+    this.#context.counters.loginRefused(counted);
+    this.#context.log.warn('session.login_refused', {
+      ...this.#who(),
+      error: toErrorPacket(error).message,
+      ...(isRefusal(error) && { code: error.code }),
+      reason: this.#conversation.reason,
+    });
   }
 
   // Finding a backend.
@@ -319,7 +331,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
 
   /** What this session asks of a pool. */
   #poolRequest(): SessionRequest {
-    return sessionRequest(this.endpoint, this.#accepted!, this.#user!, this.#conversation);
+    const isFirstLogin = !this.#hasChangedUser;
+    return sessionRequest(this.endpoint, this.#accepted!, this.#user!, this.#conversation, isFirstLogin);
   }
 
   /** What the client has proved is not enough for the server: it is asked for more before it gets its OK. */
@@ -344,7 +357,6 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     const { config } = this.endpoint;
     this.#connection = connection;
     this.#queries = this.#context.counters.queries(config.name, connection.backend, config.mode);
-    this.#enter('relay');
     const login = this.#accepted!;
     // From here on what the login proved is enough; a password that only went through our hands is forgotten.
     if (this.#user!.secret.password === undefined) {
@@ -354,8 +366,14 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     this.#client.write(this.#prelude === null ? ok : Buffer.concat([this.#prelude, ok]));
     this.#prelude = null;
     this.#compress(login);
-    this.#relay = new Relay(this.#client, connection, this, config.mode === 'read');
+    this.#beginRelay(connection);
     this.#context.log.debug('session.opened', { ...this.#who(), backend: connection.backend });
+  }
+
+  #beginRelay(connection: BackendConnection): void {
+    const { mode } = this.endpoint.config;
+    this.#enter('relay');
+    this.#relay = new Relay(this.#client, connection, this, mode === 'read');
     const early = this.#early;
     this.#early = 0;
     this.#relay.begin(early);
@@ -384,10 +402,16 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     } else if (error instanceof ServerError && error.packet.errno === 1045) {
       answer = refusal('DBPROXY_BACKEND_LOGIN', 'of this listener', login.user, error.packet.message);
     }
-    this.#context.counters.loginRefused(isRefusal(answer) ? answer.code : 'server');
-    this.#context.log.warn('session.login_refused', { ...this.#who(), error: toErrorPacket(answer).message });
+    this.#reportRefusedLogin(answer, isRefusal(answer) ? answer.code : 'server');
+    this.#sayPrelude();
     this.#sayLast(answer, this.#loginSequence);
     this.#over(false);
+  }
+
+  /** The client is told that it has proved itself, also where the next word is an error. */
+  #sayPrelude(): void {
+    if (this.#prelude !== null) this.#client.write(this.#prelude);
+    this.#prelude = null;
   }
 
   // Commands that do not simply pass.
@@ -461,14 +485,72 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     }
   }
 
-  /** COM_CHANGE_USER: a new login on the same client connection, and a backend connection to fit it. */
+  /** COM_CHANGE_USER: a new login on the same connections, towards the client and towards the server. */
   #changeUser(payload: Buffer): void {
-    const { capabilities } = this.#accepted!;
-    const reusable = this.#relay!.reusable;
+    const login = this.#accepted!;
+    this.#before = { login, user: this.#user! };
+    this.#hasChangedUser = true;
     this.#dropRelay();
-    this.#giveBack(reusable);
+    this.#connection!.user = null;
     this.#enter('login');
-    this.#conversation.changeUser(payload, capabilities);
+    this.#conversation.changeUser(payload, login.capabilities);
+  }
+
+  /** The client has proved who it is now; the server must take it for that, too. */
+  async #changeBackendUser(): Promise<void> {
+    const connection = this.#connection!;
+    try {
+      await this.#takeUserSlot(this.#user!);
+      await connection.changeUser(this.#poolRequest());
+    } catch (error) {
+      if (this.#isOver()) return;
+      if (error instanceof PasswordNeeded) {
+        // In the middle of its question the connection is of no more use; the next one gets the password.
+        this.#before = null;
+        this.#giveBack(false);
+        return this.#askPassword();
+      }
+      if (connection.closed) return this.onBackendGone(toErrorPacket(error).message);
+      if (!this.#mayGoBack()) return this.#refuseService(error);
+      this.#reportRefusedLogin(error, isRefusal(error) ? error.code : 'server');
+      return this.#goBack(error);
+    }
+    if (this.#isOver()) return;
+    this.#before = null;
+    this.#serve(connection);
+  }
+
+  /** A change of user was refused here, so the server has not seen it: it resets its session all the same. */
+  async #resetAndGoBack(error: ProxyError): Promise<void> {
+    const connection = this.#connection!;
+    try {
+      await connection.prepare({ ...connection.preparation, settingFlags: 0 });
+    } catch (failure) {
+      if (!this.#isOver()) this.onBackendGone(toErrorPacket(failure).message);
+      return;
+    }
+    if (this.#isOver()) return;
+    this.#early = this.#conversation.takeEarly();
+    this.#goBack(error);
+  }
+
+  /** MySQL ends a session whose change of user it refuses, MariaDB lets it go on as the user it was. */
+  #mayGoBack(): boolean {
+    const isMariaDb = this.endpoint.offer().extendedCapabilities !== undefined;
+    return isMariaDb && ++this.#refusedChanges < MOST_REFUSED_CHANGES;
+  }
+
+  /** The session goes on as the user it was. */
+  #goBack(error: unknown): void {
+    const { login, user } = this.#before!;
+    this.#before = null;
+    this.#accepted = login;
+    this.#user = user;
+    const packet = toErrorPacket(error);
+    this.#context.counters.error(packet.errno);
+    this.#sayPrelude();
+    this.#client.write(writeError(this.#loginSequence, packet));
+    this.#beginRelay(this.#connection!);
   }
 
   #answerError(error: unknown, sequence: number): void {

@@ -219,7 +219,7 @@ export class ServerLogin {
     const expected = this.#expectedSequence;
     this.#sequence = sequence;
     if (sequence !== expected) {
-      return this.#refuse(refusal('DBPROXY_PACKET_OUT_OF_ORDER', expected, sequence));
+      return this.#refuse(refusal('DBPROXY_PACKET_OUT_OF_ORDER'));
     }
     this.#expectedSequence = (sequence + 2) & 0xff;
     return this.#guarded(() => this.#received(payload));

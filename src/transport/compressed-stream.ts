@@ -179,7 +179,7 @@ export class CompressedStream implements ByteStream, SocketHandler {
       const continues = this.#frameNumber === 0 && !this.#sentLast;
       if (!continues) {
         if (!this.#numbers.incomingAtStart) {
-          throw this.#fail(refusal('DBPROXY_PACKET_OUT_OF_ORDER', this.#frameNumber, 0));
+          throw this.#fail(refusal('DBPROXY_PACKET_OUT_OF_ORDER'));
         }
         this.#numbers.beginIncomingCommand();
       }

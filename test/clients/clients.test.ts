@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { mysql97Command } from '../../scripts/mysql-servers.mjs';
 import { forEachFlavour, type LabFlavour } from '../lab/flavours.ts';
+import { listenerWithTls } from '../support/listener-tls.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
 
 const PROGRAMS = join(import.meta.dirname, 'programs');
@@ -33,6 +34,7 @@ interface ClientProgram {
   flavours: readonly LabFlavour[];
   /** Command lines get port and account as options and a script; programs get them as arguments. */
   script?: string;
+  tlsOptions?: readonly string[];
   /** Something that it prints when it has done its work. */
   proof: RegExp;
   /** Why it cannot run on this machine; for what `npm test` does not install. */
@@ -49,6 +51,7 @@ const clients: readonly ClientProgram[] = [
   {
     name: 'mariadb command line',
     command: ['mariadb'],
+    tlsOptions: ['--ssl'],
     flavours: NATIVE,
     script: statements,
     proof: /20000000/,
@@ -56,6 +59,7 @@ const clients: readonly ClientProgram[] = [
   {
     name: 'mysql command line of MySQL 9.7',
     command: [...mysql97Command('bin/mysql'), '--no-defaults', '--get-server-public-key'],
+    tlsOptions: ['--ssl-mode=REQUIRED'],
     // It has no mysql_native_password any more.
     flavours: ['mysql97'],
     script: statements,
@@ -82,22 +86,24 @@ forEachFlavour((flavour) => {
   describe(`clients at ${flavour}`, () => {
     let lab: Lab;
     let proxiedPort = 0;
+    /** Of a listener that refuses who comes without TLS. */
+    let tlsPort = 0;
 
     before(async () => {
       lab = await startPair({ flavour, serverOptions: SERVER_OPTIONS[flavour] });
       proxiedPort = (await lab.startProxy({ workers: 1 })).ports.write;
+      const tls = listenerWithTls(lab.directory, 'required');
+      tlsPort = (await lab.startProxy({ workers: 1, config: tls })).ports.write;
     });
     after(() => lab?.stop());
 
     for (const client of clients.filter(({ flavours }) => flavours.includes(flavour))) {
       it(`${client.name} sees the same`, { skip: client.lacks ?? false }, async () => {
-        const direct = await output(client, lab.db1.port);
+        const direct = await output(client, lab.db1.port, false);
         assert.equal(direct.code, 0, `direct: ${direct.stderr}`);
         assert.match(direct.stdout, client.proof);
-        const proxied = await output(client, proxiedPort);
-        assert.equal(proxied.code, direct.code, `through the proxy: ${proxied.stderr}`);
-        assert.equal(proxied.stdout, direct.stdout);
-        assert.equal(proxied.stderr, direct.stderr);
+        assert.deepEqual(await output(client, proxiedPort, false), direct, 'through the proxy');
+        assert.deepEqual(await output(client, tlsPort, true), direct, 'through the proxy, over TLS');
       });
     }
   });
@@ -109,8 +115,8 @@ interface Output {
   stderr: string;
 }
 
-async function output(client: ClientProgram, port: number): Promise<Output> {
-  const [name, ...args] = [...client.command, ...argumentsOf(client, port)] as [string, ...string[]];
+async function output(client: ClientProgram, port: number, tls: boolean): Promise<Output> {
+  const [name, ...args] = [...client.command, ...argumentsOf(client, port, tls)] as [string, ...string[]];
   const child = spawn(name, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const read = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (read.stdout += text));
@@ -121,9 +127,19 @@ async function output(client: ClientProgram, port: number): Promise<Output> {
 }
 
 /** `-f -vvv`: it goes on after errors, and says everything that it was told. */
-function argumentsOf(client: ClientProgram, port: number): string[] {
-  if (client.script === undefined) return [String(port), user, password, '0'];
-  return ['-h127.0.0.1', `-P${port}`, `-u${user}`, `-p${password}`, '-f', '-vvv', '-t', 'demo'];
+function argumentsOf(client: ClientProgram, port: number, tls: boolean): string[] {
+  if (client.script === undefined) return [String(port), user, password, tls ? '1' : '0'];
+  return [
+    '-h127.0.0.1',
+    `-P${port}`,
+    `-u${user}`,
+    `-p${password}`,
+    '-f',
+    '-vvv',
+    '-t',
+    ...(tls ? client.tlsOptions! : []),
+    'demo',
+  ];
 }
 
 function withoutTimes(text: string): string {

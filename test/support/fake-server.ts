@@ -88,6 +88,7 @@ export class FakeServerConnection {
   readonly #login: ServerLogin;
   readonly #onLogin: () => void;
   #loggedIn = false;
+  #hasLoggedIn = false;
   #greeted = false;
 
   constructor(socket: net.Socket, threadId: number, options: FakeServerOptions, onLogin: () => void) {
@@ -155,10 +156,14 @@ export class FakeServerConnection {
       case 'tls':
         throw new Error('this server does not offer TLS');
       case 'refused':
-        this.socket.end(writeError(step.sequence, toErrorPacket(step.error)));
+        if (!this.#hasLoggedIn) this.socket.end(writeError(step.sequence, toErrorPacket(step.error)));
+        else this.send(writeError(step.sequence, toErrorPacket(step.error)));
+        // A refused change of user leaves the session the user it was, as MariaDB does.
+        this.#loggedIn = this.#hasLoggedIn;
         return;
       case 'accepted':
         this.#loggedIn = true;
+        this.#hasLoggedIn = true;
         if (step.prelude !== null) this.send(step.prelude);
         this.send(writeOk(step.sequence));
         if (!this.#greeted) this.#onLogin();

@@ -167,7 +167,9 @@ export class WireClient {
     }
     channel.send(writeResponse(response), sequence);
     await authenticate(channel, reader, options, greeting.plugin, greeting.scramble);
-    const loginAnswer = reader.take();
+    // The request for TLS takes one number; the rest is compared without it.
+    const shift = options.tls ? 1 : 0;
+    const loginAnswer = reader.take().map((one) => ({ ...one, sequence: one.sequence - shift }));
     if (loginAnswer.at(-1)!.kind === 'ok' && options.compression !== 'none') {
       const flag = options.compression === 'zlib' ? WireFlag.COMPRESS : WireFlag.ZSTD;
       if ((response.capabilities & flag) === 0)

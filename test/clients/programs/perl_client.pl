@@ -9,7 +9,7 @@ my ($port, $user, $password, $tls) = @ARGV;
 my %out;
 for my $driver ('mysql', 'MariaDB') {
     my $prefix = $driver eq 'mysql' ? 'mysql' : 'mariadb';
-    my $ssl = $tls ? ";${prefix}_ssl=1" : '';
+    my $ssl = $tls ? ";${prefix}_ssl=1;${prefix}_ssl_optional=1" : '';
     my $db = DBI->connect("DBI:$driver:database=demo;host=127.0.0.1;port=$port;${prefix}_multi_statements=1$ssl",
         $user, $password, { RaiseError => 0, PrintError => 0, AutoCommit => 1, "${prefix}_server_prepare" => 1,
             ($driver eq 'mysql' ? (mysql_enable_utf8mb4 => 1) : ()) }) or die "no connection: $DBI::errstr";

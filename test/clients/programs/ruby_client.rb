@@ -5,7 +5,7 @@ require 'mysql2'
 port, user, password, tls = ARGV
 options = { host: '127.0.0.1', port: port.to_i, username: user, password: password, database: 'demo',
             encoding: 'utf8mb4', flags: Mysql2::Client::MULTI_STATEMENTS }
-options.merge!(ssl_mode: :required, sslverify: false) if tls == '1'
+options.merge!(sslverify: false) if tls == '1'
 db = Mysql2::Client.new(**options)
 out = {}
 error_of = lambda do |sql|
@@ -40,6 +40,5 @@ out['database'] = db.query('select database() as d').first
 out['ping'] = db.ping
 out['info'] = db.query_info
 db.query('drop table demo.ruby')
-out['encrypted'] = !db.ssl_cipher.nil? if tls == '1'
 db.close
 puts JSON.generate(out)

@@ -53,10 +53,10 @@ const processInfo: WireCase = {
   },
 };
 
-/** Not among them: what ends the server (0x08), follows its log (0x12, 0x13, 0x15, 0x1e), or has a case of its own. */
+/** Not among them: what ends the server (0x08) or the connection (0x21 at MySQL 9), follows its log (0x12, 0x13, 0x15, 0x1e), or has a case of its own. */
 const WITH_CASES = new Set([
   0x01, 0x03, 0x04, 0x08, 0x09, 0x0a, 0x0c, 0x11, 0x12, 0x13, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1c, 0x1e, 0x1f,
-  0x20, 0xfa, 0xfb, 0xfe,
+  0x20, 0x21, 0xfa, 0xfb, 0xfe,
 ]);
 
 const unknown: WireCase = {
@@ -71,6 +71,7 @@ const unknown: WireCase = {
 
 const empty: WireCase = {
   name: 'a command of 0 bytes',
+  raw: true,
   ends: true,
   async *steps(client) {
     client.sendRaw(Buffer.from([0, 0, 0, 0]));
@@ -80,6 +81,7 @@ const empty: WireCase = {
 
 const outOfOrder: WireCase = {
   name: 'a command with a wrong sequence number',
+  raw: true,
   ends: true,
   async *steps(client) {
     client.sendRaw(Buffer.from([1, 0, 0, 5, 0x0e]));
@@ -140,24 +142,28 @@ const changeUser: WireCase = {
 
 const refusedPassword: WireCase = {
   name: 'COM_CHANGE_USER refused: a wrong password',
+  costly: true,
   ends: true,
   async *steps(client) {
     yield client.changeUser('app', 'wrong', 'wire', 45);
-    yield client.query('select current_user()');
+    // MariaDB goes on as the old user, with the server's own character set; MySQL closes.
+    yield client.query('do 1');
   },
 };
 
 const refusedUser: WireCase = {
   name: 'COM_CHANGE_USER refused: an unknown user',
+  costly: true,
   ends: true,
   async *steps(client) {
     yield lastWord(await client.changeUser('nobody', 'x', 'wire', 45));
-    yield client.query('select current_user()');
+    yield client.query('do 1');
   },
 };
 
 const refusedDatabase: WireCase = {
   name: 'COM_CHANGE_USER to a database that is missing',
+  costly: true,
   ends: true,
   async *steps(client, place) {
     const { user = '', password = '' } = place.options;
@@ -226,6 +232,7 @@ const killQuery: WireCase = {
 
 const pipelined: WireCase = {
   name: 'commands that come in one write, before the answers of the first',
+  raw: true,
   setup: ['create table t (a int)'],
   async *steps(client) {
     const command = (text: string): Buffer => {

@@ -69,7 +69,7 @@ const serverOff: WireCase = {
 const large: WireCase = {
   name: 'LOAD DATA LOCAL of 20 MB in one chain and in pieces of 16 MB - 1',
   needs: WireFlag.LOCAL_FILES,
-  large: true,
+  costly: true,
   setup: TABLE,
   async *steps(client) {
     const sql = "load data local infile 'big' into table big";

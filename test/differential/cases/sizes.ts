@@ -15,7 +15,7 @@ function statementOf(bytes: number, client: WireClient): string {
 
 const edges: WireCase = {
   name: 'commands of 16 MB - 2, - 1, 16 MB, + 1, and 32 MB around the edge',
-  large: true,
+  costly: true,
   async *steps(client) {
     for (const bytes of [MOST - 1, MOST, MOST + 1, MOST + 2, 2 * MOST, 2 * MOST + 1]) {
       yield client.query(statementOf(bytes, client));
@@ -25,7 +25,7 @@ const edges: WireCase = {
 
 const rows: WireCase = {
   name: 'rows of 16 MB - 1, 16 MB and above, beside small ones',
-  large: true,
+  costly: true,
   async *steps(client) {
     // A cell of this length takes four bytes for its own length.
     for (const bytes of [MOST - 5, MOST - 4, MOST - 3, MOST, 2 * MOST - 4]) {
@@ -41,7 +41,7 @@ const rows: WireCase = {
 
 const beyond: WireCase = {
   name: 'a command and a row of 70 MB',
-  large: true,
+  costly: true,
   async *steps(client) {
     const bytes = 70 * 1024 * 1024;
     yield client.query(statementOf(bytes, client));
@@ -56,7 +56,7 @@ const beyond: WireCase = {
 
 const tooLarge: WireCase = {
   name: 'a command above max_allowed_packet',
-  large: true,
+  costly: true,
   ends: true,
   setup: ['create table t (v longblob)'],
   async *steps(client) {

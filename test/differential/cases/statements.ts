@@ -83,6 +83,7 @@ const lateErrors: WireCase = {
 
 const lockWait: WireCase = {
   name: 'a lock wait that times out, and a deadlock-free rollback',
+  costly: true,
   setup: TABLE,
   async *steps(client, place) {
     const other = await place.open();
@@ -249,6 +250,8 @@ const preparedBadly: WireCase = {
     client.longData(id, 99, Buffer.from('no such parameter'));
     yield client.execute(id, [parameter(1), parameter(2)]);
     yield client.fetch(id, 5);
+    // MySQL 5.6 reads beyond the end of packets that are too short, and does by chance what it finds there.
+    if (place.kind === 'mysql56') return;
     yield client.single(0x17, Buffer.from([1, 0]));
     yield client.single(0x1c, Buffer.from([1]));
     yield client.single(0x1a, Buffer.from([1]));
@@ -314,7 +317,7 @@ const sqlPrepare: WireCase = {
 
 const manyParameters: WireCase = {
   name: '300 parameters, and more than a statement can have',
-  large: true,
+  costly: true,
   async *steps(client) {
     const count = 300;
     const list = (length: number): string => Array.from({ length }, () => '?').join(',');

@@ -399,6 +399,14 @@ describe('users', () => {
     );
   });
 
+  test('RELOAD TLS says of each listener what became of its certificate', async () => {
+    const operations = fakeOperations();
+    assert.deepEqual(await rowsOf('reload tls', contextOf({ operations })), [
+      { listener: 'write', result: 'reloaded', detail: 'it is in its time' },
+    ]);
+    assert.deepEqual(operations.calls, [['reloadTls']]);
+  });
+
   test('RELOAD USERS reads one cluster or all, and says how it went', async () => {
     const operations = fakeOperations();
     const context = contextOf({ operations });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { afterEach, beforeEach, suite, test } from 'node:test';
-import type { BackendConnection } from '../../../src/backend/connection.ts';
+import { SETTING_FLAGS, type BackendConnection } from '../../../src/backend/connection.ts';
 import { BackendPool, type PoolRequest } from '../../../src/backend/pool.ts';
 import { Slots } from '../../../src/backend/slots.ts';
 import { Capability, Command } from '../../../src/protocol/constants.ts';
@@ -33,7 +33,13 @@ function request(
     },
     secret: { password: user },
     keepsPassword: true,
-    preparation: { database, collation: 45, readOnly, attributes: Buffer.alloc(0) },
+    preparation: {
+      database,
+      collation: 45,
+      readOnly,
+      attributes: Buffer.alloc(0),
+      settingFlags: capabilities & SETTING_FLAGS,
+    },
     timeoutMs: TIMEOUT_MS,
   };
 }

@@ -14,6 +14,7 @@ class PlayedSocket {
   readonly input = Buffer.alloc(16 * 1024);
   readonly capabilities = Capability.DEPRECATE_EOF;
   readonly extendedCapabilities = 0;
+  spoiled = false;
   readonly loginOk = { status: 2, payload: Buffer.alloc(0) };
   readonly written: Buffer[] = [];
   full = false;

@@ -11,6 +11,7 @@ import { ClientLogin } from '../../../src/protocol/login-client.ts';
 import { parseOk, writeCommand, writeError, writeOk, writeResultSet } from '../../../src/protocol/packets.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeClient, type FakeLogin } from '../../support/fake-client.ts';
+import { MYSQL_5_6 } from '../../support/greetings.ts';
 import { FakeServer, type FakeServerConnection, type FakeServerOptions } from '../../support/fake-server.ts';
 import { FakeWorker, user, type FakeWorkerOptions } from '../../support/fake-worker.ts';
 
@@ -370,7 +371,7 @@ suite('commands', () => {
     client.send(odd);
     const error = await client.error();
     assert.equal(error.errno, 1156);
-    assert.equal(error.sequence, 4);
+    assert.equal(error.sequence, 0);
     await client.end();
     await server.connections[0]!.closed();
   });
@@ -495,7 +496,7 @@ suite('COM_CHANGE_USER', () => {
     return (await client.packet())!;
   }
 
-  test('right: the session goes on as the other user, on a connection of that user', async () => {
+  test('right: the session goes on as the other user, on the same connection to the server', async () => {
     await setUp({ users: [user(), other], server: { accounts } });
     const client = await logIn();
     const packet = await change(client, 'other', 'other');
@@ -503,8 +504,8 @@ suite('COM_CHANGE_USER', () => {
     assert.equal(packet.sequence, 3);
     client.send(query('select 1'));
     await assertOk(client);
-    assert.deepEqual(statements(server.connections[1]!), ['select 1']);
-    await idleConnections(1);
+    assert.deepEqual(server.connections[0]!.commandBytes, [Command.CHANGE_USER, Command.QUERY]);
+    assert.equal(worker.pool('db1').counts()[0]!.user, 'other');
   });
 
   test('behind another command in one chunk is right as well', async () => {
@@ -513,14 +514,47 @@ suite('COM_CHANGE_USER', () => {
     assert.equal((await change(client, 'other', 'other', query('select 1'))).payload[0], 0);
   });
 
-  test('wrong: 1045, and the connection is closed', async () => {
+  test('wrong: 1045, and the session goes on as the user it was, its state reset, until it has guessed thrice', async () => {
     await setUp({ users: [user(), other], server: { accounts } });
+    const client = await logIn();
+    for (const guess of ['wrong', 'wrong too']) {
+      const packet = await change(client, 'other', guess);
+      assert.equal(packet.payload.readUInt16LE(1), 1045);
+      assert.equal(packet.sequence, 3);
+      client.send(query('select 1'));
+      await assertOk(client);
+    }
+    const [connection] = server.connections;
+    assert.equal(server.connections.length, 1);
+    assert.deepEqual(
+      connection!.commandBytes,
+      [Command.CHANGE_USER, Command.QUERY, Command.CHANGE_USER, Command.QUERY],
+      'the server resets its session',
+    );
+    assert.equal(worker.pool('db1').counts()[0]!.user, 'app');
+    assert.equal((await change(client, 'other', 'wrong')).payload.readUInt16LE(1), 1045);
+    await client.end();
+    await noSessions();
+  });
+
+  test('wrong, where the servers are MySQL: 1045, and the connection is closed', async () => {
+    await setUp({ users: [user(), other], server: { accounts } });
+    const backends = worker.snapshot.backends.map((view) => ({ ...view, greeting: MYSQL_5_6 }));
+    worker.publish({ ...worker.snapshot, backends });
     const client = await logIn();
     const packet = await change(client, 'other', 'wrong');
     assert.equal(packet.payload.readUInt16LE(1), 1045);
-    assert.equal(packet.sequence, 3);
     await client.end();
     await noSessions();
+  });
+
+  test('that the server refuses leaves the session the user it was', async () => {
+    await setUp({ users: [user(), other], server: { accounts: { app: { password: 'app' } } } });
+    const client = await logIn();
+    assert.equal((await change(client, 'other', 'other')).payload.readUInt16LE(1), 1045);
+    client.send(query('select 1'));
+    await assertOk(client);
+    assert.equal(worker.pool('db1').counts()[0]!.user, 'app');
   });
 
   test("gives the first user's slot back", async () => {
