@@ -22,6 +22,7 @@ import { UserDirectory } from './frontend/users.ts';
 import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
 import type { RsaKeys } from './protocol/login-server.ts';
+import type { ClusterAccounts } from './topology/account.ts';
 import type { Snapshot } from './topology/snapshot.ts';
 import type { ListenerCertificates } from './transport/certificates.ts';
 import { tlsServer, type TlsServer } from './transport/tls-stream.ts';
@@ -128,7 +129,7 @@ class Worker {
       case 'snapshot':
         return this.#takeSnapshot(message.snapshot);
       case 'accounts':
-        return this.#users.take(message.accounts);
+        return this.#takeAccounts(message.accounts);
       case 'accounts-checked':
         return this.#accountQuestions.answered(message.requestId);
       case 'account-proven':
@@ -254,6 +255,14 @@ class Worker {
       else if (backend.state === 'offline') pool?.dropIdle();
     }
     for (const wake of [...this.#snapshotWaiters]) wake();
+  }
+
+  /** What idles in the name of an account that has changed must not serve who logs in from now on. */
+  #takeAccounts(accounts: ClusterAccounts): void {
+    const changed = this.#users.take(accounts);
+    for (const { name, cluster } of this.#config.backends) {
+      if (cluster === accounts.cluster) this.#pools.get(name)?.dropIdle((user) => changed.has(user));
+    }
   }
 
   #nextSnapshot(timeoutMs: number): Promise<void> {

@@ -145,9 +145,10 @@ export class BackendPool {
       this.#drop(connection);
   }
 
-  /** Closes all that idles: the slots are wanted elsewhere, or the server is gone. */
-  dropIdle(): void {
-    for (const connection of [...this.#idle]) this.#drop(connection);
+  /** Closes all that idles (of some users): the slots are wanted elsewhere, or the server is gone. */
+  dropIdle(isMeant: (user: string) => boolean = () => true): void {
+    for (const connection of this.#idle.filter(({ identity }) => isMeant(identity.user)))
+      this.#drop(connection);
   }
 
   /**

@@ -52,6 +52,8 @@ export interface UserDirectoryOptions {
 
 interface Imported {
   readonly product: ServerProduct;
+  /** All that is known of each account, by its name. */
+  readonly states: ReadonlyMap<string, string>;
   readonly index: AccountIndex;
 }
 
@@ -72,12 +74,17 @@ export class UserDirectory {
     return this.#revision;
   }
 
-  /** Takes the newest accounts of a cluster. */
-  take(accounts: ClusterAccounts): void {
+  /** Takes the newest accounts of a cluster; answers the users of those that are not as they were. */
+  take(accounts: ClusterAccounts): ReadonlySet<string> {
     const { cluster, product } = accounts;
-    this.#imported.set(cluster, { product, index: new AccountIndex(accounts.accounts) });
+    const before = this.#imported.get(cluster)?.states ?? new Map<string, string>();
+    const states = new Map(
+      accounts.accounts.map((account) => [accountName(account), JSON.stringify(account)]),
+    );
+    this.#imported.set(cluster, { product, index: new AccountIndex(accounts.accounts), states });
     this.#proven.keepOnly(accounts);
     this.#revision++;
+    return changedUsers(before, states);
   }
 
   /** Takes what a login elsewhere has proved. */
@@ -213,4 +220,16 @@ function refusalOf(account: Account, product: ServerProduct, address: string): P
       : refusal('DBPROXY_ACCOUNT_LOCKED', account.user, address);
   }
   return account.expired ? refusal('DBPROXY_PASSWORD_EXPIRED') : null;
+}
+
+/** Users of accounts that are in one of the two only, or differ. */
+function changedUsers(
+  before: ReadonlyMap<string, string>,
+  after: ReadonlyMap<string, string>,
+): ReadonlySet<string> {
+  const changed = new Set<string>();
+  for (const [name, state] of [...before, ...after]) {
+    if (before.get(name) !== after.get(name)) changed.add((JSON.parse(state) as Account).user);
+  }
+  return changed;
 }

@@ -327,6 +327,19 @@ suite('failures', () => {
     assert.equal(slots.used('backend:db1'), 0);
   });
 
+  test('what idles in the name of some users is closed, and nothing else', async () => {
+    const server = await serve();
+    const pool = poolOf(server);
+    const [mine, others] = [await pool.acquire(request()), await pool.acquire(request({ user: 'other' }))];
+    pool.release(mine, true);
+    pool.release(others, true);
+    await idle(pool, 1);
+    await idle(pool, 1, 'other');
+    pool.dropIdle((user) => user === 'other');
+    assert.equal(others.closed, true);
+    assert.equal(mine.closed, false);
+  });
+
   test('a statement aside gets through when all connections are taken', async () => {
     const server = await serve();
     const pool = poolOf(server, 1);

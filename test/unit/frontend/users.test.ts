@@ -207,3 +207,12 @@ suite('what a login has proved', () => {
     assert.equal(users.told.length, 0);
   });
 });
+
+test('who takes new accounts is told whose are not as they were', () => {
+  const users = directory();
+  const [app, other] = [account(), account({ user: 'other' })];
+  assert.deepEqual([...users.take(accountsOf(app, other))].sort(), ['app', 'other']);
+  assert.deepEqual([...users.take(accountsOf(app, other))], []);
+  assert.deepEqual([...users.take(accountsOf(app, { ...other, locked: true }))], ['other']);
+  assert.deepEqual([...users.take(accountsOf(app))], ['other']);
+});
