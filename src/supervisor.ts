@@ -236,7 +236,7 @@ class Supervisor implements RunningSupervisor {
       case 'listening':
         return this.#setListening(slot, report.listener, report.error);
       case 'session-wanted':
-        return void this.#findSession(slot, report.requestId, report.sessionId);
+        return void this.#findSession(slot, report.requestId, report);
       case 'accounts-wanted':
         return void this.#checkAccounts(slot, report.requestId, report.cluster);
       case 'account-proven':
@@ -300,11 +300,16 @@ class Supervisor implements RunningSupervisor {
     for (const { holder, key } of wantedBack) this.#fleet.send(holder, { type: 'slots-wanted-back', key });
   }
 
-  async #findSession(asker: number, requestId: number, sessionId: number): Promise<void> {
+  async #findSession(
+    asker: number,
+    requestId: number,
+    { sessionId, ends }: { sessionId: number; ends: boolean },
+  ): Promise<void> {
     const owner = slotOfSessionId(sessionId);
     let place: SessionPlace | null = null;
     if (owner !== undefined) {
-      const answer = await this.#fleet.ask(owner, { type: 'session-asked', sessionId }, ANSWER_TIMEOUT_MS);
+      const question = { type: 'session-asked', sessionId, ends } as const;
+      const answer = await this.#fleet.ask(owner, question, ANSWER_TIMEOUT_MS);
       place = answer?.place ?? null;
     }
     this.#fleet.send(asker, { type: 'session-found', requestId, place });

@@ -143,7 +143,7 @@ class Worker {
         return this.#send({ type: 'sessions', requestId: message.requestId, sessions });
       }
       case 'session-asked': {
-        const place = this.#sessions.find(message.sessionId)?.place ?? null;
+        const place = this.#ownPlace(message.sessionId, message.ends);
         return this.#send({ type: 'session-place', requestId: message.requestId, place });
       }
       case 'kill-session':
@@ -174,7 +174,8 @@ class Worker {
       nextSnapshot: (timeoutMs) => this.#nextSnapshot(timeoutMs),
       pool: (backend) => this.#pool(backend),
       sessionsOn: (backend) => this.#sessions.countOn(backend),
-      placeOf: (sessionId) => this.#placeOf(sessionId),
+      placeOf: (sessionId) => this.#placeOf(sessionId, false),
+      endKilled: async (sessionId) => void (await this.#placeOf(sessionId, true)),
     };
   }
 
@@ -296,10 +297,17 @@ class Worker {
     return pool;
   }
 
-  async #placeOf(sessionId: number): Promise<SessionPlace | null> {
+  #ownPlace(sessionId: number, ends: boolean): SessionPlace | null {
+    const session = this.#sessions.find(sessionId);
+    const place = session?.place ?? null;
+    if (ends) session?.end(refusal('DBPROXY_SESSION_KILLED'));
+    return place;
+  }
+
+  async #placeOf(sessionId: number, ends: boolean): Promise<SessionPlace | null> {
     const slot = slotOfSessionId(sessionId);
     if (slot === undefined) return null;
-    if (slot === this.#slot) return this.#sessions.find(sessionId)?.place ?? null;
+    if (slot === this.#slot) return this.#ownPlace(sessionId, ends);
     const requestId = ++this.#question;
     return new Promise((resolve) => {
       const timer = systemClock.after(PLACE_TIMEOUT_MS, () => this.#answerPlace(requestId, null));
@@ -307,7 +315,7 @@ class Worker {
         timer.cancel();
         resolve(place);
       });
-      this.#send({ type: 'session-wanted', requestId, sessionId });
+      this.#send({ type: 'session-wanted', requestId, sessionId, ends });
     });
   }
 

@@ -35,6 +35,8 @@ export interface SessionContext {
   sessionsOn(backend: string): number;
   /** Where the session with this id lives, over all workers; null when there is none. */
   placeOf(sessionId: number): Promise<SessionPlace | null>;
+  /** Ends the session with this id, which a server has killed already; resolves when its client is told. */
+  endKilled(sessionId: number): Promise<void>;
 }
 
 /** An endpoint as its sessions see it. */

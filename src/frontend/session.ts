@@ -165,7 +165,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   /** Ends the running statement on the server, as KILL QUERY by the session's own user. */
   async killQuery(): Promise<void> {
     if (this.#connection === null) return;
-    await this.#executeAside(this.#connection.backend, `KILL QUERY ${this.#connection.threadId}`);
+    const { backend, threadId } = this.#connection;
+    await this.#context.pool(backend).executeAside(this.#poolRequest(), `KILL QUERY ${threadId}`);
   }
 
   // The client's side between relays.
@@ -449,21 +450,29 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     if (relay === null || this.#isOver()) return;
     if (place === null) return relay.forward(payload);
     const sql = `KILL ${kill.query ? 'QUERY ' : ''}${place.threadId}`;
-    if (place.backend === this.backend) {
-      return relay.forward(queryPayload(sql, this.#accepted!.capabilities));
+    // Who kills itself gets whatever the server says to that.
+    if (kill.id === this.id) return relay.forward(queryPayload(sql, this.#accepted!.capabilities));
+    try {
+      const isHere = place.backend === this.backend;
+      if (isHere) await this.#executeHere(sql);
+      else await this.#context.pool(place.backend).executeAside(this.#poolRequest(), sql);
+      // As at a server, the killed one is gone before the killer hears of it.
+      if (!kill.query) await this.#context.endKilled(kill.id);
+      if (!this.#isOver()) this.#answerOk();
+    } catch (error) {
+      if (this.#isOver()) return;
+      if (this.#connection!.closed) return this.onBackendGone(toErrorPacket(error).message);
+      this.#answerError(error, 0);
     }
-    const error = await this.#executeAside(place.backend, sql).then(
-      () => undefined,
-      (failure: unknown) => failure ?? new Error('unknown'),
-    );
-    if (this.#isOver()) return;
-    if (error === undefined) this.#answerOk();
-    else this.#answerError(error, 0);
   }
 
-  /** Runs a statement as this session's user on a connection of its own. */
-  async #executeAside(backend: string, sql: string): Promise<void> {
-    await this.#context.pool(backend).executeAside(this.#poolRequest(), sql);
+  /** Runs a statement without rows on this session's own connection, which rests. */
+  async #executeHere(sql: string): Promise<void> {
+    const connection = this.#connection!;
+    connection.user = null;
+    await connection.execute(sql).finally(() => {
+      if (!this.#isOver()) connection.user = this.#relay;
+    });
   }
 
   /** COM_RESET_CONNECTION, after which a read endpoint's session must be READ ONLY again. */

@@ -40,8 +40,8 @@ export type ToWorker =
   | { type: 'sessions-wanted'; requestId: number }
   /** Operator's KILL: `query` ends the running statement only. */
   | { type: 'kill-session'; requestId: number; sessionId: number; query: boolean }
-  /** Another worker asks where a session of this one is; answered by `session-place`. */
-  | { type: 'session-asked'; requestId: number; sessionId: number }
+  /** Another worker asks where a session of this one is (and has killed it, `ends`); answered by `session-place`. */
+  | { type: 'session-asked'; requestId: number; sessionId: number; ends: boolean }
   /** Answer to `session-wanted`. */
   | { type: 'session-found'; requestId: number; place: SessionPlace | null }
   /** `count` slots of `key` are now the worker's (see `SlotLedger`). */
@@ -59,8 +59,8 @@ export type FromWorker =
   | { type: 'stats'; requestId: number; stats: WorkerStats }
   | { type: 'sessions'; requestId: number; sessions: SessionInfo[] }
   | { type: 'session-killed'; requestId: number; found: boolean }
-  /** Where is the session with this id? Asked for KILL from another session. */
-  | { type: 'session-wanted'; requestId: number; sessionId: number }
+  /** Where is the session with this id? Asked for KILL from another session; `ends`: it has been killed. */
+  | { type: 'session-wanted'; requestId: number; sessionId: number; ends: boolean }
   /** Answer to `session-asked`. */
   | { type: 'session-place'; requestId: number; place: SessionPlace | null }
   /** A login does not fit what is known of the accounts: are there newer ones? */

@@ -64,6 +64,7 @@ export const Status = {
   MORE_RESULTS_EXISTS: 0x8,
   CURSOR_EXISTS: 0x40,
   LAST_ROW_SENT: 0x80,
+  PS_OUT_PARAMS: 0x1000,
   IN_TRANS_READONLY: 0x2000,
 } as const;
 

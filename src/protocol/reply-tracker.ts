@@ -108,6 +108,7 @@ export class ReplyTracker {
   #columnsLeft = 0;
   #prepareColumns = 0;
   #prepareSkipsMetadata = false;
+  #hasOutParameters = false;
   /** Header and head of a packet that began at the end of a chunk. */
   readonly #held: Buffer = Buffer.alloc(HEADER_BYTES + HEAD_BYTES);
   #heldLength = 0;
@@ -132,6 +133,7 @@ export class ReplyTracker {
     this.errno = 0;
     this.wantsFile = false;
     this.started = false;
+    this.#hasOutParameters = false;
   }
 
   /**
@@ -215,6 +217,8 @@ export class ReplyTracker {
       case COLUMNS_EOF:
         if (first === 0xff) return this.#failed(buffer, at, length);
         this.status = this.#readEnd(buffer, at, length);
+        // Values of OUT parameters: of their two EOF packets only this one says that there is more.
+        this.#hasOutParameters = (this.status & Status.PS_OUT_PARAMS) !== 0;
         // An open cursor: the rows come with COM_STMT_FETCH.
         this.#state = (this.status & Status.CURSOR_EXISTS) !== 0 ? IDLE : ROWS;
         return;
@@ -305,7 +309,9 @@ export class ReplyTracker {
 
   #resultEnds(status: number): void {
     this.status = status;
-    this.#state = (status & Status.MORE_RESULTS_EXISTS) !== 0 ? RESULT : IDLE;
+    const hasMore = (status & Status.MORE_RESULTS_EXISTS) !== 0 || this.#hasOutParameters;
+    this.#hasOutParameters = false;
+    this.#state = hasMore ? RESULT : IDLE;
   }
 
   /** A packet that begins with 0xfe ends the rows unless it is a row with a first column of 16 MB. */

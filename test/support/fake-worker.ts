@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import type { Endpoint } from '../../src/base/address.ts';
+import { refusal } from '../../src/base/errors.ts';
 import { ByteSocket } from '../../src/base/socket.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { BackendPool } from '../../src/backend/pool.ts';
@@ -205,6 +206,9 @@ export class FakeWorker {
       pool: (name) => this.pool(name),
       sessionsOn: (name) => this.sessions.countOn(name),
       placeOf: async (id) => this.sessions.find(id)?.place ?? this.places.get(id) ?? null,
+      endKilled: async (id) => {
+        this.sessions.find(id)?.end(refusal('DBPROXY_SESSION_KILLED'));
+      },
     };
   }
 }

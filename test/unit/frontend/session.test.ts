@@ -438,6 +438,20 @@ suite('commands', () => {
     assert.equal((await connection.command())[0], Command.PING);
   });
 
+  test('KILL ends the other session before the killer hears of it', async () => {
+    await setUp();
+    const victim = await logIn();
+    const victimSession = await worker.session();
+    const killer = await logIn();
+    killer.send(query(`KILL ${victimSession.id}`));
+    await assertOk(killer);
+    assert.equal(worker.sessions.find(victimSession.id), undefined);
+    await victim.end();
+    assert.deepEqual(statements(server.connections[1]!), ['KILL 1']);
+    killer.send(PING);
+    await assertOk(killer);
+  });
+
   test('KILL of a session that is nowhere is left to the server, elsewhere it runs there', async () => {
     await setUp();
     const client = await logIn();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Capability, Command, Status } from '../../../src/protocol/constants.ts';
-import { parseOk } from '../../../src/protocol/packets.ts';
+import { parseOk, writePayload } from '../../../src/protocol/packets.ts';
 import { hasNoReply, NOT_ENDED, ReplyTracker } from '../../../src/protocol/reply-tracker.ts';
 import { newerReplyVectors, payloadsOf, replyVectors, type ReplyVector } from '../../support/vectors.ts';
 
@@ -235,6 +235,22 @@ suite('answers whose form newer flags decide', () => {
     });
   }
 
+  test('of the EOF packets around OUT parameters the first alone says at MySQL that an OK follows', () => {
+    const answer = Buffer.concat([
+      packetOf(1, '01'),
+      packetOf(2, '036465660000000161000c3f000b0000000380000000'),
+      packetOf(3, 'fe00000a10'),
+      packetOf(4, '000005000000'),
+      packetOf(5, 'fe00000200'),
+      packetOf(6, '00000002000000'),
+    ]);
+    for (let cut = 1; cut < answer.length; cut++) {
+      const tracker = new ReplyTracker(0);
+      tracker.begin(Command.STMT_EXECUTE);
+      feedAll(tracker, [answer.subarray(0, cut), answer.subarray(cut)], `cut ${cut}`);
+    }
+  });
+
   test('a report of progress ends an answer for who has not asked for reports', () => {
     const report = Buffer.from('03000001ffffff', 'hex');
     const tracker = new ReplyTracker(Capability.DEPRECATE_EOF);
@@ -243,3 +259,7 @@ suite('answers whose form newer flags decide', () => {
     assert.equal(tracker.errno, 0xffff);
   });
 });
+
+function packetOf(sequence: number, hex: string): Buffer {
+  return writePayload(sequence, Buffer.from(hex, 'hex'));
+}
