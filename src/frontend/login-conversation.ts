@@ -311,8 +311,8 @@ export class LoginConversation implements SocketHandler {
 }
 
 /** The flags of a listener's own channel: TLS when it has a certificate, compression unless it is off. */
-function channelCapabilities({ tls, config }: SessionEndpoint): number {
-  const encrypted = tls() === null ? 0 : Capability.SSL;
-  const compressed = config.compression ? Capability.COMPRESS | Capability.ZSTD_COMPRESSION : 0;
+function channelCapabilities(endpoint: SessionEndpoint): number {
+  const encrypted = endpoint.tls() === null ? 0 : Capability.SSL;
+  const compressed = endpoint.config.compression ? Capability.COMPRESS | Capability.ZSTD_COMPRESSION : 0;
   return encrypted | compressed;
 }

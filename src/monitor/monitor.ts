@@ -59,8 +59,7 @@ export class Monitor {
     this.#options = options;
     this.#guard = new StallGuard(options.clock.nowMs());
     const makeChecker =
-      options.makeChecker ??
-      ((backend, cluster) => new Probe(backend, cluster, options.clock));
+      options.makeChecker ?? ((backend, cluster) => new Probe(backend, cluster, options.clock));
     for (const backend of options.config.backends) {
       const cluster = options.config.clusters.find(({ name }) => name === backend.cluster);
       if (cluster === undefined) throw new TypeError(`backend ${backend.name} has no cluster`);

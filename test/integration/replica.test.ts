@@ -74,7 +74,9 @@ forEachFlavour((flavour, words) => {
     });
 
     it('follows again after its session was killed', async () => {
-      const dumps = (await proxy.admin('SHOW SESSIONS')).filter(({ user }) => user === PAIR_ACCOUNTS.replication.user);
+      const dumps = (await proxy.admin('SHOW SESSIONS')).filter(
+        ({ user }) => user === PAIR_ACCOUNTS.replication.user,
+      );
       assert.equal(dumps.length, 1);
       await proxy.admin(`KILL ${String(dumps[0]!.id)}`);
       const writer = await proxy.connect('write');
