@@ -80,6 +80,7 @@ async function readResult(port: number, rows: number, pauseMs: number): Promise<
     {
       identity: {
         user: 'app',
+        account: '',
         capabilities: Capability.TRANSACTIONS | Capability.DEPRECATE_EOF,
         extendedCapabilities: 0,
         client: { address: '127.0.0.1', port: 0 },

@@ -39,6 +39,11 @@ export const SETTING_FLAGS: number = Capability.IGNORE_SPACE | Capability.INTERA
 /** Whom a connection belongs to as far as the server is concerned. */
 export interface Identity {
   readonly user: string;
+  /**
+   * The account and the secret that the session was let in with, in a form to compare: a server may have
+   * several accounts of one name, and a connection of one of them must not serve another.
+   */
+  readonly account: string;
   /** Flags that shape what travels over the connection; only a session with the same can use it. */
   readonly capabilities: number;
   /** The same of MariaDB's upper flags. */
@@ -158,6 +163,8 @@ export class BackendConnection implements SocketHandler {
   #extendedCapabilities = 0;
   /** Nobody can read on the way what is sent over it: TLS, or a Unix socket. */
   #secure = false;
+  /** TLS was asked for and has not begun: what comes meanwhile in clear text was said by nobody we know. */
+  #startsTls = false;
   #exchange: Exchange | null = null;
   #closed = false;
 
@@ -208,9 +215,11 @@ export class BackendConnection implements SocketHandler {
         const step = login.receive(payload, sequence);
         if (step.kind !== 'tls') return this.#step(step, resolve, reject);
         this.#socket.write(step.bytes);
+        this.#startsTls = true;
         const host = channel.endpoint.kind === 'tcp' ? channel.endpoint.host : '';
         this.#socket = TlsStream.connect(socket, channel.tlsClient!, host, this, () => {
           this.#secure = true;
+          this.#startsTls = false;
           this.#step(login.secured(), resolve, reject);
         });
       };
@@ -342,13 +351,19 @@ export class BackendConnection implements SocketHandler {
     this.#secret = wish.secret;
     try {
       await this.#becomeUser(wish.preparation);
-      if (!wish.keepsPassword) this.#secret = withoutPassword(wish.secret);
-      await this.#settle(wish.preparation);
     } catch (error) {
       if (!(error instanceof ServerError)) this.close();
       this.#identity = identity;
       this.#secret = secret;
       if (readOnly && !this.#closed) await this.#makeReadOnlyAgain();
+      throw error;
+    }
+    if (!wish.keepsPassword) this.#secret = withoutPassword(wish.secret);
+    try {
+      await this.#settle(wish.preparation);
+    } catch (error) {
+      // It is the new user's already, and not in the state that it should be in.
+      this.close();
       throw error;
     }
   }
@@ -400,8 +415,8 @@ export class BackendConnection implements SocketHandler {
   }
 
   /** Runs a statement without rows; rejects with ServerError, the connection stays usable then. */
-  async execute(sql: string): Promise<void> {
-    await this.#command(writePayload(0, queryPayload(sql, this.#capabilities)));
+  async execute(sql: string): Promise<LoginOk> {
+    return this.#command(writePayload(0, queryPayload(sql, this.#capabilities)));
   }
 
   /** Sends bytes; see ByteSocket.write. */
@@ -470,6 +485,7 @@ export class BackendConnection implements SocketHandler {
       let packet = this.#framer.next(this.#socket.input.subarray(0, length));
       while (packet !== undefined && this.#exchange !== null) {
         this.#exchange.receive(packet.payload, packet.sequence);
+        if (this.#startsTls) return this.#refuseClearText();
         packet = this.#framer.next();
       }
       // What follows the answer nobody asked for; a connection with bytes left over serves nobody.
@@ -479,6 +495,13 @@ export class BackendConnection implements SocketHandler {
     } catch (error) {
       this.#fail(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  /** Bytes behind the greeting that asked for TLS came before anybody was sure who speaks. */
+  #refuseClearText(): void {
+    if (this.#framer.takeRest().length === 0) return;
+    const what = 'the server went on in clear text where TLS was to begin';
+    this.#fail(refusal('DBPROXY_BACKEND_CONNECT', this.backend, 'login', what));
   }
 
   /** Ends the exchange under way with `error`, and the connection with it. */

@@ -20,6 +20,7 @@ import {
   type BackendChannel,
   type ConnectionWish,
   type Identity,
+  type LoginOk,
   type Preparation,
 } from './connection.ts';
 import type { Slots } from './slots.ts';
@@ -177,7 +178,10 @@ export class BackendPool {
    * must get through just when all connections are taken. Rejects with ServerError or
    * DBPROXY_BACKEND_CONNECT, at the latest after twice the connect timeout.
    */
-  async executeAside({ identity, secret }: Omit<ConnectionWish, 'preparation'>, sql: string): Promise<void> {
+  async executeAside(
+    { identity, secret }: Omit<ConnectionWish, 'preparation'>,
+    sql: string,
+  ): Promise<LoginOk> {
     const { clock, connectTimeoutMs } = this.#options;
     const wish: ConnectionWish = {
       identity: { ...identity, capabilities: 0, extendedCapabilities: 0 },
@@ -198,7 +202,7 @@ export class BackendPool {
           abort = abortOpening;
         },
       );
-      await connection.execute(sql).finally(() => connection.close());
+      return await connection.execute(sql).finally(() => connection.close());
     } finally {
       timer.cancel();
     }
@@ -264,10 +268,11 @@ export class BackendPool {
       () => this.#lend(connection, waiter),
       (error: Error) => {
         waiter.timer.cancel();
-        // The server may have closed it while it idled: that says nothing of the next one.
+        // It idled: the server may have closed it, or want more of a secret that is older than the client's.
+        // That says nothing of the next one, and of the client only what a new connection gets to hear counts.
         const leftMs = deadlineMs - this.#options.clock.nowMs();
-        const stale = isRefusal(error) && leftMs > 0;
-        if (stale) this.acquire({ ...waiter.request, timeoutMs: leftMs }).then(waiter.resolve, waiter.reject);
+        if (leftMs > 0)
+          this.acquire({ ...waiter.request, timeoutMs: leftMs }).then(waiter.resolve, waiter.reject);
         else waiter.reject(error);
       },
     );
@@ -339,6 +344,7 @@ export class BackendPool {
   #isSame(left: Identity, right: Identity): boolean {
     return (
       left.user === right.user &&
+      left.account === right.account &&
       left.capabilities === right.capabilities &&
       left.extendedCapabilities === right.extendedCapabilities &&
       (!this.#options.channel.sendsProxyHeader || left.client.address === right.client.address)

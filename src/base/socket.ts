@@ -9,6 +9,7 @@
  */
 import net from 'node:net';
 import { unmapped, type Endpoint } from './address.ts';
+import { systemClock } from './clock.ts';
 
 /** Who is told of what happens on a socket. */
 export interface SocketHandler {
@@ -53,7 +54,7 @@ export interface ByteStream {
 
 const EMPTY = Buffer.alloc(0);
 
-/** After our end: how long the peer may be silent, and how much it may still send. */
+/** After our end: how long the peer may take to end, too, and how much it may still send. */
 export const LINGER_MS = 2000;
 export const LINGER_BYTES = 1024 * 1024;
 
@@ -179,7 +180,8 @@ export class ByteSocket implements ByteStream {
     this.#ending = true;
     if (bytes === undefined) this.#socket.end();
     else this.#socket.end(bytes);
-    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
+    const timer = systemClock.after(LINGER_MS, () => this.#socket.destroy());
+    this.#socket.once('close', () => timer.cancel());
     this.#socket.resume();
   }
 

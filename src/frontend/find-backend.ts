@@ -8,6 +8,7 @@ import { SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts'
 import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { maySessionBegin, route } from '../routing/router.ts';
+import { accountName, fingerprintOf } from '../topology/account.ts';
 import { sessionAttributes } from './attributes.ts';
 import type { SessionContext, SessionEndpoint } from './context.ts';
 import { RELAYED_CAPABILITIES, RELAYED_EXTENDED } from './offer.ts';
@@ -73,6 +74,7 @@ export function sessionRequest(
   return {
     identity: {
       user: login.user,
+      account: accountOf(user),
       capabilities,
       extendedCapabilities: login.extendedCapabilities & RELAYED_EXTENDED,
       client: { address: client.address, port: client.port },
@@ -88,4 +90,9 @@ export function sessionRequest(
       settingFlags: isFirstLogin ? capabilities & SETTING_FLAGS : 0,
     },
   };
+}
+
+/** See Identity.account. A user of the configuration alone has one secret as long as dbproxy runs. */
+function accountOf({ account }: KnownUser): string {
+  return account === null ? '' : `${accountName(account)} ${fingerprintOf(account)}`;
 }

@@ -131,6 +131,7 @@ export class LoginConversation implements SocketHandler {
   }
 
   onData(length: number): void {
+    if (this.#over) return;
     this.#guarded(() => {
       const bytes = this.#client.input.subarray(0, length);
       const rest = this.#head === null ? bytes : this.#withoutHeader(this.#head, bytes);
@@ -193,8 +194,7 @@ export class LoginConversation implements SocketHandler {
 
   #known(user: KnownUser): Secret | RefusedAccount {
     const { secret } = user;
-    const isSafe = this.#tls !== null || this.#isLocal;
-    if (user.requiresTls && !isSafe) {
+    if (user.requiresTls && this.#tls === null) {
       this.#reason = 'the account requires TLS';
       return { refused: refusal('DBPROXY_ACCESS_DENIED', user.name, this.#address, 'YES'), secret };
     }
@@ -233,8 +233,10 @@ export class LoginConversation implements SocketHandler {
   #packets(bytes: Buffer): void {
     let packet = this.#framer.next(bytes);
     while (packet !== undefined) {
-      this.#step(this.#login.receive(packet.payload, packet.sequence));
-      if (this.#over) return;
+      const step = this.#login.receive(packet.payload, packet.sequence);
+      this.#step(step);
+      // What follows waits: for a second look, for the session, or it is the beginning of TLS.
+      if (step.kind !== 'send') return;
       packet = this.#framer.next();
     }
   }
@@ -264,24 +266,29 @@ export class LoginConversation implements SocketHandler {
     this.#host.onAccepted(login, user, prelude, sequence);
   }
 
-  /** Bytes of the client behind its login, left in its input buffer with the client paused: their number. */
+  /**
+   * Bytes of the client behind its login, left in its input buffer: their number. The client is paused, so
+   * that no more come before somebody has a use for them.
+   */
   takeEarly(): number {
+    this.#client.pause();
     const rest = this.#framer.takeRest();
-    if (rest.length === 0) return 0;
     if (rest.length > this.#client.input.length) {
       throw refusal('DBPROXY_PACKET_TOO_LARGE', this.#client.input.length);
     }
     this.#client.input.set(rest);
-    this.#client.pause();
     return rest.length;
   }
 
   /** The account is unknown or its secret another one: it may be newer than what we have read. */
   async #lookAgain(): Promise<void> {
+    const { users } = this.#context;
+    const { revision } = users;
     await this.#context.refreshAccounts(this.#endpoint.config.cluster);
     if (this.#over || this.#client.destroyed) return;
     this.#guarded(() => {
-      const step = this.#login.recheck();
+      // What has not changed need not be checked again: a check may cost milliseconds.
+      const step = users.revision === revision ? this.#login.deny() : this.#login.recheck();
       this.#client.resume();
       this.#step(step.kind === 'unproven' ? this.#login.deny() : step);
       if (!this.#over) this.#packets(Buffer.alloc(0));
@@ -304,7 +311,11 @@ export class LoginConversation implements SocketHandler {
     } catch (error) {
       if (this.#over) return;
       this.#over = true;
-      const answer = isRefusal(error) ? error : refusal('DBPROXY_HANDSHAKE', String(error));
+      if (!isRefusal(error)) {
+        const text = String(error instanceof Error ? error.stack : error);
+        this.#context.log.error('session.defect', { client: this.#address, error: text });
+      }
+      const answer = isRefusal(error) ? error : refusal('DBPROXY_HANDSHAKE', 'an internal error');
       this.#host.onRefused(answer, this.#login.expectedSequence + 1);
     }
   }

@@ -5,7 +5,7 @@
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import type { ByteSocket, ByteStream, SocketHandler } from '../base/socket.ts';
-import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
+import { PasswordNeeded, type BackendConnection, type LoginOk } from '../backend/connection.ts';
 import { takeSlotInTime } from '../backend/slots.ts';
 import type { SessionInfo, SessionPlace } from '../ipc/messages.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
@@ -157,7 +157,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     const waitsForAnswer =
       this.#state === 'waiting' || (relay !== null && !relay.idle && !relay.answerStarted);
     if (waitsForAnswer) this.#sayLast(error, relay?.answerSequence ?? this.#loginSequence);
-    else if (relay === null || relay.idle) this.#client.end();
+    else if (error.code !== 'DBPROXY_SESSION_KILLED' && (relay === null || relay.idle)) this.#client.end();
+    // Who is killed at rest is gone at once: an end in order would come after the killer's OK.
     else this.#client.destroy();
     this.#over(false);
   }
@@ -277,12 +278,15 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     this.#enter('waiting');
     this.#client.handler = this;
     this.#early = this.#conversation.takeEarly();
+    // While it waits, its going must be noticed.
+    if (this.#early === 0) this.#client.resume();
     this.#background(this.#connection === null ? this.#findBackend() : this.#changeBackendUser());
   }
 
   onRefused(error: ProxyError, sequence: number): void {
     if (this.#before === null || !this.#mayGoBack()) return this.#refuseLogin(error, sequence);
     this.#loginSequence = sequence;
+    this.#early = this.#conversation.takeEarly();
     this.#reportRefusedLogin(error, error.code);
     this.#background(this.#resetAndGoBack(error));
   }
@@ -311,16 +315,17 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     const { counters } = this.#context;
     counters.waiting++;
     try {
-      await this.#takeUserSlot(this.#user!);
+      const slot = await this.#slotFor(this.#user!);
+      this.#releaseUserSlot();
+      this.#userSlot = slot;
+      if (this.#isOver()) return this.#releaseUserSlot();
       const request = this.#poolRequest();
       const connection = await findBackend(this.#context, this.endpoint, request, () => this.#isOver());
       if (this.#isOver()) return this.#context.pool(connection.backend).release(connection, true);
       this.#serve(connection);
     } catch (error) {
       if (this.#isOver()) return;
-      const { secret } = this.#accepted!;
-      // A client that went on without waiting for its OK cannot be asked any more.
-      if (error instanceof PasswordNeeded && secret.password === undefined && this.#early === 0) {
+      if (error instanceof PasswordNeeded && this.#mayAskPassword()) {
         this.#askPassword();
       } else {
         this.#refuseService(error);
@@ -336,22 +341,25 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     return sessionRequest(this.endpoint, this.#accepted!, this.#user!, this.#conversation, isFirstLogin);
   }
 
+  /** A client that went on without waiting for its OK cannot be asked any more. */
+  #mayAskPassword(): boolean {
+    return this.#accepted!.secret.password === undefined && this.#early === 0;
+  }
+
   /** What the client has proved is not enough for the server: it is asked for more before it gets its OK. */
   #askPassword(): void {
     this.#enter('login');
     this.#conversation.askPassword();
   }
 
-  async #takeUserSlot({ name, maxConnections }: KnownUser): Promise<void> {
-    const key = maxConnections > 0 ? `user:${name}` : null;
-    if (this.#userSlot === key) return;
-    this.#releaseUserSlot();
-    if (key === null) return;
+  /** A place among the sessions of a user that may have only so many; null for one without a limit. */
+  async #slotFor({ name, maxConnections }: KnownUser): Promise<string | null> {
+    if (maxConnections === 0) return null;
+    const key = `user:${name}`;
     if (!(await takeSlotInTime(this.#context.slots, this.#context.clock, key))) {
       throw refusal('DBPROXY_USER_CONNECTIONS', name, maxConnections);
     }
-    this.#userSlot = key;
-    if (this.#isOver()) this.#releaseUserSlot();
+    return key;
   }
 
   #serve(connection: BackendConnection): void {
@@ -377,6 +385,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     this.#relay = new Relay(this.#client, connection, this, mode === 'read');
     const early = this.#early;
     this.#early = 0;
+    if (early === 0) this.#client.resume();
     this.#relay.begin(early);
     if (this.#ending !== null) this.#endIfResting();
   }
@@ -420,8 +429,19 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   #statement(payload: Buffer): void {
     const relay = this.#relay!;
     const start = textStart(payload, 0, payload.length, this.#accepted!.capabilities);
-    // Attributes that nobody can read are for the server to refuse; without a text there is nothing to run.
-    if (start === UNKNOWN_START) return relay.forward(payload);
+    // A server may find a statement behind attributes that cannot be read here.
+    if (start === UNKNOWN_START) {
+      return this.endpoint.config.mode === 'read'
+        ? this.#answerError(
+            refusal(
+              'DBPROXY_READ_ENDPOINT',
+              this.endpoint.config.name,
+              'its query attributes cannot be read',
+            ),
+            0,
+          )
+        : relay.forward(payload);
+    }
     const kill = payload[0] === Command.QUERY ? parseKill(payload, start, payload.length) : undefined;
     if (kill !== undefined) return this.#background(this.#kill(payload, kill));
     if (this.endpoint.config.mode !== 'read') return relay.forward(payload);
@@ -454,11 +474,17 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     if (kill.id === this.id) return relay.forward(queryPayload(sql, this.#accepted!.capabilities));
     try {
       const isHere = place.backend === this.backend;
-      if (isHere) await this.#executeHere(sql);
-      else await this.#context.pool(place.backend).executeAside(this.#poolRequest(), sql);
+      const ok = isHere
+        ? await this.#executeHere(sql)
+        : await this.#context.pool(place.backend).executeAside(this.#poolRequest(), sql);
       // As at a server, the killed one is gone before the killer hears of it.
       if (!kill.query) await this.#context.endKilled(kill.id);
-      if (!this.#isOver()) this.#answerOk();
+      if (!this.#isOver())
+        this.#answer(
+          isHere
+            ? writePayload(relay.answerSequence, ok.payload)
+            : writeOk(relay.answerSequence, { status: relay.tracker.status }),
+        );
     } catch (error) {
       if (this.#isOver()) return;
       if (this.#connection!.closed) return this.onBackendGone(toErrorPacket(error).message);
@@ -467,10 +493,10 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   }
 
   /** Runs a statement without rows on this session's own connection, which rests. */
-  async #executeHere(sql: string): Promise<void> {
+  async #executeHere(sql: string): Promise<LoginOk> {
     const connection = this.#connection!;
     connection.user = null;
-    await connection.execute(sql).finally(() => {
+    return connection.execute(sql).finally(() => {
       if (!this.#isOver()) connection.user = this.#relay;
     });
   }
@@ -508,25 +534,37 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   /** The client has proved who it is now; the server must take it for that, too. */
   async #changeBackendUser(): Promise<void> {
     const connection = this.#connection!;
+    // The first user's place is kept until the second one is let in.
+    let slot: string | null = null;
     try {
-      await this.#takeUserSlot(this.#user!);
+      slot = await this.#slotFor(this.#user!);
       await connection.changeUser(this.#poolRequest());
     } catch (error) {
-      if (this.#isOver()) return;
-      if (error instanceof PasswordNeeded) {
-        // In the middle of its question the connection is of no more use; the next one gets the password.
-        this.#before = null;
-        this.#giveBack(false);
-        return this.#askPassword();
-      }
-      if (connection.closed) return this.onBackendGone(toErrorPacket(error).message);
-      if (!this.#mayGoBack()) return this.#refuseService(error);
-      this.#reportRefusedLogin(error, isRefusal(error) ? error.code : 'server');
-      return this.#goBack(error);
+      if (slot !== null) this.#context.slots.release(slot);
+      if (!this.#isOver()) this.#changeFailed(error);
+      return;
     }
-    if (this.#isOver()) return;
+    this.#releaseUserSlot();
+    this.#userSlot = slot;
+    if (this.#isOver()) return this.#releaseUserSlot();
     this.#before = null;
     this.#serve(connection);
+  }
+
+  #changeFailed(error: unknown): void {
+    const connection = this.#connection!;
+    if (error instanceof PasswordNeeded && this.#mayAskPassword()) {
+      // In the middle of its question the connection is of no more use; the next one gets the password.
+      this.#before = null;
+      this.#giveBack(false);
+      return this.#askPassword();
+    }
+    if (connection.closed) return this.onBackendGone(toErrorPacket(error).message);
+    if (!this.#mayGoBack()) return this.#refuseService(error);
+    this.#reportRefusedLogin(error, isRefusal(error) ? error.code : 'server');
+    // What the server has refused it has reset.
+    if (isRefusal(error)) return this.#background(this.#resetAndGoBack(error));
+    this.#goBack(error);
   }
 
   /** A change of user was refused here, so the server has not seen it: it resets its session all the same. */
@@ -538,9 +576,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
       if (!this.#isOver()) this.onBackendGone(toErrorPacket(failure).message);
       return;
     }
-    if (this.#isOver()) return;
-    this.#early = this.#conversation.takeEarly();
-    this.#goBack(error);
+    if (!this.#isOver()) this.#goBack(error);
   }
 
   /** MySQL ends a session whose change of user it refuses, MariaDB lets it go on as the user it was. */

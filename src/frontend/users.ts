@@ -110,7 +110,7 @@ export class UserDirectory {
         return unservable(
           name,
           address,
-          `it is for ${match.hosts.join(', ')} only, and names of hosts are not looked up; create it for '%' or an address`,
+          "it is for hosts by their names only, and names of hosts are not looked up; create it for '%' or an address",
         );
       case 'account':
         return this.#fromAccount(cluster, name, address, match.account, imported.product, section);

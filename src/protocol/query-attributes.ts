@@ -13,21 +13,26 @@ const AFTER_COMMAND = 1;
 /** `textStart` cannot tell: the attributes go on beyond the bytes at hand, or are none that a server reads. */
 export const UNKNOWN_START = -1;
 
-/** Types of parameters by the bytes of their value; the others carry their length with them. */
+/**
+ * Types of parameters by the bytes of their value. Only types are here that every server reads the same way:
+ * MySQL itself reads YEAR, INT24 and a type it does not know with a length before them. Who looks for the
+ * text at another place than the server does would look at another statement.
+ */
 const FIXED_BYTES = new Map<number, number>([
   [0x01, 1], // TINY
   [0x02, 2], // SHORT
-  [0x0d, 2], // YEAR
   [0x03, 4], // LONG
-  [0x09, 4], // INT24
   [0x04, 4], // FLOAT
   [0x05, 8], // DOUBLE
   [0x08, 8], // LONGLONG
-  [0x06, 0], // NULL
 ]);
 
-/** Dates and times: one byte says how many follow. */
-const BYTE_LENGTH = new Set<number>([0x07, 0x0a, 0x0b, 0x0c, 0x0e, 0x11, 0x12, 0x13]);
+/** Dates and times, texts and blobs: their length, in one to four bytes, stands before them. */
+const WITH_LENGTH = new Set<number>([
+  0x00, 0x07, 0x0a, 0x0b, 0x0c, 0x0f, 0x10, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff,
+]);
+
+const UNSIGNED_FLAG = 0x8000;
 
 /**
  * Offset of the statement's text within `buffer`, whose bytes from `start` are (the beginning of) the payload
@@ -57,13 +62,13 @@ export function queryPayload(sql: string, capabilities: number): Buffer {
 function afterAttributes(payload: Buffer): number {
   const reader = new PacketReader(payload, AFTER_COMMAND);
   const count = reader.lenenc();
-  reader.lenenc(); // The number of sets, which is always one.
+  if (reader.lenenc() !== 1) throw unreadable('not one set');
   if (count === 0) return reader.offset;
   const nullBitmap = reader.bytes((count + 7) >>> 3);
   const types: number[] = [];
-  if (reader.u8() !== 1) throw refusal('DBPROXY_MALFORMED_PACKET', 'query attributes without their types');
+  if (reader.u8() !== 1) throw unreadable('without their types');
   for (let index = 0; index < count; index++) {
-    types.push(reader.u16() & 0xff);
+    types.push(reader.u16() & ~UNSIGNED_FLAG);
     reader.lenencBytes(); // its name
   }
   for (const [index, type] of types.entries()) {
@@ -76,6 +81,10 @@ function afterAttributes(payload: Buffer): number {
 function skipValue(reader: PacketReader, type: number): void {
   const fixed = FIXED_BYTES.get(type);
   if (fixed !== undefined) reader.skip(fixed);
-  else if (BYTE_LENGTH.has(type)) reader.skip(reader.u8());
-  else reader.lenencBytes();
+  else if (WITH_LENGTH.has(type)) reader.lenencBytes();
+  else throw unreadable(`of type 0x${type.toString(16)}`);
+}
+
+function unreadable(what: string): Error {
+  return refusal('DBPROXY_MALFORMED_PACKET', `query attributes ${what}`);
 }

@@ -81,8 +81,19 @@ function mayHideSetting(text: Buffer, start: number, end: number): boolean {
 function namesSetting(raw: string): boolean {
   return (
     /(?:tx|transaction)_read_only/i.test(raw) ||
-    (/transaction/i.test(raw) && /(?<![a-z_$])read(?![\w$])[^]*(?<![a-z_$])write(?![\w$])/i.test(raw))
+    (/transaction/i.test(raw) && standsBefore(raw, READ_WORD, WRITE_WORD))
   );
+}
+
+const READ_WORD = /(?<![a-z_$])read(?![\w$])/i;
+const WRITE_WORD = /(?<![a-z_$])write(?![\w$])/gi;
+
+/** True when some `last` comes after the first `first`; each text is gone through once. */
+function standsBefore(raw: string, first: RegExp, last: RegExp): boolean {
+  const from = raw.search(first);
+  if (from < 0) return false;
+  last.lastIndex = from;
+  return last.test(raw);
 }
 
 /** The words of each statement; quoted text that a statement would execute is read as words, too. */
@@ -122,8 +133,8 @@ function quotedWords(text: Buffer, start: number, end: number): string[] {
  *    primary does not have; refused.
  * 5. A text that is executed (PREPARE … FROM, EXECUTE IMMEDIATE, BEGIN NOT ATOMIC, SET STATEMENT) with
  *    any of these inside: refused.
- * 5. A text that is executed and cannot be seen here (a variable, an expression): refused.
- * 6. Any of these inside a compound statement (IF, LOOP, FOR, a label): refused.
+ * 6. A text that is executed and cannot be seen here (a variable, an expression): refused.
+ * 7. Any of these inside a compound statement (IF, LOOP, FOR, a label): refused.
  */
 function guardStatement(words: readonly string[]): GuardVerdict {
   const plain = words.map((word) => word.replace(/^'/, ''));

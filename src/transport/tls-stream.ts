@@ -11,6 +11,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import tls, { TLSSocket, type SecureContext } from 'node:tls';
+import { systemClock } from '../base/clock.ts';
 import {
   LINGER_BYTES,
   LINGER_MS,
@@ -247,9 +248,12 @@ export class TlsStream implements ByteStream {
 
   end(bytes?: Buffer): void {
     this.#ending = true;
+    // Before the handshake is done there is nobody to say it to.
+    if (!this.#secure) return this.destroy();
     if (bytes === undefined) this.#socket.end();
     else this.#socket.end(bytes);
-    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
+    const timer = systemClock.after(LINGER_MS, () => this.#socket.destroy());
+    this.#socket.once('close', () => timer.cancel());
     this.#socket.resume();
   }
 

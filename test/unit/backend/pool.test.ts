@@ -21,12 +21,21 @@ function request(
     database?: string;
     readOnly?: boolean;
     client?: string;
+    account?: string;
   } = {},
 ): PoolRequest {
-  const { user = 'app', capabilities = 0, database = '', readOnly = false, client = '10.0.0.1' } = change;
+  const {
+    user = 'app',
+    capabilities = 0,
+    database = '',
+    readOnly = false,
+    client = '10.0.0.1',
+    account = '',
+  } = change;
   return {
     identity: {
       user,
+      account,
       capabilities,
       extendedCapabilities: 0,
       client: { address: client, port: 4000 },
@@ -115,6 +124,35 @@ suite('lending', () => {
     const second = await pool.acquire(request());
     assert.equal(second, first);
     assert.deepEqual(server.connections[0]!.commandBytes, [Command.CHANGE_USER]);
+  });
+
+  test('never lends a connection of one account to another account of the same name', async () => {
+    const server = await serve();
+    const pool = poolOf(server);
+    pool.release(await pool.acquire(request({ account: "app@'10.0.0.1' one" })), true);
+    await idle(pool, 1);
+    await pool.acquire(request({ account: "app@'10.0.0.2' two" }));
+    assert.equal(server.connections.length, 2);
+  });
+
+  test('asks a new connection when one that idled cannot be brought to the state of the next session', async () => {
+    let answersChange = true;
+    const server = await serve({
+      respond: (command) =>
+        command[0] === Command.CHANGE_USER && !answersChange
+          ? writeError(1, { errno: 1045, sqlState: '28000', message: 'an older password' })
+          : command[0] === Command.CHANGE_USER
+            ? undefined
+            : writeOk(1),
+    });
+    const pool = poolOf(server);
+    const held = await pool.acquire(request());
+    answersChange = false;
+    server.connections[0]!.socket.resume();
+    pool.release(held, true);
+    await eventually(() => assert.equal(held.closed, true));
+    await pool.acquire(request({ database: 'other' }));
+    assert.equal(server.connections.length, 2);
   });
 
   test('closes a connection that is given back in an unknown state', async () => {

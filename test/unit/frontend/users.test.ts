@@ -89,7 +89,7 @@ suite('imported users', () => {
     assert.match(whyNot(users.find('main', 'nobody', '10.0.0.1')), /there is no account 'nobody'/);
     assert.match(
       whyNot(users.find('main', 'named', '10.0.0.1')),
-      /^DBPROXY_ACCOUNT_UNSERVABLE 1045 .*for db\.example\.com only, and names of hosts are not looked up/,
+      /^DBPROXY_ACCOUNT_UNSERVABLE 1045 .*for hosts by their names only, and names of hosts are not looked up/,
     );
   });
 

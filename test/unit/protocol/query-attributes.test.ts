@@ -39,7 +39,6 @@ const EVERY_TYPE: Attribute[] = [
   { name: 'long', type: 0x03, value: Buffer.alloc(4, 1) },
   { name: 'float', type: 0x04, value: Buffer.alloc(4, 1) },
   { name: 'double', type: 0x05, value: Buffer.alloc(8, 1) },
-  { name: 'null by type', type: 0x06, value: Buffer.alloc(0) },
   { name: 'null by bitmap', type: 0xfd, value: null },
   { name: 'longlong', type: 0x08, value: Buffer.alloc(8, 1) },
   { name: 'no time', type: 0x0b, value: Buffer.from([0]) },
@@ -71,6 +70,25 @@ test('bytes that end within the attributes tell nothing, at whichever byte they 
     assert.equal(textStart(payload, 0, end, QUERY_ATTRIBUTES), UNKNOWN_START, `end ${end}`);
   }
   assert.equal(textStart(payload, 0, textAt, QUERY_ATTRIBUTES), textAt);
+});
+
+test('types that servers read in ways of their own tell nothing: a length of 251, one above 2^32, two sets', () => {
+  const hidden = Buffer.concat([Buffer.from([12]), Buffer.from(' SELECT 1 --')]);
+  const cases: [name: string, payload: Buffer][] = [
+    ...[0x0d, 0x09, 0x0101, 0x06, 0x0e, 0x11].map((type): [string, Buffer] => [
+      `type 0x${type.toString(16)}`,
+      withAttributes([{ name: '', type, value: hidden }]),
+    ]),
+    ['length 0xfb', withAttributes([{ name: '', type: 0xfe, value: Buffer.alloc(252, 0xfb) }])],
+    [
+      'upper length',
+      withAttributes([{ name: '', type: 0xfe, value: Buffer.from('fe0c00000001000000', 'hex') }]),
+    ],
+    ['two sets', Buffer.concat([Buffer.from([Command.QUERY, 0, 2]), Buffer.from(SQL)])],
+  ];
+  for (const [name, payload] of cases) {
+    assert.equal(textStart(payload, 0, payload.length, QUERY_ATTRIBUTES), UNKNOWN_START, name);
+  }
 });
 
 test('attributes without their types, and counts that lie, tell nothing', () => {
