@@ -132,7 +132,8 @@ async function checkConfig(path: string): Promise<number> {
 }
 
 async function admin(command: Command & { name: 'admin' }): Promise<number> {
-  const { admin: door } = await readConfig(findConfig(command.config));
+  const { loadConfigOfRunning } = await import('./config/load.ts');
+  const { admin: door } = loadConfigOfRunning(existing(findConfig(command.config)), process.env);
   const { callAdmin } = await import('./cli/admin-client.ts');
   const { statement, batch } = command;
   const answer = await callAdmin({ ...door, statement, batch });
@@ -162,9 +163,13 @@ function findConfig(given: string | undefined): string {
 }
 
 async function readConfig(path: string): Promise<ProxyConfig> {
-  if (!existsSync(path)) throw refusal('DBPROXY_CONFIG', `${path}: there is no such file`);
   const { loadConfig } = await import('./config/load.ts');
-  return loadConfig(path, process.env);
+  return loadConfig(existing(path), process.env);
+}
+
+function existing(path: string): string {
+  if (!existsSync(path)) throw refusal('DBPROXY_CONFIG', `${path}: there is no such file`);
+  return path;
 }
 
 /** Says what went wrong in a line where that is known, else with all there is to find it. */

@@ -142,7 +142,7 @@ class Supervisor implements RunningSupervisor {
     this.#accounts = new AccountImport({
       clusters: config.clusters.filter(({ users }) => users === 'import'),
       clock,
-      primaryOf: (cluster) => this.#primaryOf(cluster),
+      primaryOf: (cluster) => this.#accountsFrom(cluster),
       onChange: (accounts) => {
         this.#proven.keepOnly(accounts);
         this.#fleet.broadcast({ type: 'accounts', accounts });
@@ -516,9 +516,12 @@ class Supervisor implements RunningSupervisor {
   }
 
   /** Where the server is that takes a cluster's writes now. */
-  #primaryOf(cluster: string): BackendConfig | null {
-    const view = this.#store.snapshot.clusters.find((one) => one.name === cluster);
-    return this.#config.backends.find(({ name }) => name === view?.primary) ?? null;
+  /** Where accounts are read: the primary, and while it is away a server that replicates them. */
+  #accountsFrom(cluster: string): BackendConfig | null {
+    const { clusters, backends } = this.#store.snapshot;
+    const primary = clusters.find((one) => one.name === cluster)?.primary;
+    const other = backends.find((one) => one.cluster === cluster && one.readable);
+    return this.#config.backends.find(({ name }) => name === (primary ?? other?.name)) ?? null;
   }
 
   #requireBackend(name: string): void {

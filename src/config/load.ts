@@ -27,6 +27,11 @@ export function loadConfig(path: string, env: NodeJS.ProcessEnv): ProxyConfig {
   return parseConfig(readText(path), contextOf(path, env));
 }
 
+/** The same for who talks to a proxy that runs already: whatever state the files of certificates are in. */
+export function loadConfigOfRunning(path: string, env: NodeJS.ProcessEnv): ProxyConfig {
+  return parseConfig(readText(path), { ...contextOf(path, env), ignoresCertificates: true });
+}
+
 /** What an operator should know of a file that has no errors: for `check-config` and the start. */
 export function loadConfigNotes(path: string, env: NodeJS.ProcessEnv): string[] {
   return configNotes(readText(path), contextOf(path, env));

@@ -16,6 +16,8 @@ export interface ConfigContext {
   env: NodeJS.ProcessEnv;
   /** Reads the file of a `key_file`, or a certificate; a relative path is relative to the configuration. */
   readFile(path: string): string;
+  /** Who only wants to know a key or two does not need whole certificates. */
+  ignoresCertificates?: boolean;
   /** Processor cores, for `workers = auto`. */
   cores: number;
   /** Standard output is a terminal, for `log_format`. */

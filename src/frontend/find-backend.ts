@@ -3,10 +3,11 @@
  * queue_timeout. A read that finds its replica dead tries another one; with nowhere to go the session waits
  * for a better snapshot.
  */
-import { isRefusal, refusal } from '../base/errors.ts';
+import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import { SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts';
 import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
+import { ServerError } from '../protocol/packets.ts';
 import { maySessionBegin, route } from '../routing/router.ts';
 import { accountName, fingerprintOf } from '../topology/account.ts';
 import { sessionAttributes } from './attributes.ts';
@@ -43,6 +44,7 @@ export async function findBackend(
         if (maySessionBegin(context.snapshot(), config, connection.backend)) return connection;
         pool.release(connection, true);
       } catch (error) {
+        if (isRefusedLogin(error)) throw explained(error, chosen.backend.name, request.identity.user);
         if (!isRefusal(error) || error.code !== 'DBPROXY_BACKEND_CONNECT' || config.mode !== 'read')
           throw error;
         failure = error;
@@ -95,4 +97,16 @@ export function sessionRequest(
 /** See Identity.account. A user of the configuration alone has one secret as long as dbproxy runs. */
 function accountOf({ account }: KnownUser): string {
   return account === null ? '' : `${accountName(account)} ${fingerprintOf(account)}`;
+}
+
+/** 1045: access denied. 2059: it asks for a plugin that is not here, as servers do of users they do not know. */
+function isRefusedLogin(error: unknown): error is ServerError {
+  return error instanceof ServerError && (error.packet.errno === 1045 || error.packet.errno === 2059);
+}
+
+/** The client has proved itself here, so what the server misses is to be looked for on the way to it. */
+function explained(error: ServerError, backend: string, user: string): ProxyError {
+  const hint =
+    'the server sees the address of dbproxy: is there an account for it, and does it require TLS? See tls and proxy_protocol of the backend';
+  return refusal('DBPROXY_BACKEND_LOGIN', backend, user, `${error.packet.message} (${hint})`);
 }

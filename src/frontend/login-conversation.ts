@@ -49,6 +49,7 @@ export class LoginConversation implements SocketHandler {
   /** The beginning of what may be a PROXY header; null when none is awaited (any more). */
   #head: Buffer | null;
   #user: KnownUser | null = null;
+  #name = '';
   /** What the log is told of a refused login, and the client is not. */
   #reason: string | undefined;
   #over = false;
@@ -96,6 +97,11 @@ export class LoginConversation implements SocketHandler {
     return this.#port;
   }
 
+  /** The name that the client gave; empty before it did. */
+  get user(): string {
+    return this.#name;
+  }
+
   /** Why the login was refused, where the client is told less; for the log. */
   get reason(): string | undefined {
     return this.#reason;
@@ -134,7 +140,7 @@ export class LoginConversation implements SocketHandler {
     if (this.#over) return;
     this.#guarded(() => {
       const bytes = this.#client.input.subarray(0, length);
-      const rest = this.#head === null ? bytes : this.#withoutHeader(this.#head, bytes);
+      const rest = this.#head === null ? this.#withoutHope(bytes) : this.#withoutHeader(this.#head, bytes);
       if (rest !== null) this.#packets(rest);
     });
   }
@@ -178,6 +184,7 @@ export class LoginConversation implements SocketHandler {
   /** What is known of a user's secret, or why it cannot be served; undefined for a stranger. */
   #find(name: string): Secret | RefusedAccount | undefined {
     const { config } = this.#endpoint;
+    this.#name = name;
     this.#reason = undefined;
     const found = this.#context.users.find(config.cluster, name, this.#address);
     this.#user = found.kind === 'known' ? found.user : null;
@@ -207,6 +214,15 @@ export class LoginConversation implements SocketHandler {
     return (
       proxyProtocolFrom.length > 0 && networkList(proxyProtocolFrom).contains(this.#client.remoteAddress)
     );
+  }
+
+  /** A header from somebody who is not believed: the commonest mistake with load balancers gets its own words. */
+  #withoutHope(bytes: Buffer): Buffer {
+    if (this.#name === '' && beginsLikeHeader(bytes)) {
+      const what = `${this.#address} sends one and is not in proxy_protocol_from of listener '${this.#endpoint.config.name}'`;
+      throw refusal('DBPROXY_PROXY_HEADER', what);
+    }
+    return bytes;
   }
 
   /** Reads the PROXY header that may come first; answers the bytes behind it, null while it is not whole. */
@@ -326,4 +342,9 @@ function channelCapabilities(endpoint: SessionEndpoint): number {
   const encrypted = endpoint.tls() === null ? 0 : Capability.SSL;
   const compressed = endpoint.config.compression ? Capability.COMPRESS | Capability.ZSTD_COMPRESSION : 0;
   return encrypted | compressed;
+}
+
+function beginsLikeHeader(bytes: Buffer): boolean {
+  const head = bytes.toString('latin1', 0, 6);
+  return head === 'PROXY ' || head === '\r\n\r\n\0\r';
 }

@@ -13,7 +13,7 @@ import { withoutPassword } from '../protocol/auth.ts';
 import { Command } from '../protocol/constants.ts';
 import { compressionOf } from '../protocol/compression.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
-import { ServerError, toErrorPacket, writeError, writeOk, writePayload } from '../protocol/packets.ts';
+import { toErrorPacket, writeError, writeOk, writePayload } from '../protocol/packets.ts';
 import { queryPayload, textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
 import { parseKill, type KillStatement } from '../sql/kill.ts';
 import { guardRead } from '../sql/read-guard.ts';
@@ -403,14 +403,12 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   #refuseService(error: unknown): void {
     const login = this.#accepted!;
     let answer = error;
-    if (error instanceof ServerError && error.packet.errno === 1045) {
-      // What we know of the account is older than what the server knows.
+    if (isRefusal(error) && error.code === 'DBPROXY_BACKEND_LOGIN') {
+      // What we know of the account may be older than what the server knows.
       void this.#context.refreshAccounts(this.endpoint.config.cluster);
     }
     if (error instanceof PasswordNeeded) {
       answer = refusal('DBPROXY_BACKEND_LOGIN', error.backend, login.user, error.message);
-    } else if (error instanceof ServerError && error.packet.errno === 1045) {
-      answer = refusal('DBPROXY_BACKEND_LOGIN', 'of this listener', login.user, error.packet.message);
     }
     this.#reportRefusedLogin(answer, isRefusal(answer) ? answer.code : 'server');
     this.#sayPrelude();
@@ -702,7 +700,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   #who(): { session: number; user: string; client: string; listener: string } {
     return {
       session: this.id,
-      user: this.#accepted?.user ?? '',
+      user: this.#accepted?.user ?? this.#conversation.user,
       client: this.#clientAddress,
       listener: this.endpoint.config.name,
     };

@@ -32,7 +32,7 @@ export interface AccountImportOptions {
   /** Clusters whose accounts are imported. */
   readonly clusters: readonly ClusterConfig[];
   readonly clock: Clock;
-  /** The primary of a cluster now; null when there is none. */
+  /** The server of a cluster to read from now; null when there is none. */
   readonly primaryOf: (cluster: string) => BackendConfig | null;
   /** Called with accounts that differ from what was read before. */
   readonly onChange: (accounts: ClusterAccounts) => void;
@@ -145,7 +145,7 @@ export class AccountImport {
     desk.interval?.cancel();
     try {
       const primary = primaryOf(desk.cluster.name);
-      if (primary === null) throw new Error('there is no primary to read them from');
+      if (primary === null) throw new Error('there is no server to read them from');
       const accounts = await this.#read(desk.cluster, primary, clock);
       if (!this.#closed) this.#take(desk, accounts);
     } catch (error) {

@@ -129,7 +129,7 @@ export class CertificateWatch {
     }
     const { cert, key, ca } = watched.current;
     const complaint = outOfTime(loaded.cert, this.#options.clock.wallMs());
-    const state = complaint === null ? 'it is in its time' : `the certificate ${complaint}`;
+    const state = complaint === null ? 'the certificate is valid now' : `the certificate ${complaint}`;
     if (loaded.cert === cert && loaded.key === key && loaded.ca === ca) {
       return { listener, result: 'unchanged', detail: state };
     }

@@ -7,6 +7,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { refusal } from '../base/errors.ts';
 
 /** Both halves, in PEM. */
 export interface RsaKeyTexts {
@@ -18,12 +19,16 @@ const PRIVATE_FILE = 'private_key.pem';
 const PUBLIC_FILE = 'public_key.pem';
 const MODULUS_BITS = 2048;
 
-/** Reads the key of `stateDir`, or makes it. Throws when there is one that cannot be used. */
+/**
+ * Reads the key of `stateDir`, or makes it. Throws when there is one that cannot be used, and
+ * DBPROXY_STATE_FILE when it cannot be written down.
+ */
 export function openRsaKeys(stateDir: string): RsaKeyTexts {
   const path = join(stateDir, PRIVATE_FILE);
-  const privateKey = readKey(path) ?? makeKey(stateDir, path);
+  const privateKey = readKey(path) ?? written(path, () => makeKey(stateDir, path));
   const rsaPublicKeyPem = createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }).toString();
-  writeFileSync(join(stateDir, PUBLIC_FILE), rsaPublicKeyPem, { mode: 0o644 });
+  const publicPath = join(stateDir, PUBLIC_FILE);
+  written(publicPath, () => writeFileSync(publicPath, rsaPublicKeyPem, { mode: 0o644 }));
   return { rsaPrivateKeyPem: pemOf(privateKey), rsaPublicKeyPem };
 }
 
@@ -43,6 +48,14 @@ function readKey(path: string): KeyObject | undefined {
     // Said below.
   }
   throw new Error(`${path} holds no RSA key; remove it, and a new one is made`);
+}
+
+function written<T>(path: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    throw refusal('DBPROXY_STATE_FILE', path, error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** Written beside and renamed: there is never half a key. */

@@ -8,9 +8,20 @@ import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { forEachFlavour } from '../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
+import { Command } from '../../src/protocol/constants.ts';
 import { eventually } from '../support/eventually.ts';
+import { WireClient, WireFlag } from '../support/wire-client.ts';
 
 const REFUSED = new Set([1290, 1792]);
+
+/** What a login needs, on top of what a test is about. */
+const BASE_FLAGS =
+  WireFlag.LONG_PASSWORD |
+  WireFlag.CONNECT_WITH_DB |
+  WireFlag.PROTOCOL_41 |
+  WireFlag.TRANSACTIONS |
+  WireFlag.SECURE_CONNECTION |
+  WireFlag.PLUGIN_AUTH;
 
 /** Ways to write, and ways to get the right to. */
 const attempts = [
@@ -56,6 +67,42 @@ forEachFlavour((flavour, words) => {
       await eventually(() => replica.query('show create procedure writer'));
     });
     after(() => lab?.stop());
+
+    it(
+      'refuses a statement hidden behind query attributes that servers read in ways of their own',
+      { skip: flavour !== 'mysql97' && 'this server has no query attributes' },
+      async () => {
+        const hidden = '\nSET SESSION TRANSACTION READ WRITE';
+        const decoy = ' SELECT 1 --';
+        const value = Buffer.concat([Buffer.from([decoy.length]), Buffer.from(decoy + hidden)]);
+        const eightBytes = Buffer.concat([
+          Buffer.from('fe0c00000001000000', 'hex'),
+          Buffer.from(decoy + hidden),
+        ]);
+        const payloads: [type: number, value: Buffer][] = [
+          [0x0d, value],
+          [0x09, value],
+          [0x0101, value],
+          [0xfe, eightBytes],
+          [0xfe, Buffer.concat([Buffer.from([0xfb]), Buffer.alloc(251, 0x20), Buffer.from(hidden)])],
+        ];
+        for (const [type, bytes] of payloads) {
+          const client = await WireClient.connect({
+            port: proxy.ports.read,
+            ...ADMIN_ACCOUNT,
+            database: 'demo',
+            capabilities: BASE_FLAGS | WireFlag.QUERY_ATTRIBUTES,
+          });
+          const head = Buffer.from([1, 1, 0, 1, type & 0xff, type >>> 8, 0]);
+          client.send(Command.QUERY, Buffer.concat([head, bytes]));
+          const [answer] = await client.readResults();
+          assert.equal(answer!.kind, 'error', `type 0x${type.toString(16)}`);
+          const [refused] = await client.query('insert into t values (77)');
+          assert.ok(refused!.kind === 'error' && REFUSED.has(refused!.errno), `type 0x${type.toString(16)}`);
+          client.destroy();
+        }
+      },
+    );
 
     async function refusesAll(): Promise<void> {
       const connect = (): Promise<Connection> =>

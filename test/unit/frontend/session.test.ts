@@ -571,6 +571,35 @@ suite('COM_CHANGE_USER', () => {
     assert.equal(worker.pool('db1').counts()[0]!.user, 'app');
   });
 
+  test('that is refused keeps the place of the first user and takes none of the second', async () => {
+    const limited = [
+      user({ maxConnections: 1 }),
+      user({ name: 'other', password: 'other', maxConnections: 1 }),
+    ];
+    const known = { app: { password: 'app' } };
+    await setUp({ users: limited, server: { accounts: known }, limits: { 'user:app': 1, 'user:other': 1 } });
+    const client = await logIn();
+    assert.equal((await change(client, 'other', 'other')).payload.readUInt16LE(1), 1045);
+    assert.equal(worker.slots.used('user:app'), 1);
+    assert.equal(worker.slots.used('user:other'), 0);
+  });
+
+  test('to a user who has no place left resets the session, which goes on', async () => {
+    const limited = [user(), user({ name: 'other', password: 'other', maxConnections: 1 })];
+    await setUp({ users: limited, server: { accounts }, limits: { 'user:other': 1 } });
+    await logIn({ user: 'other', password: 'other' });
+    const client = await logIn();
+    let errno = 0;
+    void change(client, 'other', 'other').then(({ payload }) => (errno = payload.readUInt16LE(1)));
+    await eventually(() => {
+      worker.clock.advance(500);
+      assert.equal(errno, 1226);
+    });
+    client.send(query('select 1'));
+    await assertOk(client);
+    assert.deepEqual(server.connections[1]!.commandBytes, [Command.CHANGE_USER, Command.QUERY]);
+  });
+
   test("gives the first user's slot back", async () => {
     const limited = user({ maxConnections: 1 });
     await setUp({ users: [limited, other], server: { accounts }, limits: { 'user:app': 1 } });

@@ -130,7 +130,7 @@ suite('the import of accounts', () => {
     await accounts.firstReads();
     assert.equal(reads.length, 0);
     assert.deepEqual(news, [
-      { kind: 'failed', detail: 'there is no primary to read them from; there are none yet' },
+      { kind: 'failed', detail: 'there is no server to read them from; there are none yet' },
     ]);
     assert.equal(accounts.statuses()[0]!.ageMs, null);
     hasPrimary = true;
