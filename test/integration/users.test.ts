@@ -107,21 +107,23 @@ forEachFlavour((flavour, words) => {
       assert.equal(proxy.log.filter(({ event }) => event === 'users.import_failed').length, imported);
     });
 
-    it('goes on with what it knows when the primary is away, and a worker that starts then knows it too', async () => {
+    it('reads a replica while the primary is away, goes on with what it knows when all are, and tells new workers', async () => {
       await lab.db2.kill();
-      const [reload] = await proxy.admin('RELOAD USERS');
-      assert.equal(reload!['result'], 'failed');
+      const reload = async (): Promise<unknown> => (await proxy.admin('RELOAD USERS'))[0]!.result;
+      await eventually(async () => assert.equal(await reload(), 'ok'));
       const started = proxy.log.filter(({ event }) => event === 'worker.started');
       for (const { pid } of started) process.kill(Number(pid), 'SIGKILL');
       await eventually(async () => {
         const reader = await proxy.connect('read');
         await reader.query('select 1');
       });
+      await lab.db1.kill();
+      await eventually(async () => assert.equal(await reload(), 'failed'));
       await proxy.waitForEvent('users.import_failed', ({ detail }) =>
         /those read last go on/.test(String(detail)),
       );
       const [app] = await proxy.admin("SHOW USERS WHERE name = 'app'");
-      assert.match(String(app!['reason']), /^as last read: /);
+      assert.match(String(app!.reason), /^as last read: /);
     });
   });
 });
@@ -277,5 +279,28 @@ describe('sections of users', () => {
     await first.end();
     await eventually(async () => (await proxy.connect('write')).end());
     await assert.rejects(proxy.connect('read'), { errno: 1130 });
+  });
+});
+
+describe('accounts while the primary is away', () => {
+  let lab: Lab;
+
+  before(async () => {
+    lab = await startPair();
+  });
+  after(() => lab?.stop());
+
+  it('are read from a server that replicates them, so that reads go on after a restart of dbproxy', async () => {
+    const proxy = await lab.startProxy({ workers: 1 });
+    await proxy.stop();
+    await lab.db1.kill();
+    const later = await lab.startProxy({
+      workers: 1,
+      readyWhen: 'alive',
+      config: { dbproxy: { state_dir: proxy.stateDirectory } },
+    });
+    const connection = await later.connect('read');
+    const [rows] = await connection.query<RowDataPacket[]>('select @@port as port');
+    assert.equal(rows[0]!.port, lab.db2.port);
   });
 });
