@@ -55,8 +55,17 @@ export interface ByteStream {
 const EMPTY = Buffer.alloc(0);
 
 /** After our end: how long the peer may take to end, too, and how much it may still send. */
-export const LINGER_MS = 2000;
+const LINGER_MS = 2000;
 export const LINGER_BYTES = 1024 * 1024;
+
+/** Sends what is queued and `bytes`, then closes in order; a peer that does not do so, too, is cut off in time. */
+export function endInOrder(socket: net.Socket, bytes: Buffer | undefined): void {
+  if (bytes === undefined) socket.end();
+  else socket.end(bytes);
+  const timer = systemClock.after(LINGER_MS, () => socket.destroy());
+  socket.once('close', () => timer.cancel());
+  socket.resume();
+}
 
 /** For a socket that another stream has taken over: that one is told instead. */
 const nobody: SocketHandler = {
@@ -178,11 +187,7 @@ export class ByteSocket implements ByteStream {
 
   end(bytes?: Buffer): void {
     this.#ending = true;
-    if (bytes === undefined) this.#socket.end();
-    else this.#socket.end(bytes);
-    const timer = systemClock.after(LINGER_MS, () => this.#socket.destroy());
-    this.#socket.once('close', () => timer.cancel());
-    this.#socket.resume();
+    endInOrder(this.#socket, bytes);
   }
 
   destroy(): void {

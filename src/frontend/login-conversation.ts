@@ -140,7 +140,8 @@ export class LoginConversation implements SocketHandler {
     if (this.#over) return;
     this.#guarded(() => {
       const bytes = this.#client.input.subarray(0, length);
-      const rest = this.#head === null ? this.#withoutHope(bytes) : this.#withoutHeader(this.#head, bytes);
+      const rest =
+        this.#head === null ? this.#withoutForeignHeader(bytes) : this.#withoutHeader(this.#head, bytes);
       if (rest !== null) this.#packets(rest);
     });
   }
@@ -217,7 +218,7 @@ export class LoginConversation implements SocketHandler {
   }
 
   /** A header from somebody who is not believed: the commonest mistake with load balancers gets its own words. */
-  #withoutHope(bytes: Buffer): Buffer {
+  #withoutForeignHeader(bytes: Buffer): Buffer {
     if (this.#name === '' && beginsLikeHeader(bytes)) {
       const what = `${this.#address} sends one and is not in proxy_protocol_from of listener '${this.#endpoint.config.name}'`;
       throw refusal('DBPROXY_PROXY_HEADER', what);

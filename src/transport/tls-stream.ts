@@ -11,10 +11,9 @@
 import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import tls, { TLSSocket, type SecureContext } from 'node:tls';
-import { systemClock } from '../base/clock.ts';
 import {
+  endInOrder,
   LINGER_BYTES,
-  LINGER_MS,
   type ByteSocket,
   type ByteStream,
   type SocketHandler,
@@ -250,11 +249,7 @@ export class TlsStream implements ByteStream {
     this.#ending = true;
     // Before the handshake is done there is nobody to say it to.
     if (!this.#secure) return this.destroy();
-    if (bytes === undefined) this.#socket.end();
-    else this.#socket.end(bytes);
-    const timer = systemClock.after(LINGER_MS, () => this.#socket.destroy());
-    this.#socket.once('close', () => timer.cancel());
-    this.#socket.resume();
+    endInOrder(this.#socket, bytes);
   }
 
   destroy(): void {
