@@ -21,7 +21,9 @@ test('an OK in clear text behind the greeting is no login where TLS is to begin'
     status: 2,
     plugin: 'mysql_native_password',
   });
+  const sockets: net.Socket[] = [];
   const server = net.createServer((socket) => {
+    sockets.push(socket);
     socket.on('error', () => undefined);
     socket.write(Buffer.concat([greeting, writeOk(2)]));
   });
@@ -57,6 +59,10 @@ test('an OK in clear text behind the greeting is no login where TLS is to begin'
     },
     () => undefined,
   );
-  await assert.rejects(opened, /clear text where TLS was to begin/);
-  server.close();
+  try {
+    await assert.rejects(opened, /clear text where TLS was to begin/);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
 });

@@ -6,7 +6,13 @@ import { describe, test } from 'node:test';
 import { isRefusal } from '../../../src/base/errors.ts';
 import type { ProxyConfig } from '../../../src/config/config.ts';
 import { fieldOf, keyRows, keysOf, sectionRows, type SectionKind } from '../../../src/config/keys.ts';
-import { configNotes, loadConfig, loadConfigNotes, parseConfig } from '../../../src/config/load.ts';
+import {
+  configNotes,
+  loadConfig,
+  loadConfigNotes,
+  loadConfigOfRunning,
+  parseConfig,
+} from '../../../src/config/load.ts';
 import type { ConfigContext } from '../../../src/config/section.ts';
 import { configRows } from '../../../src/config/show.ts';
 import { readValue } from '../../../src/config/values.ts';
@@ -485,4 +491,17 @@ describe('a file on disk', () => {
     );
     assert.ok(loadConfigNotes(path, {}).length > 0);
   });
+});
+
+test('who talks to a running proxy reads the file whatever state its certificates are in', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'dbproxy-config-'));
+  const path = join(folder, 'proxy.conf');
+  try {
+    const tls = 'tls = preferred\ntls_cert = gone.pem\ntls_key = gone.key';
+    writeFileSync(path, fileWithMore('[listener write]', tls));
+    assert.throws(() => loadConfig(path, {}), { code: 'DBPROXY_CONFIG' });
+    assert.equal(loadConfigOfRunning(path, {}).admin.user, parseConfig(fileWith(), context).admin.user);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
