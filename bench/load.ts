@@ -3,8 +3,12 @@
  * of clients, and the endpoint that it goes to. The questions themselves are one file each.
  */
 
-/** `tls`: the write endpoint, its clients encrypted where there is a proxy. */
-export type Endpoint = 'write' | 'read' | 'tls';
+/**
+ * `tls`: the write endpoint, its clients encrypted where there is a proxy. `split`: reads, spread over both
+ * servers where there is a proxy. `mixed`: reads and writes on one address, which dbproxy splits and HAProxy
+ * can only send to the primary.
+ */
+export type Endpoint = 'write' | 'read' | 'tls' | 'split' | 'mixed';
 
 export interface Load {
   /** For `--only` and for programs. */

@@ -15,7 +15,7 @@ import { askMicro } from './micro.ts';
 import { parseBenchArguments, USAGE, type BenchOptions } from './options.ts';
 import { pointSelects } from './point-select.ts';
 import { cpuMicros } from './processes.ts';
-import { readWrite } from './read-write.ts';
+import { readWrites } from './read-write.ts';
 import {
   formatReport,
   reportAsJson,
@@ -32,7 +32,7 @@ import { askStream } from './stream.ts';
 import { parseSysbench, runSysbench, type SysbenchOutcome } from './sysbench.ts';
 import { runTlsLoad, tlsPointSelects } from './tls-load.ts';
 
-const LOADS: readonly Load[] = [...pointSelects, ...tlsPointSelects, readWrite, shortConnections];
+const LOADS: readonly Load[] = [...pointSelects, ...tlsPointSelects, ...readWrites, ...shortConnections];
 const STREAM = 'stream';
 const MICRO = 'micro';
 
@@ -127,7 +127,7 @@ async function answer(questions: Questions, run: Run): Promise<Report> {
 
 async function warmUp(stage: Stage, run: Run): Promise<void> {
   for (const target of TARGETS) {
-    for (const load of [pointSelects[0]!, shortConnections]) {
+    for (const load of [pointSelects[0]!, shortConnections[0]!]) {
       await measure({ ...load, clients: WARM_UP.clients }, target, WARM_UP.seconds, stage, run.signal);
     }
   }

@@ -4,14 +4,16 @@
  * in itself and lends it a pooled one.
  */
 import { join } from 'node:path';
-import type { Load } from './load.ts';
+import type { Endpoint, Load } from './load.ts';
 
-export const shortConnections: Load = {
-  name: 'short-connections-8',
-  title: 'short connections, write, 8 clients',
-  endpoint: 'write',
+const ENDPOINTS = ['write', 'split'] as const satisfies readonly Endpoint[];
+
+export const shortConnections: readonly Load[] = ENDPOINTS.map((endpoint) => ({
+  name: endpoint === 'write' ? 'short-connections-8' : 'short-connections-split-8',
+  title: `short connections, ${endpoint}, 8 clients`,
+  endpoint,
   clients: 8,
   script: join(import.meta.dirname, 'short-connections.lua'),
   options: [],
   quick: true,
-};
+}));

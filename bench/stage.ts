@@ -24,6 +24,12 @@ export const PARALLELISM = 2;
 /** Clients of the largest load, for each target, and some to spare. */
 const SERVER_CONNECTIONS = 1000;
 const BACKEND_CONNECTIONS = 400;
+
+/**
+ * The split endpoint as for many clients on few cores: the primary, too, has its share of the reads, as HAProxy
+ * gives it, and short reads share connections.
+ */
+const SPLIT = { pool: 'transaction', pipelining: 'off' };
 const SERVER_OPTIONS = [
   `--max-connections=${SERVER_CONNECTIONS}`,
   `--back-log=${SERVER_CONNECTIONS}`,
@@ -60,9 +66,21 @@ export async function openStage(signal: AbortSignal): Promise<Stage> {
     signal.throwIfAborted();
     return {
       ports: {
-        direct: { write: lab.db1.port, read: lab.db2.port, tls: lab.db1.port },
+        direct: {
+          write: lab.db1.port,
+          read: lab.db2.port,
+          tls: lab.db1.port,
+          split: lab.db2.port,
+          mixed: lab.db1.port,
+        },
         haproxy: running.ports,
-        dbproxy: { write: dbproxy.ports.write, read: dbproxy.ports.read, tls: dbproxy.ports.write },
+        dbproxy: {
+          write: dbproxy.ports.write,
+          read: dbproxy.ports.read,
+          tls: dbproxy.ports.write,
+          split: dbproxy.ports.split,
+          mixed: dbproxy.ports.split,
+        },
       },
       processes(target) {
         switch (target) {
@@ -116,8 +134,9 @@ function proxySections(certificate: CertificatePaths): Record<string, Record<str
   const room = { max_connections: BACKEND_CONNECTIONS };
   return {
     'cluster main': { check_interval: '1s', check_fast_interval: '250ms', check_timeout: '1s' },
-    'backend db1': room,
+    'backend db1': { ...room, ro_weight: 1 },
     'backend db2': room,
+    'listener split': SPLIT,
     'listener write': { tls: 'preferred', tls_cert: certificate.cert, tls_key: certificate.key },
   };
 }
@@ -132,6 +151,8 @@ async function makeTable(lab: Lab, signal: AbortSignal): Promise<void> {
   if (Number(answer?.['late']) !== 0) throw new Error('the replica did not get the table in time');
 }
 
+type HaproxyPorts = Omit<Record<Endpoint, number>, 'mixed'>;
+
 interface HaproxyProcess {
   readonly pid: number;
   readonly ports: Record<Endpoint, number>;
@@ -139,9 +160,9 @@ interface HaproxyProcess {
 }
 
 async function startHaproxy(lab: Lab, certificate: CertificatePaths): Promise<HaproxyProcess> {
-  const [write, read, tls] = (await freePorts(3)) as [number, number, number];
+  const [write, read, tls, split] = (await freePorts(4)) as [number, number, number, number];
   const configPath = join(lab.directory, 'haproxy.cfg');
-  writeFileSync(configPath, haproxyConfig({ write, read, tls }, lab, certificate));
+  writeFileSync(configPath, haproxyConfig({ write, read, tls, split }, lab, certificate));
   const program = ['--pdeathsig', 'KILL', '--', 'haproxy', '-db', '-f', configPath];
   const child = spawn('setpriv', program, {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -152,18 +173,18 @@ async function startHaproxy(lab: Lab, certificate: CertificatePaths): Promise<Ha
   try {
     await eventually(async () => {
       if (child.exitCode !== null) return;
-      await Promise.all([write, read, tls].map(tryConnect));
+      await Promise.all([write, read, tls, split].map(tryConnect));
     });
     if (child.exitCode !== null) throw new Error(`it ended with exit code ${child.exitCode}`);
   } catch (error) {
     await endOf(child);
     throw new Error(`HAProxy does not run: ${String(error)}\n${complaints}`, { cause: error });
   }
-  return { pid: child.pid!, ports: { write, read, tls }, stop: () => endOf(child) };
+  return { pid: child.pid!, ports: { write, read, tls, split, mixed: write }, stop: () => endOf(child) };
 }
 
 /** Plain forwarding, as one would write it: its checks are connects, its buffers the default ones. */
-function haproxyConfig(ports: Record<Endpoint, number>, lab: Lab, certificate: CertificatePaths): string {
+function haproxyConfig(ports: HaproxyPorts, lab: Lab, certificate: CertificatePaths): string {
   return `global
   nbthread ${PARALLELISM}
   maxconn 4000
@@ -182,6 +203,12 @@ listen write
 
 listen read
   bind 127.0.0.1:${ports.read}
+  server db2 127.0.0.1:${lab.db2.port} check inter 1s
+
+listen split
+  bind 127.0.0.1:${ports.split}
+  balance roundrobin
+  server db1 127.0.0.1:${lab.db1.port} check inter 1s
   server db2 127.0.0.1:${lab.db2.port} check inter 1s
 
 listen tls

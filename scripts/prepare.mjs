@@ -52,7 +52,7 @@ const POLICY_TEXT = '#!/bin/sh\n# put here by dbproxy while it installs Debian p
 const MARIADB_SERVER = { package: 'mariadb-server', present: () => hasProgram('mariadbd') };
 const MARIADB_INSTALL = { package: 'mariadb-server', present: () => hasProgram('mariadb-install-db') };
 const MARIADB_CLIENT = { package: 'mariadb-client', present: () => hasProgram('mariadb') };
-const PYMYSQL = { package: 'python3-pymysql', present: hasPymysql };
+const PYMYSQL = { package: 'python3-pymysql', present: () => hasPythonModule('pymysql') };
 const PHP = { package: 'php-cli', present: () => hasProgram('php') };
 const PHP_MYSQL = {
   package: 'php-mysql',
@@ -64,16 +64,28 @@ const PERL_MARIADB = {
   present: () => runs('perl', '-MDBD::MariaDB', '-e', '1'),
 };
 const RUBY_MYSQL2 = { package: 'ruby-mysql2', present: () => runs('ruby', '-e', "require 'mysql2'") };
+const DJANGO = { package: 'python3-django', present: () => hasPythonModule('django') };
+const SQLALCHEMY = { package: 'python3-sqlalchemy', present: () => hasPythonModule('sqlalchemy') };
+const MYSQLCLIENT = { package: 'python3-mysqldb', present: () => hasPythonModule('MySQLdb') };
+const ACTIVERECORD = {
+  package: 'ruby-activerecord',
+  present: () => runs('ruby', '-e', "require 'active_record'"),
+};
+const LARAVEL = { package: 'php-illuminate-database', present: () => hasPhpLibrary('Illuminate/Database') };
+const DOCTRINE = { package: 'php-doctrine-dbal', present: () => hasPhpLibrary('Doctrine/DBAL') };
 const HAPROXY = { package: 'haproxy', present: () => hasProgram('haproxy') };
 const SYSBENCH = { package: 'sysbench', present: () => hasProgram('sysbench') };
 
 /** Clients of other languages that tests run through the proxy. */
 const OTHER_CLIENTS = [PYMYSQL, PHP, PHP_MYSQL, PERL_MYSQL, PERL_MARIADB, RUBY_MYSQL2];
 
+/** Frameworks whose sessions go through the split endpoint. */
+const FRAMEWORKS = [DJANGO, SQLALCHEMY, MYSQLCLIENT, ACTIVERECORD, LARAVEL, DOCTRINE];
+
 const DEBIAN_NEEDS = {
   run: () => [],
   start: (args) => (startsDemo(args) ? [MARIADB_SERVER, MARIADB_INSTALL] : []),
-  test: () => [MARIADB_SERVER, MARIADB_INSTALL, MARIADB_CLIENT, ...OTHER_CLIENTS],
+  test: () => [MARIADB_SERVER, MARIADB_INSTALL, MARIADB_CLIENT, ...OTHER_CLIENTS, ...FRAMEWORKS],
   bench: () => [MARIADB_SERVER, MARIADB_INSTALL, HAPROXY, SYSBENCH],
 };
 
@@ -304,8 +316,12 @@ function isExecutable(path) {
 }
 
 /** Debian's own Python: another one that comes first in PATH would not see Debian's packages. */
-function hasPymysql() {
-  return runs('/usr/bin/python3', '-c', 'import pymysql');
+function hasPythonModule(name) {
+  return existsSync(join('/usr/lib/python3/dist-packages', name, '__init__.py'));
+}
+
+function hasPhpLibrary(name) {
+  return existsSync(join('/usr/share/php', name, 'autoload.php'));
 }
 
 function runs(program, ...args) {

@@ -17,15 +17,17 @@ import type { BackendConfig, ListenerConfig, ProxyConfig } from './config/config
 import { Promotions } from './failover/promotion.ts';
 import { startHttp } from './http/server.ts';
 import { EventRing } from './ipc/event-ring.ts';
-import { WorkerFleet, type Report } from './ipc/fleet.ts';
+import { WorkerFleet, type AnswerTo, type Question, type Report } from './ipc/fleet.ts';
 import type { SessionInfo, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import type { BackendChange, ListenerStatus, Operations } from './ipc/operations.ts';
 import { sharedWhileInFlight } from './ipc/shared-question.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
+import type { DigestStats, RouteAsker, RouteExplanation, SessionExplanation } from './ipc/split.ts';
 import { AccountImport } from './monitor/accounts.ts';
 import { Monitor } from './monitor/monitor.ts';
 import type { ImportStatus } from './topology/account.ts';
 import { topologyEvents } from './topology/changes.ts';
+import type { BackendHealth } from './topology/health.ts';
 import { ProvenLogins, type ProvenLogin } from './topology/proven-logins.ts';
 import { SlotLedger, type LedgerAnswer } from './topology/slots.ts';
 import { openStateFile, type BackendOverride } from './topology/state-file.ts';
@@ -92,6 +94,8 @@ class Supervisor implements RunningSupervisor {
   readonly #listening = new Map<number, Map<string, string | null>>();
   readonly #readyWorkers = new Set<number>();
   readonly #drainTimers = new Map<string, Timer>();
+  /** By backend, what the workers were told last. */
+  readonly #toldPositions = new Map<string, string | null>();
   /** Clusters whose first primary is being written down, and the last reason why that failed. */
   readonly #adopting = new Map<string, Promise<void>>();
   readonly #adoptionErrors = new Map<string, string>();
@@ -127,6 +131,7 @@ class Supervisor implements RunningSupervisor {
       primaryOf: (cluster) => this.#store.rememberedPrimary(cluster),
       onHealth: (backend, health) => {
         this.#store.observe(backend, health);
+        this.#tellPosition(this.#backend(backend), health);
         void this.#adoptFirstPrimary(this.#backend(backend).cluster);
       },
     });
@@ -286,6 +291,19 @@ class Supervisor implements RunningSupervisor {
     this.#deliver(this.#ledger.release(slot));
   }
 
+  /**
+   * Tells the workers how far a replica has come, where some endpoint has reads that wait for writes: with
+   * each check that finds it further, as no snapshot is published for that.
+   */
+  #tellPosition({ name, cluster }: BackendConfig, { replicating, gtidPosition }: BackendHealth): void {
+    const matters = this.#config.listeners.some(
+      (listener) => listener.cluster === cluster && listener.causalReads !== 'off',
+    );
+    if (!matters || !replicating || this.#toldPositions.get(name) === gtidPosition) return;
+    this.#toldPositions.set(name, gtidPosition);
+    this.#fleet.broadcast({ type: 'replica-position', backend: name, gtidPosition });
+  }
+
   #setListening(slot: number, listener: string, error: string | null): void {
     const statuses = this.#listening.get(slot) ?? new Map<string, string | null>();
     this.#listening.set(slot, statuses.set(listener, error));
@@ -402,6 +420,9 @@ class Supervisor implements RunningSupervisor {
       uptimeMs: () => this.#clock.nowMs() - this.#startedMs,
       sessions: () => this.#sessions(),
       stats: this.#stats,
+      digests: () => this.#digests(),
+      explainRoute: (asker, sql) => this.#explainRoute(asker, sql),
+      explainSession: (sessionId) => this.#explainSession(sessionId),
       listeners: () => this.#listenerStatuses(),
       events: () => this.#events.list(),
       setBackend: (name, change) => this.#setBackend(name, change),
@@ -446,6 +467,39 @@ class Supervisor implements RunningSupervisor {
   async #askStats(): Promise<WorkerStats[]> {
     const answers = await this.#fleet.askAll({ type: 'stats-wanted' }, ANSWER_TIMEOUT_MS);
     return answers.flatMap(({ answer }) => (answer === undefined ? [] : [answer.stats]));
+  }
+
+  async #digests(): Promise<DigestStats[]> {
+    const answers = await this.#fleet.askAll({ type: 'digests-wanted' }, ANSWER_TIMEOUT_MS);
+    return answers.flatMap(({ answer }) => answer?.digests ?? []);
+  }
+
+  /** A session is known to its own worker alone; of a new one each worker can tell. */
+  async #explainRoute(asker: RouteAsker, sql: string): Promise<RouteExplanation | null> {
+    const slot = asker.kind === 'session' ? this.#workerOf(asker.sessionId) : (this.#fleet.slots()[0] ?? 0);
+    if (slot === undefined) return null;
+    const { explanation } = await this.#answer(slot, { type: 'explain-route', asker, sql });
+    return explanation;
+  }
+
+  async #explainSession(sessionId: number): Promise<SessionExplanation | null> {
+    const slot = this.#workerOf(sessionId);
+    if (slot === undefined) return null;
+    const { explanation } = await this.#answer(slot, { type: 'explain-session', sessionId });
+    return explanation;
+  }
+
+  /** The worker that a session would be in; undefined for an id that none of ours gives out. */
+  #workerOf(sessionId: number): number | undefined {
+    const slot = slotOfSessionId(sessionId);
+    return slot !== undefined && slot < this.#config.dbproxy.workers ? slot : undefined;
+  }
+
+  /** The answer of one worker, where there is nothing to say without it. */
+  async #answer<Q extends Question>(slot: number, question: Q): Promise<AnswerTo<Q>> {
+    const answer = await this.#fleet.ask(slot, question, ANSWER_TIMEOUT_MS);
+    if (answer === undefined) throw refusal('DBPROXY_ADMIN_NO_ANSWER', `worker ${slot}`, ANSWER_TIMEOUT_MS);
+    return answer;
   }
 
   async #setBackend(name: string, change: BackendChange): Promise<void> {

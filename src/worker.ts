@@ -14,16 +14,17 @@ import type { ListenerConfig, ProxyConfig } from './config/config.ts';
 import { AccountQuestions } from './frontend/account-questions.ts';
 import { Counters } from './frontend/counters.ts';
 import { Listener } from './frontend/listener.ts';
-import { offerOf, type Offer } from './frontend/offer.ts';
+import { offerOf, withoutCache, type Offer } from './frontend/offer.ts';
 import type { SessionContext, SessionEndpoint } from './frontend/context.ts';
 import { Session } from './frontend/session.ts';
 import { Sessions } from './frontend/sessions.ts';
+import { EndpointShares, sharesConnections } from './frontend/shared-endpoint.ts';
 import { UserDirectory } from './frontend/users.ts';
 import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
 import type { RsaKeys } from './protocol/login-server.ts';
 import type { ClusterAccounts } from './topology/account.ts';
-import type { Snapshot } from './topology/snapshot.ts';
+import { withPosition, type Snapshot } from './topology/snapshot.ts';
 import type { ListenerCertificates } from './transport/certificates.ts';
 import { tlsServer, type TlsServer } from './transport/tls-stream.ts';
 
@@ -73,6 +74,8 @@ class Worker {
   /** Listeners that have not been tried yet; `ready` is sent when the last one has. */
   readonly #untried: Set<string>;
   readonly #offers = new Map<string, Offer>();
+  /** Of the listeners whose sessions change connections. */
+  readonly #shares = new Map<string, EndpointShares>();
   readonly #placeQuestions = new Map<number, (place: SessionPlace | null) => void>();
   readonly #snapshotWaiters = new Set<() => void>();
   #snapshot: Snapshot;
@@ -142,6 +145,12 @@ class Worker {
         const sessions = [...this.#sessions.all()].map((session) => session.info());
         return this.#send({ type: 'sessions', requestId: message.requestId, sessions });
       }
+      case 'replica-position':
+        return this.#takePosition(message.backend, message.gtidPosition);
+      case 'digests-wanted':
+      case 'explain-session':
+      case 'explain-route':
+        return;
       case 'session-asked': {
         const place = this.#ownPlace(message.sessionId, message.ends);
         return this.#send({ type: 'session-place', requestId: message.requestId, place });
@@ -180,11 +189,17 @@ class Worker {
   }
 
   #openListener(config: ListenerConfig): Listener {
+    const shared = sharesConnections(config)
+      ? new EndpointShares(config, this.#config, this.#snapshot)
+      : null;
+    if (shared !== null) this.#shares.set(config.name, shared);
     const endpoint: SessionEndpoint = {
       config,
       credits: new Map(),
-      offer: () => this.#offer(config.cluster),
+      offer: () =>
+        shared === null ? this.#offer(config.cluster) : withoutCache(this.#offer(config.cluster)),
       tls: () => this.#tlsServers.get(config.name) ?? null,
+      shared,
     };
     const listener = new Listener({
       config,
@@ -245,9 +260,16 @@ class Worker {
     });
   }
 
+  #takePosition(backend: string, position: string | null): void {
+    this.#snapshot = withPosition(this.#snapshot, backend, position);
+    if (position === null) return;
+    for (const shared of this.#shares.values()) shared.learn(backend, position);
+  }
+
   #takeSnapshot(snapshot: Snapshot): void {
     this.#snapshot = snapshot;
     this.#offers.clear();
+    for (const shared of this.#shares.values()) shared.take(snapshot);
     for (const backend of snapshot.backends) {
       const pool = this.#pools.get(backend.name);
       pool?.retarget(backend);
@@ -383,6 +405,15 @@ class Worker {
       poolWaits: pools.reduce((sum, [, pool]) => sum + pool.waits, 0),
       waiting: this.#counters.waiting,
       loginsRefused: this.#counters.loginStats(),
+      causal: [...this.#shares].map(([listener, { causal }]) => ({ listener, ...causal.counts })),
+      retries: [...this.#shares].flatMap(([listener, { retries }]) =>
+        [...retries].map(([reason, count]) => ({ listener, reason, count })),
+      ),
+      pipelined: 0,
+      restores: 0,
+      pinned: [],
+      preparedStatements: 0,
+      rules: [],
       residentBytes: process.memoryUsage.rss(),
       eventLoopLagMs: this.#lagMs,
     };

@@ -6,9 +6,11 @@ import { formatEndpoint } from '../base/address.ts';
 import { refusal } from '../base/errors.ts';
 import { didYouMean } from '../config/suggest.ts';
 import type { CheckSettings, Operations } from '../ipc/operations.ts';
+import type { RouteAsker } from '../ipc/split.ts';
 import type { ResultCell } from '../protocol/packets.ts';
 import { applyFilter } from './filter.ts';
 import type { SelectItem, ShowTable, Statement } from './statement.ts';
+import * as splitTables from './split-tables.ts';
 import * as tables from './tables.ts';
 
 /** Ids of admin connections begin here, far from those of client sessions, so that KILL can tell them. */
@@ -56,6 +58,10 @@ export async function execute(statement: Statement, context: ExecuteContext): Pr
       const statuses = await operations.reloadUsers(statement.cluster);
       return { kind: 'table', table: tables.importsTable(statuses) };
     }
+    case 'explain-route':
+      return { kind: 'table', table: await explainRoute(statement, operations) };
+    case 'explain-session':
+      return { kind: 'table', table: await explainSession(statement.sessionId, operations) };
     case 'kill':
       return kill(statement.id, statement.query, context);
     case 'shutdown':
@@ -101,6 +107,10 @@ async function showTable(table: ShowTable, { operations, version }: ExecuteConte
       return tables.variablesTable(operations.config(), serverVariables(version));
     case 'events':
       return tables.eventsTable(operations.events());
+    case 'digests':
+      return splitTables.digestsTable(await operations.digests());
+    case 'rules':
+      return splitTables.rulesTable(operations.config().rules, await operations.stats());
     case 'topology':
       return tables.topologyTable(operations.snapshot());
     case 'config':
@@ -136,6 +146,48 @@ function findBackend(called: string, operations: Operations): string {
   const known = backends.map((backend) => backend.name);
   const list = `${known.join(', ')}${didYouMean(called, known)}`;
   throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'backend', called, list);
+}
+
+async function explainRoute(
+  { listener, sessionId, sql }: Extract<Statement, { kind: 'explain-route' }>,
+  operations: Operations,
+): Promise<tables.Table> {
+  if (listener !== null) requireListener(listener, operations);
+  const asker: RouteAsker =
+    sessionId === null
+      ? { kind: 'fresh', listener: listener ?? onlySplitListener(operations) }
+      : { kind: 'session', sessionId };
+  const route = await operations.explainRoute(asker, sql);
+  if (route === null) throw refusal('DBPROXY_NO_SUCH_THREAD', sessionId ?? 0);
+  if (listener !== null && listener !== route.listener) {
+    const why = `session ${sessionId} is on listener '${route.listener}'; leave ON LISTENER out`;
+    throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'LISTENER', listener, why);
+  }
+  return splitTables.routeTable(route);
+}
+
+async function explainSession(sessionId: number, operations: Operations): Promise<tables.Table> {
+  const explanation = await operations.explainSession(sessionId);
+  if (explanation === null) throw refusal('DBPROXY_NO_SUCH_THREAD', sessionId);
+  return splitTables.sessionTable(explanation);
+}
+
+function requireListener(called: string, operations: Operations): void {
+  const known = operations.config().listeners.map(({ name }) => name);
+  if (known.includes(called)) return;
+  const list = `${known.join(', ')}${didYouMean(called, known)}`;
+  throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'listener', called, list);
+}
+
+/** Which listener is meant when none is named: only where there is a choice of servers is it a question. */
+function onlySplitListener(operations: Operations): string {
+  const { listeners } = operations.config();
+  const split = listeners.filter(({ mode }) => mode === 'split');
+  const [first, second] = split;
+  if (first !== undefined && second === undefined) return first.name;
+  const why = first === undefined ? 'no listener has mode = split' : 'several listeners have mode = split';
+  const choices = (first === undefined ? listeners : split).map(({ name }) => name).join(', ');
+  throw refusal('DBPROXY_ADMIN_SYNTAX', `${why}: write ON LISTENER and one of ${choices}`);
 }
 
 /**

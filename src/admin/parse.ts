@@ -6,7 +6,7 @@ import { refusal } from '../base/errors.ts';
 import { didYouMean } from '../config/suggest.ts';
 import type { Statement } from './statement.ts';
 import { statementRows, type StatementRow } from './statements.ts';
-import { Cursor, tokenize, type Token } from './tokens.ts';
+import { behindWords, Cursor, tokenize, type Token } from './tokens.ts';
 
 /** Longest statement that is looked at, in characters. */
 const MAX_STATEMENT_LENGTH = 65_536;
@@ -16,6 +16,8 @@ export function parseStatement(text: string): Statement {
   if (text.length > MAX_STATEMENT_LENGTH) {
     throw refusal('DBPROXY_ADMIN_SYNTAX', `a statement has at most ${MAX_STATEMENT_LENGTH} characters`);
   }
+  const ofServer = parseWithServerStatement(text);
+  if (ofServer !== undefined) return ofServer;
   const tokens = tokenize(text);
   if (tokens.length === 0) throw refusal('DBPROXY_ADMIN_SYNTAX', 'the statement is empty');
   const cursor = new Cursor(tokens);
@@ -28,6 +30,17 @@ export function parseStatement(text: string): Statement {
   const statement = row.parse(cursor);
   cursor.end();
   return statement;
+}
+
+/** A statement that holds one of a server is not cut into our words. */
+function parseWithServerStatement(text: string): Statement | undefined {
+  for (const { begins, parseText } of statementRows) {
+    if (parseText === undefined) continue;
+    const rests = begins.map((words) => behindWords(text, ...words.split(' ')));
+    const rest = rests.find((found) => found !== undefined);
+    if (rest !== undefined) return parseText(rest);
+  }
+  return undefined;
 }
 
 /** The row with the most first words that the statement begins with. */

@@ -260,6 +260,8 @@ function acts(statement: Statement): boolean {
     case 'shutdown':
       return true;
     case 'show':
+    case 'explain-route':
+    case 'explain-session':
     case 'help':
     case 'select':
     case 'nothing':

@@ -14,6 +14,8 @@ export type ShowTable =
   | 'status'
   | 'variables'
   | 'events'
+  | 'digests'
+  | 'rules'
   | 'topology'
   | 'config'
   | 'version'
@@ -47,6 +49,9 @@ export type Statement =
   /** A null cluster means all. */
   | { kind: 'reload-users'; cluster: string | null }
   | { kind: 'reload-tls' }
+  /** Null: the only split listener; a new session. */
+  | { kind: 'explain-route'; listener: string | null; sessionId: number | null; sql: string }
+  | { kind: 'explain-session'; sessionId: number }
   | { kind: 'kill'; id: number; query: boolean }
   | { kind: 'shutdown'; now: boolean }
   | { kind: 'select'; items: SelectItem[] }

@@ -6,6 +6,7 @@
 import { refusal } from '../base/errors.ts';
 import type { BackendChange } from '../ipc/operations.ts';
 import { readDuration } from '../config/values.ts';
+import { parseExplainRoute } from './explain-route.ts';
 import type { Filter, SelectItem, ShowTable, Statement } from './statement.ts';
 import type { Cursor } from './tokens.ts';
 
@@ -17,6 +18,8 @@ export interface StatementRow {
   help: string;
   /** Reads what follows the first words; absent when this version does not have the statement. */
   parse?: (cursor: Cursor) => Statement;
+  /** In place of `parse`, for a statement that holds one of a server: reads the text behind the first words. */
+  parseText?: (text: string) => Statement;
   /** For clients, not for people: left out of HELP and of suggestions. */
   hidden?: boolean;
 }
@@ -39,7 +42,8 @@ export const statementRows: readonly StatementRow[] = [
     'SHOW SESSION VARIABLES',
   ]),
   show('EVENTS', 'events', 'what happened, the newest last'),
-  later('SHOW DIGESTS', 'SHOW DIGESTS', 'statements by their form, with times'),
+  show('DIGESTS', 'digests', 'statements by their form, with times, the most time first'),
+  show('RULES', 'rules', 'where [rule] sections send statements, and how often they did'),
   show('TOPOLOGY', 'topology', 'the snapshot that the workers route by'),
   show('CONFIG', 'config', 'configuration in force (secrets masked)'),
   later('SHOW CONFIG DIFF', 'SHOW CONFIG DIFF', 'where the running state differs from the file'),
@@ -85,8 +89,21 @@ export const statementRows: readonly StatementRow[] = [
   later('MAINTENANCE', 'MAINTENANCE ON | OFF [CLUSTER c]', 'no automatic failover'),
   later('PAUSE', 'PAUSE [CLUSTER c | LISTENER l]', 'hold new statements'),
   later('RESUME', 'RESUME [CLUSTER c | LISTENER l]', 'let them go'),
-  later('EXPLAIN ROUTE', 'EXPLAIN ROUTE [ON LISTENER l] [FOR SESSION id] sql', 'where it would go and why'),
-  later('EXPLAIN SESSION', 'EXPLAIN SESSION id', 'what a session depends on'),
+  {
+    begins: ['EXPLAIN ROUTE'],
+    syntax: 'EXPLAIN ROUTE [ON LISTENER l] [FOR SESSION id] sql',
+    help: 'where a statement would go and every reason why; it is not run. In quotes it may hold semicolons',
+    parseText: parseExplainRoute,
+  },
+  {
+    begins: ['EXPLAIN SESSION'],
+    syntax: 'EXPLAIN SESSION id',
+    help: 'what a session has set, what it depends on, and why it keeps its connection',
+    parse: (cursor) => ({
+      kind: 'explain-session',
+      sessionId: cursor.wholeNumber('the id of a session', MAX_ID),
+    }),
+  },
   later('ADD USER', 'ADD USER …', 'a new account'),
   later('SET USER', 'SET USER …', 'change an account'),
   later('DROP USER', 'DROP USER …', 'forget an account'),
@@ -162,6 +179,11 @@ export const statementRows: readonly StatementRow[] = [
   forClients(['BEGIN', 'COMMIT', 'ROLLBACK', 'START TRANSACTION'], () => ({ kind: 'nothing' })),
   forClients(['SET NAMES', 'SET CHARACTER', 'SET CHARSET', 'SET SESSION', 'SET TRANSACTION'], ignoreRest),
 ];
+
+/** This version has the statement; the others are refused by their name. */
+export function isAvailable({ parse, parseText }: StatementRow): boolean {
+  return parse !== undefined || parseText !== undefined;
+}
 
 function show(word: string, table: ShowTable, help: string, aliases: readonly string[] = []): StatementRow {
   return {

@@ -11,7 +11,7 @@ import { readersOf } from '../routing/router.ts';
 import type { Account, ImportStatus } from '../topology/account.ts';
 import type { BackendState, BackendView, Snapshot } from '../topology/snapshot.ts';
 import type { CertificateNews } from '../transport/certificates.ts';
-import { statementRows } from './statements.ts';
+import { isAvailable, statementRows } from './statements.ts';
 
 /** Columns and rows of an answer. */
 export interface Table {
@@ -54,8 +54,8 @@ export function clustersTable(snapshot: Snapshot): Table {
 }
 
 /**
- * SHOW BACKENDS. A used connection is held by exactly one session (pool = session), so `sessions` is
- * counted from the pools and the sessions themselves need not be gathered.
+ * SHOW BACKENDS. `sessions` are those that hold a connection there now. A used connection is held by exactly
+ * one, so they are counted from the pools and the sessions themselves need not be gathered.
  */
 export function backendsTable(snapshot: Snapshot, stats: readonly WorkerStats[]): Table {
   const rows = snapshot.backends.map((backend) => {
@@ -204,6 +204,9 @@ export function listenersTable(
       bound,
       listener.balance,
       own.find((status) => status.error !== null)?.error ?? '',
+      listener.pool,
+      listener.causalReads,
+      listener.pipelining,
     ];
   });
   return tableOf(
@@ -218,6 +221,9 @@ export function listenersTable(
       'workers_listening#',
       'balance',
       'reason',
+      'pool',
+      'causal_reads',
+      'pipelining',
     ],
     rows,
   );
@@ -405,6 +411,7 @@ export function statusTable(snapshot: Snapshot, uptimeMs: number, stats: readonl
       ),
     ],
     ...queriesByClass(stats),
+    ...splitCounters(stats),
     ['Resident_bytes_workers', sum(stats, (worker) => worker.residentBytes)],
     ['Event_loop_lag_ms_max', Math.ceil(Math.max(0, ...stats.map((worker) => worker.eventLoopLagMs)))],
   ];
@@ -417,6 +424,28 @@ function queriesByClass(stats: readonly WorkerStats[]): [string, number][] {
     counts.set(entry.class, (counts.get(entry.class) ?? 0) + entry.count);
   }
   return [...counts].toSorted().map(([name, count]) => [`Queries_${name}`, count]);
+}
+
+function splitCounters(stats: readonly WorkerStats[]): [string, number][] {
+  const causal = stats.flatMap((worker) => worker.causal);
+  const counts = (lists: { count: number }[][]): number => sum(lists.flat(), ({ count }) => count);
+  return [
+    ['Causal_reads_at_once', sum(causal, ({ atOnce }) => atOnce)],
+    ['Causal_reads_waited', sum(causal, ({ waited }) => waited)],
+    ['Causal_reads_fell_back', sum(causal, ({ fellBack }) => fellBack)],
+    ['Read_retries', counts(stats.map(({ retries }) => retries))],
+    ['Pipelined_queries', sum(stats, ({ pipelined }) => pipelined)],
+    ['Pool_restores', sum(stats, ({ restores }) => restores)],
+    ['Session_pins', counts(stats.map(({ pinned }) => pinned))],
+    ['Prepared_statements', sum(stats, ({ preparedStatements }) => preparedStatements)],
+    [
+      'Rule_hits',
+      sum(
+        stats.flatMap(({ rules }) => rules),
+        ({ hits }) => hits,
+      ),
+    ],
+  ];
 }
 
 /** SHOW VARIABLES: what clients ask by name, then the settings of the process itself. */
@@ -454,6 +483,7 @@ export function topologyTable(snapshot: Snapshot): Table {
       yesNo(backend.writable),
       yesNo(backend.readable),
       wholeMs(backend.lagMs),
+      backend.gtidPosition,
     ];
   });
   return tableOf(
@@ -468,6 +498,7 @@ export function topologyTable(snapshot: Snapshot): Table {
       'writable',
       'readable',
       'lag_ms#',
+      'gtid_position',
     ],
     rows,
   );
@@ -483,7 +514,7 @@ export function helpTable(about: string): Table {
   const rows = statementRows
     .filter((row) => row.hidden !== true)
     .filter((row) => `${row.syntax} ${row.help}`.toUpperCase().includes(wanted))
-    .map((row) => [row.syntax, row.help, yesNo(row.parse !== undefined)]);
+    .map((row) => [row.syntax, row.help, yesNo(isAvailable(row))]);
   return tableOf(['statement', 'does', 'available'], rows);
 }
 

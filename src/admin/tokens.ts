@@ -31,6 +31,26 @@ export function tokenize(text: string): Token[] {
   return tokens;
 }
 
+/** The first token of a text and what stands behind it; undefined when there is none. */
+export function firstToken(text: string): { token: Token; rest: string } | undefined {
+  const start = skipBlanks(text, 0);
+  if (start >= text.length) return undefined;
+  const token = readToken(text, start);
+  return { token, rest: text.slice(token.end) };
+}
+
+/** What stands behind these words (in capitals), when a text begins with them, in any case. */
+export function behindWords(text: string, ...words: string[]): string | undefined {
+  let offset = 0;
+  for (const word of words) {
+    const start = skipBlanks(text, offset);
+    offset = start + word.length;
+    const isWhole = offset >= text.length || !isWordPart(text, offset);
+    if (!isWhole || text.slice(start, offset).toUpperCase() !== word) return undefined;
+  }
+  return text.slice(offset);
+}
+
 function isTerminator(token: Token | undefined): boolean {
   return token !== undefined && token.kind !== 'quoted' && /^(;|\\[gG])$/.test(token.text);
 }
@@ -51,7 +71,20 @@ function isWordPart(text: string, offset: number): boolean {
   return !text.startsWith('/*', offset) && !text.startsWith('*/', offset);
 }
 
-/** The same quote twice, or behind a backslash, stands for itself; other escapes are not known. */
+/**
+ * The letters behind a backslash that stand for something else, as servers read them; `\%` and `\_` keep
+ * theirs (https://dev.mysql.com/doc/refman/8.4/en/string-literals.html).
+ */
+const ESCAPES: Readonly<Record<string, string>> = {
+  0: '\0',
+  b: '\b',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  Z: '\x1a',
+};
+
+/** The same quote twice, or behind a backslash, stands for itself. */
 function readQuoted(text: string, start: number): Token {
   const quote = text[start]!;
   let content = '';
@@ -59,13 +92,18 @@ function readQuoted(text: string, start: number): Token {
   while (offset < text.length) {
     const character = text[offset]!;
     const following = text[offset + 1];
-    const escaped = character === '\\' && quote !== '`' && (following === quote || following === '\\');
+    const escape = character === '\\' && quote !== '`' ? escaped(following, quote) : undefined;
     const doubled = character === quote && following === quote;
     if (character === quote && !doubled) return { kind: 'quoted', text: content, end: offset + 1 };
-    content += escaped ? following : character;
-    offset += escaped || doubled ? 2 : 1;
+    content += escape ?? character;
+    offset += escape !== undefined || doubled ? 2 : 1;
   }
   throw refusal('DBPROXY_ADMIN_SYNTAX', `the quote ${quote} is not closed`);
+}
+
+function escaped(letter: string | undefined, quote: string): string | undefined {
+  if (letter === undefined) return undefined;
+  return letter === quote || letter === '\\' ? letter : ESCAPES[letter];
 }
 
 /** Past white space and comments: slash star, hash, and two dashes with a blank behind them. */

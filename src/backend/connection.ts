@@ -15,10 +15,13 @@ import type { Greeting } from '../protocol/handshake.ts';
 import { ClientLogin, type ClientStep } from '../protocol/login-client.ts';
 import { parseError, parseOk, ServerError, writeCommand, writePayload } from '../protocol/packets.ts';
 import { writeProxyHeaderV2 } from '../protocol/proxy-header.ts';
+import { NOT_ENDED, ReplyTracker } from '../protocol/reply-tracker.ts';
 import { PacketReader } from '../protocol/reader.ts';
 import { queryPayload } from '../protocol/query-attributes.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
 import { TlsStream, type TlsClient } from '../transport/tls-stream.ts';
+import { PreparedStatements } from './prepared-statements.ts';
+import { Settings, type SettingsChange } from './settings.ts';
 
 /** The state that a session begins in; a connection is brought to it before it is handed over. */
 export interface Preparation {
@@ -50,6 +53,19 @@ export interface Identity {
   readonly extendedCapabilities: number;
   /** Where the first session came from: for a server that is told so. */
   readonly client: { readonly address: string; readonly port: number };
+}
+
+const identityKeys = new WeakMap<Identity, string>();
+
+/** Equal for identities whose sessions may use one another's connections, where they come from apart. */
+export function identityKey(identity: Identity): string {
+  let key = identityKeys.get(identity);
+  if (key === undefined) {
+    const { user, account, capabilities, extendedCapabilities } = identity;
+    key = [user, account, capabilities, extendedCapabilities].join('\0');
+    identityKeys.set(identity, key);
+  }
+  return key;
 }
 
 /** How a server is connected to. */
@@ -125,6 +141,9 @@ const ZSTD_LEVEL = 3;
 
 const ANY_ADDRESS = '0.0.0.0';
 
+/** Stands for NULL in a row of the text protocol. */
+const NULL_VALUE = 0xfb;
+
 /** An OK that says nothing: before the first login. */
 const EMPTY_OK = Buffer.from([0, 0, 0, 0, 0, 0, 0]);
 
@@ -152,6 +171,15 @@ export class BackendConnection implements SocketHandler {
   preparation: Preparation;
   /** Status of the last login or preparation. */
   loginOk: LoginOk = { status: 0, payload: EMPTY_OK };
+  /** What is set on it, while sessions share it; those of its first state after a preparation. */
+  settings: Settings;
+  /** A session that shares connections has used it: beside its settings little things are left on it. */
+  worn = false;
+  /** Who used it last, and whose LAST_INSERT_ID() it has: compared, never called. */
+  lastUser: object | null = null;
+  lastInserter: object | null = null;
+  /** Statements prepared on it for sessions that share it. */
+  readonly prepared: PreparedStatements = new PreparedStatements();
   /** When it began to idle, for trimming. */
   idleSinceMs = 0;
   #socket!: ByteStream;
@@ -172,6 +200,7 @@ export class BackendConnection implements SocketHandler {
     this.backend = backend;
     this.#identity = identity;
     this.preparation = preparation;
+    this.settings = initialSettings(preparation);
     this.#secret = secret;
   }
 
@@ -315,12 +344,30 @@ export class BackendConnection implements SocketHandler {
   isPreparedFor(preparation: Preparation): boolean {
     const mine = this.preparation;
     return (
+      !this.worn &&
       mine.database === preparation.database &&
-      mine.collation === preparation.collation &&
-      mine.readOnly === preparation.readOnly &&
-      mine.settingFlags === preparation.settingFlags &&
+      this.#isLikeIn(preparation) &&
       mine.attributes.equals(preparation.attributes)
     );
+  }
+
+  /**
+   * How it comes to the settings of a session that shares connections. Such sessions do not look at the
+   * database and the attributes of the first state: the one is a setting, the others name the client that
+   * opened the connection.
+   */
+  changeTo(preparation: Preparation, settings: Settings): SettingsChange {
+    return this.#isLikeIn(preparation) ? this.settings.changeTo(settings) : { kind: 'reset' };
+  }
+
+  /** True when it has the settings of such a session already. */
+  hasSettings(preparation: Preparation, settings: Settings): boolean {
+    return this.#isLikeIn(preparation) && this.settings.equals(settings);
+  }
+
+  #isLikeIn({ collation, readOnly, settingFlags }: Preparation): boolean {
+    const mine = this.preparation;
+    return mine.collation === collation && mine.readOnly === readOnly && mine.settingFlags === settingFlags;
   }
 
   /**
@@ -371,6 +418,11 @@ export class BackendConnection implements SocketHandler {
   async #becomeUser(preparation: Preparation): Promise<void> {
     const login = this.#clientLogin(preparation, null);
     this.preparation = { ...preparation, readOnly: false };
+    this.settings = initialSettings(preparation);
+    this.worn = false;
+    this.lastUser = null;
+    this.lastInserter = null;
+    this.prepared.clear();
     await this.#exchangeOf((resolve, reject) => {
       this.#step(login.changeUser(this.#greeting!, this.#capabilities), resolve, reject);
       return (payload, sequence) => {
@@ -417,6 +469,58 @@ export class BackendConnection implements SocketHandler {
   /** Runs a statement without rows; rejects with ServerError, the connection stays usable then. */
   async execute(sql: string): Promise<LoginOk> {
     return this.#command(writePayload(0, queryPayload(sql, this.#capabilities)));
+  }
+
+  /** COM_INIT_DB; rejects as `execute` does. */
+  async selectDatabase(name: Buffer): Promise<LoginOk> {
+    return this.#command(writeCommand(Command.INIT_DB, name));
+  }
+
+  /**
+   * COM_STMT_PREPARE, by its payload; answers the server's number of the statement and how many parameters it
+   * has. Rejects as `execute` does.
+   */
+  prepareStatement(payload: Buffer): Promise<{ id: number; parameters: number }> {
+    const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
+    tracker.begin(Command.STMT_PREPARE);
+    let prepared: { id: number; parameters: number } | null = null;
+    return this.#exchangeOf((resolve, reject) => {
+      this.#socket.write(writePayload(0, payload));
+      return (answer, sequence) => {
+        if (prepared === null && answer[0] === 0) {
+          prepared = { id: answer.readUInt32LE(1), parameters: answer.readUInt16LE(7) };
+        }
+        const framed = writePayload(sequence, answer);
+        if (tracker.feed(framed, 0, framed.length) === NOT_ENDED) return;
+        if (prepared === null) reject(new ServerError(parseError(answer)));
+        else resolve(prepared);
+      };
+    });
+  }
+
+  /**
+   * Runs a query of dbproxy's own and answers the first value of its first row, null when it is NULL or there
+   * is none. Rejects as `execute` does.
+   */
+  queryValue(sql: string): Promise<string | null> {
+    const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
+    tracker.begin(Command.QUERY);
+    let packets = 0;
+    let columns = 0;
+    let value: string | null = null;
+    return this.#exchangeOf<string | null>((resolve, reject) => {
+      this.#socket.write(writePayload(0, queryPayload(sql, this.#capabilities)));
+      return (payload, sequence) => {
+        const hasRow = tracker.expectsRows;
+        const framed = writePayload(sequence, payload);
+        const ended = tracker.feed(framed, 0, framed.length) !== NOT_ENDED;
+        if (packets++ === 0) columns = payload[0]!;
+        else if (hasRow && !ended && value === null && columns > 0) value = firstValue(payload);
+        if (!ended) return;
+        if (tracker.errno !== 0) reject(new ServerError(parseError(payload)));
+        else resolve(value);
+      };
+    });
   }
 
   /** Sends bytes; see ByteSocket.write. */
@@ -535,21 +639,21 @@ export class BackendConnection implements SocketHandler {
   }
 
   /** Runs one exchange: `begin` sends the first bytes and answers the receiver of the packets. */
-  #exchangeOf(
+  #exchangeOf<Result = LoginOk>(
     begin: (
-      resolve: (ok: LoginOk) => void,
+      resolve: (result: Result) => void,
       reject: (error: Error) => void,
     ) => (payload: Buffer, sequence: number) => void,
-  ): Promise<LoginOk> {
+  ): Promise<Result> {
     if (this.#exchange !== null || this.user !== null) throw new Error('the connection is in use');
     return new Promise((resolve, reject) => {
       const done = (): void => {
         this.#exchange = null;
       };
       const receive = begin(
-        (ok) => {
+        (result) => {
           done();
-          resolve(ok);
+          resolve(result);
         },
         (error) => {
           done();
@@ -563,6 +667,16 @@ export class BackendConnection implements SocketHandler {
       }
     });
   }
+}
+
+/** The settings of a first state. */
+export function initialSettings({ database }: Preparation): Settings {
+  return Settings.initial(Buffer.from(database, 'utf8').toString('latin1'));
+}
+
+/** First value of a row in the text protocol. */
+function firstValue(row: Buffer): string | null {
+  return row[0] === NULL_VALUE ? null : new PacketReader(row).lenencBytes().toString('utf8');
 }
 
 function withoutWarnings(ok: Buffer): Buffer {

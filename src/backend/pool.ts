@@ -4,19 +4,27 @@
  * ends gives its connection back; it is reset at once (its transaction, locks and tables must not live on)
  * and then goes to the first who waits, or idles.
  *
- * Who wants a connection gets, in this order:
+ * Who wants a connection for itself (`acquire` without settings) gets, in this order:
  *   1. an idle one of the same identity in the right first state already,
  *   2. an idle one of the same identity, brought to that state,
  *   3. a new one, if a slot is free,
  *   4. a new one in the slot of an idle one of another identity,
  *   5. a place in the queue, until its deadline.
+ *
+ * Sessions that share connections (pool = transaction) take one for a statement or a transaction and give it
+ * back as it is; it carries the record of its settings. Such a session gets one with equal settings, else one
+ * that a SET brings to them (`take` answers at once), else as above. A session may linger on a connection:
+ * it has it lent, and lets go when it is asked because somebody else waits.
  */
 import { formatEndpoint, type Endpoint } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import { Collation } from '../protocol/constants.ts';
+import { IdleConnections } from './idle.ts';
+import type { Settings } from './settings.ts';
 import {
   BackendConnection,
+  identityKey,
   type BackendChannel,
   type ConnectionWish,
   type Identity,
@@ -48,6 +56,8 @@ export interface PoolOptions {
 export interface PoolRequest extends ConnectionWish {
   /** How long to wait in the queue. */
   timeoutMs: number;
+  /** The settings that a session wants which shares connections; absent: it wants the connection for itself. */
+  settings?: Settings;
 }
 
 interface Waiter {
@@ -76,8 +86,10 @@ export class BackendPool {
   #target: PoolTarget;
   readonly #options: PoolOptions;
   readonly #slotKey: string;
-  readonly #idle: BackendConnection[] = [];
+  readonly #idle = new IdleConnections();
   readonly #lent = new Set<BackendConnection>();
+  /** Lent to sessions that do not use them now, with how to ask for them. */
+  readonly #lingering = new Map<BackendConnection, () => void>();
   readonly #resetting = new Set<BackendConnection>();
   /** Were idle, are being closed; they hold their slots until they are gone. */
   readonly #closing = new Set<BackendConnection>();
@@ -103,6 +115,11 @@ export class BackendPool {
     return this.#waits;
   }
 
+  /** Connections that sessions use now. */
+  get inUse(): number {
+    return this.#lent.size - this.#lingering.size;
+  }
+
   get waitingCount(): number {
     return this.#waiters.length;
   }
@@ -123,11 +140,54 @@ export class BackendPool {
   }
 
   /**
+   * Lends an idle connection at once to a session that shares connections; null when there is none, or others
+   * wait. Its settings are equal, or a SET away (`changeTo`).
+   */
+  take(request: Omit<PoolRequest, 'timeoutMs'>, settings: Settings): BackendConnection | null {
+    if (this.#waiters.length > 0) return null;
+    const found = this.#findShared(request, settings);
+    if (found === undefined) return null;
+    this.#idle.remove(found);
+    this.#lent.add(found);
+    return found;
+  }
+
+  /** Lends this one, if it idles and nobody has used it since `user` did. */
+  takeOwn(connection: BackendConnection, user: object): boolean {
+    if (connection.lastUser !== user || !this.#idle.remove(connection)) return false;
+    this.#lent.add(connection);
+    return true;
+  }
+
+  /** Takes a connection back from a session that shares it; it serves the next one as it is. */
+  giveBack(connection: BackendConnection): void {
+    connection.user = null;
+    connection.worn = true;
+    this.#lingering.delete(connection);
+    if (!this.#lent.delete(connection)) throw new Error(`connection to ${connection.backend} released twice`);
+    if (connection.closed) return this.#pump();
+    if (connection.spoiled) return connection.close();
+    this.#becomeIdle(connection);
+  }
+
+  /** The session keeps a connection that it does not use now; `giveUp` is called, once, when others want it. */
+  linger(connection: BackendConnection, giveUp: () => void): void {
+    this.#lingering.set(connection, giveUp);
+    if (this.#waiters.length > 0) this.#askLingering(this.#waiters[0]!.request.identity);
+  }
+
+  /** The session uses the connection again. */
+  stopLingering(connection: BackendConnection): void {
+    this.#lingering.delete(connection);
+  }
+
+  /**
    * Takes a connection back. `reusable` false: it is in an unknown state (an answer was under way) and is
    * closed.
    */
   release(connection: BackendConnection, reusable: boolean): void {
     connection.user = null;
+    this.#lingering.delete(connection);
     if (!this.#lent.delete(connection)) throw new Error(`connection to ${connection.backend} released twice`);
     if (connection.closed) return this.#pump();
     if (!reusable || connection.spoiled) return connection.close();
@@ -142,14 +202,12 @@ export class BackendPool {
   /** Closes connections that have idled too long. */
   trim(nowMs: number): void {
     const limit = nowMs - this.#options.idleTimeoutMs;
-    for (const connection of this.#idle.filter(({ idleSinceMs }) => idleSinceMs < limit))
-      this.#drop(connection);
+    for (const connection of this.#idle.all()) if (connection.idleSinceMs < limit) this.#drop(connection);
   }
 
   /** Closes all that idles (of some users): the slots are wanted elsewhere, or the server is gone. */
   dropIdle(isMeant: (user: string) => boolean = () => true): void {
-    for (const connection of this.#idle.filter(({ identity }) => isMeant(identity.user)))
-      this.#drop(connection);
+    for (const connection of this.#idle.all()) if (isMeant(connection.identity.user)) this.#drop(connection);
   }
 
   /**
@@ -215,7 +273,7 @@ export class BackendPool {
       waiter.reject(reason);
     }
     this.#wantNothing();
-    for (const connection of [...this.#idle, ...this.#resetting, ...this.#lent]) connection.close();
+    for (const connection of [...this.#idle.all(), ...this.#resetting, ...this.#lent]) connection.close();
   }
 
   /** Counts by user. */
@@ -228,7 +286,7 @@ export class BackendPool {
       return count;
     };
     for (const { identity } of this.#lent) of(identity.user).used++;
-    for (const { identity } of this.#idle) of(identity.user).idle++;
+    for (const { identity } of this.#idle.all()) of(identity.user).idle++;
     for (const { identity } of this.#resetting) of(identity.user).connecting++;
     for (const { user } of this.#opening) of(user).connecting++;
     for (const { request } of this.#waiters) of(request.identity.user).waiting++;
@@ -237,28 +295,80 @@ export class BackendPool {
 
   /** Tries the ways 1 to 4; true when the waiter will be answered by one of them. */
   #serve(waiter: Waiter): boolean {
-    const { identity, preparation } = waiter.request;
-    const same = this.#idle.filter((connection) => this.#isSame(connection.identity, identity));
-    // The one that idled last is the warmest.
-    const ready = same.findLast((connection) => connection.isPreparedFor(preparation));
+    const { request } = waiter;
+    const { settings, preparation } = request;
+    const shared = settings === undefined ? undefined : this.#findShared(request, settings);
+    const ready =
+      settings === undefined
+        ? this.#mine(request.identity).findLast((connection) => connection.isPreparedFor(preparation))
+        : shared;
     if (ready !== undefined) {
-      this.#takeIdle(ready);
+      this.#idle.remove(ready);
       this.#lend(ready, waiter);
       return true;
     }
-    const other = same.at(-1);
+    // Sessions with other settings keep their connections as long as there is room for more.
+    if (settings !== undefined && this.#options.slots.tryTake(this.#slotKey)) {
+      void this.#open(waiter);
+      return true;
+    }
+    const other = this.#mine(request.identity).at(-1);
     if (other !== undefined) {
-      this.#takeIdle(other);
+      this.#idle.remove(other);
       this.#prepareFor(other, waiter);
       return true;
     }
-    if (!this.#options.slots.tryTake(this.#slotKey)) {
-      // The slot of an idle one of somebody else changes hands: it is free when that socket is gone.
-      if (this.#closing.size === 0 && this.#idle.length > 0) this.#drop(this.#idle[0]!);
+    if (settings !== undefined || !this.#options.slots.tryTake(this.#slotKey)) {
+      this.#makeRoom(request.identity);
       return false;
     }
     void this.#open(waiter);
     return true;
+  }
+
+  /** The slot of an idle one of somebody else changes hands: it is free when that socket is gone. */
+  #makeRoom(identity: Identity): void {
+    if (this.#closing.size > 0) return;
+    const oldest = this.#idle.oldest();
+    if (oldest !== undefined) this.#drop(oldest);
+    else this.#askLingering(identity);
+  }
+
+  /** Asks the session that lingers longest, one of the same identity if there is one. */
+  #askLingering(identity: Identity): void {
+    let longest: BackendConnection | undefined;
+    for (const connection of this.#lingering.keys()) {
+      if (this.#isSame(connection.identity, identity)) {
+        longest = connection;
+        break;
+      }
+      longest ??= connection;
+    }
+    if (longest === undefined) return;
+    const giveUp = this.#lingering.get(longest)!;
+    this.#lingering.delete(longest);
+    giveUp();
+  }
+
+  /** Idle ones of the same identity, the warmest last. */
+  #mine(identity: Identity): readonly BackendConnection[] {
+    const same = this.#idle.of(identity);
+    // A server that knows the client's address may have let it in for just that.
+    return this.#options.channel.sendsProxyHeader
+      ? same.filter((connection) => this.#isSame(connection.identity, identity))
+      : same;
+  }
+
+  /** The warmest with equal settings, else the warmest that a SET brings to them. */
+  #findShared(
+    { identity, preparation }: Omit<PoolRequest, 'timeoutMs'>,
+    settings: Settings,
+  ): BackendConnection | undefined {
+    const mine = this.#mine(identity);
+    for (let index = mine.length - 1; index >= 0; index--) {
+      if (mine[index]!.hasSettings(preparation, settings)) return mine[index];
+    }
+    return mine.findLast((connection) => connection.changeTo(preparation, settings).kind === 'set');
   }
 
   #prepareFor(connection: BackendConnection, waiter: Waiter): void {
@@ -330,23 +440,18 @@ export class BackendPool {
   #becomeIdle(connection: BackendConnection): void {
     if (connection.closed) return;
     connection.idleSinceMs = this.#options.clock.nowMs();
-    this.#idle.push(connection);
-    this.#pump();
-    const stillIdle = this.#idle.includes(connection);
-    if (stillIdle && this.#options.slots.isOwed(this.#slotKey)) this.#drop(connection);
+    this.#idle.add(connection);
+    if (this.#waiters.length > 0) this.#pump();
+    if (this.#options.slots.isOwed(this.#slotKey) && this.#idle.has(connection)) this.#drop(connection);
   }
 
   #channel(): BackendChannel {
     return { ...this.#options.channel, endpoint: this.#target.address };
   }
 
-  /** A server that knows the client's address may have let it in for just that. */
   #isSame(left: Identity, right: Identity): boolean {
     return (
-      left.user === right.user &&
-      left.account === right.account &&
-      left.capabilities === right.capabilities &&
-      left.extendedCapabilities === right.extendedCapabilities &&
+      identityKey(left) === identityKey(right) &&
       (!this.#options.channel.sendsProxyHeader || left.client.address === right.client.address)
     );
   }
@@ -386,21 +491,16 @@ export class BackendPool {
     );
   }
 
-  #takeIdle(connection: BackendConnection): void {
-    const index = this.#idle.indexOf(connection);
-    if (index >= 0) this.#idle.splice(index, 1);
-  }
-
   /** Closes an idle one. It leaves the list at once, so that nobody is given it; its slot is free when the socket is gone. */
   #drop(connection: BackendConnection): void {
-    this.#takeIdle(connection);
+    this.#idle.remove(connection);
     this.#closing.add(connection);
     connection.close();
   }
 
   /** A connection of ours is gone, from whichever place. */
   #gone(connection: BackendConnection): void {
-    this.#takeIdle(connection);
+    this.#idle.remove(connection);
     this.#closing.delete(connection);
     this.#resetting.delete(connection);
     this.#options.slots.release(this.#slotKey);

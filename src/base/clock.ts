@@ -54,3 +54,8 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     signal?.addEventListener('abort', wake, { once: true });
   });
 }
+
+/** Runs `callback` when all input that is there now has been handled: what it has gathered goes out together. */
+export function afterThisRound(callback: () => void): void {
+  setImmediate(callback);
+}

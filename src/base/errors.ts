@@ -161,6 +161,34 @@ const catalogue = {
     message: 'The client was disconnected by dbproxy because of inactivity (idle_timeout = %s ms)',
   },
   DBPROXY_SHUTDOWN: { errno: 1053, sqlState: '08S01', message: 'dbproxy is shutting down' },
+  DBPROXY_PREPARED_STATEMENTS: {
+    errno: 1461,
+    sqlState: '42000',
+    message:
+      "Can't create more than max_prepared_statements = %s prepared statements in one session; close some, or raise it at the listener",
+  },
+  DBPROXY_UNKNOWN_PREPARED: {
+    errno: 1243,
+    sqlState: 'HY000',
+    message: 'Unknown prepared statement handler (%s) given to %s',
+  },
+  DBPROXY_STATE_GONE: {
+    errno: 1235,
+    sqlState: '42000',
+    message:
+      '%s belongs to the statement before, and its connection has served another session since; ask in the same packet or transaction, or give the listener pool = session',
+  },
+  DBPROXY_READ_ONLY_TRANSACTION: {
+    errno: 1235,
+    sqlState: '42000',
+    message:
+      'This READ ONLY transaction runs on a replica, where %s cannot be; end it, and begin it with the comment /* dbproxy: primary */',
+  },
+  DBPROXY_NOT_OWNER: {
+    errno: 1095,
+    sqlState: 'HY000',
+    message: 'You are not owner of thread %s; as its user, or on the admin port of dbproxy, you can end it',
+  },
   DBPROXY_NO_SUCH_THREAD: { errno: 1094, sqlState: 'HY000', message: 'Unknown thread id: %s' },
   DBPROXY_NOT_AVAILABLE: {
     errno: 1235,
@@ -178,6 +206,12 @@ const catalogue = {
     errno: 1231,
     sqlState: '42000',
     message: "dbproxy admin: %s = '%s' is not possible: %s",
+  },
+  DBPROXY_ADMIN_NO_ANSWER: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message:
+      'dbproxy admin: %s did not answer within %s ms; try again, and see the log for worker.exited when it stays so',
   },
   // Promotion
   DBPROXY_PROMOTE_REFUSED: {

@@ -6,10 +6,10 @@
 import { formatEndpoint, type Endpoint } from '../base/address.ts';
 import { authoritiesProblem, keyPairProblem, outOfTime } from '../base/key-pair.ts';
 import type { Problem } from './ini.ts';
-import { keyRows, sectionRows } from './keys.ts';
+import { keyRows, sectionRows, type SectionRow } from './keys.ts';
 import type { ConfigContext, Section } from './section.ts';
 import { didYouMean } from './suggest.ts';
-import { formatDuration } from './values.ts';
+import { formatDuration, type Value } from './values.ts';
 
 type Rule = (sections: readonly Section[], context: ConfigContext) => Problem[];
 
@@ -19,6 +19,9 @@ const rules: readonly Rule[] = [
   clustersHaveBackends,
   limitsInOrder,
   usersHaveOneSecret,
+  causalReadsHaveReplicas,
+  pipeliningIsPossible,
+  rulesSayWhat,
   listenAddressesDiffer,
   backendAddressesDiffer,
   tlsHasItsFiles,
@@ -45,15 +48,18 @@ function problemAt(section: Section, key: string, text: string): Problem {
 
 /** A proxy without one of these could serve nobody; users may come from the servers instead. */
 function somethingToDo(sections: readonly Section[]): Problem[] {
-  const needed = sectionRows.filter(
-    (row) => row.named && row.available && (row.kind !== 'user' || usersAreListed(sections)),
-  );
+  const needed = sectionRows.filter((row) => isNeeded(row, sections));
   return needed
     .filter((row) => !sections.some((section) => section.kind === row.kind))
     .map((row) => ({
       line: 1,
       text: `[${row.kind} NAME]: there is none; at least one is needed (${row.help})`,
     }));
+}
+
+function isNeeded({ kind, named, available }: SectionRow, sections: readonly Section[]): boolean {
+  if (!named || !available || kind === 'rule') return false;
+  return kind !== 'user' || usersAreListed(sections);
 }
 
 function referencesExist(sections: readonly Section[]): Problem[] {
@@ -126,6 +132,62 @@ function usersHaveOneSecret(sections: readonly Section[]): Problem[] {
 function usersAreListed(sections: readonly Section[]): boolean {
   return sections.some((section) => section.kind === 'cluster' && section.value('users') === 'file');
 }
+
+/** On a write endpoint there is nothing that a read could have to wait for. */
+function causalReadsHaveReplicas(sections: readonly Section[]): Problem[] {
+  return sections
+    .filter((section) => section.kind === 'listener' && section.value('mode') === 'write')
+    .filter((listener) => isOneOf(listener.value('causal_reads'), ['session', 'global']))
+    .map((listener) => {
+      const text = `${listener.text('causal_reads')} has no meaning with mode = write: all its reads are on the primary; leave it out`;
+      return problemAt(listener, 'causal_reads', text);
+    });
+}
+
+/**
+ * Sessions share a connection only where it is not theirs for their life, and only for reads. What has a
+ * value that is wrong for itself is passed over.
+ */
+function pipeliningIsPossible(sections: readonly Section[]): Problem[] {
+  const needs = [
+    ['pool', 'session', 'pool = transaction'],
+    ['mode', 'write', 'mode = split or mode = read'],
+  ] as const;
+  return sections
+    .filter((section) => isOneOf(section.value('pipelining'), ['adaptive', 'on']))
+    .flatMap((listener) => {
+      const missing = needs.filter(([key, unfit]) => listener.value(key) === unfit);
+      if (missing.length === 0) return [];
+      const words = missing.map(([, , wanted]) => wanted).join(' and ');
+      return [problemAt(listener, 'pipelining', `${listener.text('pipelining')} needs ${words}`)];
+    });
+}
+
+function isOneOf(value: Value | undefined, words: readonly string[]): boolean {
+  return typeof value === 'string' && words.includes(value);
+}
+
+/** A rule says for which statements it is, and can be met: only split endpoints have a choice to make. */
+function rulesSayWhat(sections: readonly Section[]): Problem[] {
+  const listeners = sections.filter((section) => section.kind === 'listener');
+  const anySplit = listeners.some((listener) => listener.value('mode') === 'split');
+  return sections.flatMap((section) => {
+    if (section.kind !== 'rule') return [];
+    const whole = (text: string): Problem[] => [{ line: section.line, text: `${section.label}: ${text}` }];
+    if (!RULE_CONDITIONS.some((key) => section.isWritten(key))) {
+      return whole(`says for no statement: at least one of ${RULE_CONDITIONS.join(', ')} is needed`);
+    }
+    const named = listeners.find((listener) => listener.name === section.value('listener'));
+    const mode = named?.value('mode');
+    if (mode === 'write' || mode === 'read') {
+      const text = `${named!.label} has mode = ${mode}; rules are for listeners with mode = split`;
+      return [problemAt(section, 'listener', text)];
+    }
+    return anySplit ? [] : whole('no listener has mode = split, so it would never be looked at');
+  });
+}
+
+const RULE_CONDITIONS = ['user', 'listener', 'digest'] as const;
 
 /** Something of ours that listens. */
 interface Door {

@@ -14,6 +14,8 @@ export interface ProxyConfig {
     logLevel: LogLevel;
     logFormat: 'json' | 'pretty';
     shutdownTimeoutMs: number;
+    /** Forms of statements that each worker remembers; 0: none. */
+    digestLimit: number;
   };
   admin: { address: Endpoint; user: string; password: string; allow: string[] };
   http: { address: Endpoint; allow: string[]; dashboard: boolean };
@@ -21,6 +23,8 @@ export interface ProxyConfig {
   backends: BackendConfig[];
   listeners: ListenerConfig[];
   users: UserConfig[];
+  /** In the order of the file: the first that matches counts. */
+  rules: RuleConfig[];
 }
 
 export interface ClusterConfig {
@@ -75,14 +79,30 @@ export type BackendTls = 'off' | 'preferred' | 'required' | 'verify';
 
 export type ListenerTls = 'off' | 'preferred' | 'required';
 
-export type ListenerMode = 'write' | 'read';
+export type ListenerMode = 'write' | 'read' | 'split';
 
 export interface ListenerConfig {
   name: string;
   cluster: string;
   address: Endpoint;
   mode: ListenerMode;
+  /** How long a session keeps a backend connection: for its life, or while something pins it. */
+  pool: 'session' | 'transaction';
   balance: 'weighted_round_robin' | 'least_connections';
+  /** Which writes a read must see: none in particular, those of its session, everybody's. */
+  causalReads: 'off' | 'session' | 'global';
+  /** How long a replica may take to catch up with them; then the primary serves. */
+  causalTimeoutMs: number;
+  /** Whether reads of several sessions may travel on one connection. adaptive: only when all are busy. */
+  pipelining: 'off' | 'adaptive' | 'on';
+  /** Statements at most on one shared connection. */
+  pipelineDepth: number;
+  /** A form of statement counts as fast when it takes less than this on average. */
+  pipelineThresholdMs: number;
+  /** Statements that a session may have prepared at once. */
+  maxPreparedStatements: number;
+  /** Prepared statements that are kept on each backend connection, the least used forgotten. */
+  statementCache: number;
   /** Clients at once over all workers. */
   maxConnections: number;
   queueTimeoutMs: number;
@@ -114,4 +134,14 @@ export interface UserConfig {
   maxConnections: number;
   /** Listeners the user may use; an empty list means all. */
   listeners: string[];
+}
+
+/** Where statements go that it fits: those of the user, on the listener, with the digest, as far as each is given. */
+export interface RuleConfig {
+  name: string;
+  user?: string;
+  listener?: string;
+  /** 0x and 16 hexadecimal digits in lower case. */
+  digest?: string;
+  target: 'primary' | 'replica';
 }

@@ -9,7 +9,7 @@
 
 /** Kinds of sections, the word after `[`. */
 export type SectionKind =
-  'dbproxy' | 'admin' | 'http' | 'cluster' | 'backend' | 'listener' | 'user' | 'peer' | 'keepalived';
+  'dbproxy' | 'admin' | 'http' | 'cluster' | 'backend' | 'listener' | 'user' | 'rule' | 'peer' | 'keepalived';
 
 /** What a value may be; `values.ts` reads and writes each. */
 export type ValueType =
@@ -23,6 +23,8 @@ export type ValueType =
   | { kind: 'choice'; values: readonly string[] }
   | { kind: 'endpoint' }
   | { kind: 'networks' }
+  /** Of a statement: 0x and 16 hexadecimal digits, as SHOW DIGESTS writes it. */
+  | { kind: 'digest' }
   /** Names of other sections of that kind, comma-separated when `many`. */
   | { kind: 'reference'; to: SectionKind; many: boolean };
 
@@ -65,6 +67,7 @@ export const sectionRows: readonly SectionRow[] = [
   { kind: 'backend', named: true, available: true, help: 'one MySQL or MariaDB server' },
   { kind: 'listener', named: true, available: true, help: 'an address that applications connect to' },
   { kind: 'user', named: true, available: true, help: 'an account that applications log in with' },
+  { kind: 'rule', named: true, available: true, help: 'where some statements of split listeners go' },
   { kind: 'peer', named: false, available: false, help: 'the other dbproxy of the pair' },
   { kind: 'keepalived', named: false, available: false, help: 'the virtual addresses of the pair' },
 ];
@@ -72,6 +75,9 @@ export const sectionRows: readonly SectionRow[] = [
 const LOOPBACK = '127.0.0.0/8, ::1';
 const MAX_CONNECTIONS = 1_000_000;
 const MAX_WEIGHT = 10_000;
+const MAX_DIGESTS = 100_000;
+/** As many as a server allows over all its sessions, unless it is told otherwise (max_prepared_stmt_count). */
+const MAX_PREPARED = 16_382;
 
 type Given = Partial<Omit<KeyRow, 'section' | 'name' | 'type' | 'help'>>;
 
@@ -114,6 +120,7 @@ const path: ValueType = { kind: 'path' };
 const secret: ValueType = { kind: 'secret' };
 const endpoint: ValueType = { kind: 'endpoint' };
 const networks: ValueType = { kind: 'networks' };
+const digest: ValueType = { kind: 'digest' };
 const onOff = 'on or off';
 const duration = (minMs: number): ValueType => ({ kind: 'duration', minMs });
 const integer = (min: number, max: number, word?: string): ValueType =>
@@ -138,6 +145,9 @@ const dbproxyRows: readonly KeyRow[] = [
   key('dbproxy', 'shutdown_timeout', duration(0), 'how long sessions may go on after a stop was asked', {
     default: '30s',
     reloadable: true,
+  }),
+  key('dbproxy', 'digest_limit', integer(0, MAX_DIGESTS), 'forms of statements each worker counts; 0: none', {
+    default: '1000',
   }),
 ];
 
@@ -307,27 +317,22 @@ const listenerRows: readonly KeyRow[] = [
   key('listener', 'address', endpoint, 'where applications connect', { required: true }),
   key('listener', 'mode', choice('write', 'read', 'split'), 'where its statements go', {
     default: 'write',
-    availability: ['write', 'read'],
   }),
-  onlyValue(
-    'listener',
-    'pool',
-    { values: ['session', 'transaction'], default: 'session' },
-    'session',
-    'how long a session keeps a backend connection',
-  ),
+  key('listener', 'pool', choice('session', 'transaction'), 'how long a session keeps a backend connection', {
+    default: 'session',
+  }),
   key('listener', 'balance', choice('weighted_round_robin', 'least_connections'), 'how reads are shared', {
     default: 'weighted_round_robin',
     reloadable: true,
   }),
-  onlyValue(
-    'listener',
-    'causal_reads',
-    { values: ['off', 'session', 'global'], default: 'off' },
-    'off',
-    'reads that see the writes before them',
-  ),
-  later('listener', 'causal_timeout', duration(0), 'how long such a read waits'),
+  key('listener', 'causal_reads', choice('off', 'session', 'global'), 'whose writes a read must see', {
+    default: 'off',
+    reloadable: true,
+  }),
+  key('listener', 'causal_timeout', duration(0), 'how long such a read waits for a replica', {
+    default: '1s',
+    reloadable: true,
+  }),
   key('listener', 'max_connections', integer(1, MAX_CONNECTIONS), 'clients at once over all workers', {
     default: '10000',
     reloadable: true,
@@ -358,13 +363,31 @@ const listenerRows: readonly KeyRow[] = [
   key('listener', 'compression', { kind: 'boolean' }, 'offer zlib and zstd compression to clients', {
     default: 'on',
   }),
-  onlyValue(
+  key(
     'listener',
     'pipelining',
-    { values: ['off', 'adaptive', 'on'], default: 'off' },
-    'off',
-    'several commands of a client on the way at once',
+    choice('off', 'adaptive', 'on'),
+    'reads of several sessions share connections',
+    {
+      default: 'off',
+      reloadable: true,
+    },
   ),
+  key('listener', 'pipeline_depth', integer(2, 1024), 'statements at most on one shared connection', {
+    default: '16',
+    reloadable: true,
+  }),
+  key('listener', 'pipeline_threshold', duration(1), 'faster statements than this, on average, may share', {
+    default: '1ms',
+    reloadable: true,
+  }),
+  key('listener', 'max_prepared_statements', integer(1, MAX_PREPARED), 'prepared statements of one session', {
+    default: '1000',
+    reloadable: true,
+  }),
+  key('listener', 'statement_cache', integer(1, MAX_PREPARED), 'prepared statements kept on a connection', {
+    default: '100',
+  }),
   key('listener', 'handshake_timeout', duration(100), 'a login must be finished within this', {
     default: '10s',
     reloadable: true,
@@ -402,6 +425,16 @@ const userRows: readonly KeyRow[] = [
   }),
 ];
 
+const ruleRows: readonly KeyRow[] = [
+  key('rule', 'user', text, 'statements of this user', { reloadable: true }),
+  key('rule', 'listener', reference('listener'), 'statements on this listener', {
+    defaultHelp: 'every listener with mode = split',
+    reloadable: true,
+  }),
+  key('rule', 'digest', digest, 'statements of this form, as SHOW DIGESTS has it', { reloadable: true }),
+  key('rule', 'target', choice('primary', 'replica'), 'where they go', { required: true, reloadable: true }),
+];
+
 const pairRows: readonly KeyRow[] = [
   later('peer', 'address', endpoint, "the other proxy's admin port"),
   later('peer', 'user', text, 'name to log in with there'),
@@ -426,6 +459,7 @@ export const keyRows: readonly KeyRow[] = [
   ...backendRows,
   ...listenerRows,
   ...userRows,
+  ...ruleRows,
   ...pairRows,
 ];
 

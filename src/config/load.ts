@@ -15,6 +15,7 @@ import type {
   ListenerConfig,
   ListenerMode,
   ProxyConfig,
+  RuleConfig,
   UserConfig,
 } from './config.ts';
 import { parseIni, sectionLabel, type IniSection, type Problem } from './ini.ts';
@@ -148,6 +149,7 @@ function buildConfig(sections: readonly Section[], context: ConfigContext): Prox
     backends: of('backend').map((section) => backendOf(section, context)),
     listeners: of('listener').map((section) => listenerOf(section, context)),
     users: of('user').map(userOf),
+    rules: of('rule').map(ruleOf),
   };
 }
 
@@ -158,6 +160,7 @@ function dbproxyOf(section: Section, context: ConfigContext): ProxyConfig['dbpro
     logLevel: section.text('log_level') as LogLevel,
     logFormat: section.text('log_format') as 'json' | 'pretty',
     shutdownTimeoutMs: section.number('shutdown_timeout'),
+    digestLimit: section.number('digest_limit'),
   };
 }
 
@@ -224,7 +227,15 @@ function listenerOf(section: Section, context: ConfigContext): ListenerConfig {
     cluster: section.text('cluster'),
     address: section.endpoint('address'),
     mode: section.text('mode') as ListenerMode,
+    pool: section.text('pool') as ListenerConfig['pool'],
     balance: section.text('balance') as ListenerConfig['balance'],
+    causalReads: section.text('causal_reads') as ListenerConfig['causalReads'],
+    causalTimeoutMs: section.number('causal_timeout'),
+    pipelining: section.text('pipelining') as ListenerConfig['pipelining'],
+    pipelineDepth: section.number('pipeline_depth'),
+    pipelineThresholdMs: section.number('pipeline_threshold'),
+    maxPreparedStatements: section.number('max_prepared_statements'),
+    statementCache: section.number('statement_cache'),
     maxConnections: section.number('max_connections'),
     queueTimeoutMs: section.number('queue_timeout'),
     idleTimeoutMs: section.number('idle_timeout'),
@@ -257,5 +268,15 @@ function userOf(section: Section): UserConfig {
     allow: section.list('allow'),
     maxConnections: section.number('max_connections'),
     listeners: section.list('listeners'),
+  };
+}
+
+function ruleOf(section: Section): RuleConfig {
+  return {
+    name: section.name,
+    ...(section.isWritten('user') && { user: section.text('user') }),
+    ...(section.isWritten('listener') && { listener: section.text('listener') }),
+    ...(section.isWritten('digest') && { digest: section.text('digest') }),
+    target: section.text('target') as RuleConfig['target'],
   };
 }

@@ -28,6 +28,7 @@ export function configRows(config: ProxyConfig): ConfigRow[] {
     ...config.backends.flatMap((backend) => sectionOf('backend', backend.name, backend)),
     ...config.listeners.flatMap((listener) => sectionOf('listener', listener.name, listener)),
     ...config.users.flatMap((user) => sectionOf('user', user.name, user)),
+    ...config.rules.flatMap((rule) => sectionOf('rule', rule.name, rule)),
   ];
 }
 

@@ -39,6 +39,8 @@ export function readValue(text: string, type: ValueType): Reading {
       return readEndpoint(text);
     case 'networks':
       return readNetworks(text);
+    case 'digest':
+      return readDigest(text);
     case 'reference':
       return readNames(text, type.many);
   }
@@ -100,6 +102,13 @@ function readEndpoint(text: string): Reading {
     return { value: endpoint };
   const hint = text.startsWith('*:') ? ' (for all addresses write 0.0.0.0 or [::])' : '';
   return { problem: `'${text}' is not an address; write host:port, [v6]:port or unix:/path${hint}` };
+}
+
+function readDigest(text: string): Reading {
+  if (/^0x[0-9a-f]{16}$/i.test(text)) return { value: text.toLowerCase() };
+  return {
+    problem: `'${text}' is not 0x and 16 hexadecimal digits; SHOW DIGESTS on the admin port has them`,
+  };
 }
 
 /** An IP address or a host name. Digits and dots alone must be an address, so a mistyped one is found. */

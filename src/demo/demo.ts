@@ -18,6 +18,7 @@ import { PAIR_ACCOUNTS, startPair, type Pair } from './pair.ts';
 export const DEMO_PORTS = {
   write: 6446,
   read: 6447,
+  split: 6450,
   admin: 6032,
   http: 9104,
   db1: 33061,
@@ -147,6 +148,16 @@ tls = preferred
 tls_cert = ${join(directory, CERTIFICATE_FILE)}
 tls_key = ${join(directory, KEY_FILE)}
 
+[listener split]
+cluster = demo
+address = 127.0.0.1:${DEMO_PORTS.split}
+mode = split
+pool = transaction
+causal_reads = session
+tls = preferred
+tls_cert = ${join(directory, CERTIFICATE_FILE)}
+tls_key = ${join(directory, KEY_FILE)}
+
 # Users are the accounts of the servers (users = import): ${application.user} is one of them.
 `;
 }
@@ -165,8 +176,9 @@ function bannerFor(pair: Pair, configPath: string): string {
     '',
     `  write    ${client(DEMO_PORTS.write)}`,
     `  read     ${client(DEMO_PORTS.read)}`,
-    '  split    not available in this version (it will be port 6450)',
+    `  split    ${client(DEMO_PORTS.split)}`,
     `  look     ${admin} 'SHOW BACKENDS'`,
+    `  explain  ${admin} 'EXPLAIN ROUTE select 1'   (where a statement on the split endpoint would go)`,
     `  promote  ${admin} 'PROMOTE ${pair.replica.name}'`,
     `  admin    mariadb -h127.0.0.1 -P${DEMO_PORTS.admin} -uadmin -padmin`,
     `  http     curl http://127.0.0.1:${DEMO_PORTS.http}/health/write   (also /health/read, /metrics)`,

@@ -11,8 +11,12 @@ import type { Credits } from '../routing/balance.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { RsaKeys } from '../protocol/login-server.ts';
 import type { TlsServer } from '../transport/tls-stream.ts';
+import type { CausalReads, CausalWords } from './causal.ts';
 import type { Counters } from './counters.ts';
+import type { KnownSettings } from './known-settings.ts';
 import type { Offer } from './offer.ts';
+import type { Rules } from './rules.ts';
+import type { TransactionNames } from './session-settings.ts';
 import type { UserDirectory } from './users.ts';
 
 /** What a session needs of its worker. */
@@ -39,6 +43,27 @@ export interface SessionContext {
   endKilled(sessionId: number): Promise<void>;
 }
 
+/** What the sessions of an endpoint that change connections have in common, in one worker. */
+export interface SharedEndpoint {
+  readonly causal: CausalReads;
+  readonly rules: Rules;
+  readonly knownSettings: KnownSettings;
+  readonly retries: Map<string, number>;
+  /** What there is to know of the servers behind it; the same object until that changes. */
+  facts(): ServerFacts;
+}
+
+/** What the sessions must know of the servers behind an endpoint. */
+export interface ServerFacts {
+  readonly isMariaDb: boolean;
+  readonly minVersion: number;
+  readonly maxVersion: number;
+  /** sql_mode of a session that has just begun. */
+  readonly sqlMode: string;
+  readonly transactionNames: TransactionNames;
+  readonly causal: CausalWords;
+}
+
 /** An endpoint as its sessions see it. */
 export interface SessionEndpoint {
   readonly config: ListenerConfig;
@@ -48,4 +73,6 @@ export interface SessionEndpoint {
   offer(): Offer;
   /** The certificate to answer an SSL request with, as last read; null when TLS is off. */
   tls(): TlsServer | null;
+  /** Null where every session keeps one connection for its life. */
+  readonly shared: SharedEndpoint | null;
 }

@@ -4,7 +4,7 @@
  * for a better snapshot.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import { SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts';
+import { initialSettings, SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts';
 import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { ServerError } from '../protocol/packets.ts';
@@ -40,7 +40,11 @@ export async function findBackend(
     if (chosen.backend !== null) {
       try {
         const pool = context.pool(chosen.backend.name);
-        const connection = await pool.acquire({ ...request, timeoutMs: Math.max(1, leftMs) });
+        const connection = await pool.acquire({
+          ...request,
+          ...(endpoint.shared !== null && { settings: initialSettings(request.preparation) }),
+          timeoutMs: Math.max(1, leftMs),
+        });
         if (maySessionBegin(context.snapshot(), config, connection.backend)) return connection;
         pool.release(connection, true);
       } catch (error) {
@@ -100,12 +104,12 @@ function accountOf({ account }: KnownUser): string {
 }
 
 /** 1045: access denied. 2059: it asks for a plugin that is not here, as servers do of users they do not know. */
-function isRefusedLogin(error: unknown): error is ServerError {
+export function isRefusedLogin(error: unknown): error is ServerError {
   return error instanceof ServerError && (error.packet.errno === 1045 || error.packet.errno === 2059);
 }
 
 /** The client has proved itself here, so what the server misses is to be looked for on the way to it. */
-function explained(error: ServerError, backend: string, user: string): ProxyError {
+export function explained(error: ServerError, backend: string, user: string): ProxyError {
   const hint =
     'the server sees the address of dbproxy: is there an account for it, and does it require TLS? See tls and proxy_protocol of the backend';
   return refusal('DBPROXY_BACKEND_LOGIN', backend, user, `${error.packet.message} (${hint})`);

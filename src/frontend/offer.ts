@@ -79,6 +79,16 @@ export interface Offer {
   readonly defaultPlugin: string;
 }
 
+/**
+ * The offer of an endpoint whose sessions change connections: a server must not leave column definitions out
+ * because it has sent them before, on a connection and to a session of its choice.
+ */
+export function withoutCache(offer: Offer): Offer {
+  return offer.extendedCapabilities === undefined
+    ? offer
+    : { ...offer, extendedCapabilities: offer.extendedCapabilities & ~ExtendedCapability.CACHE_METADATA };
+}
+
 /** What to greet with, given the cluster's servers and its primary. */
 export function offerOf(members: readonly BackendView[], primary: string | null): Offer {
   const seen = members.flatMap(({ name, greeting }) => (greeting === null ? [] : [{ name, greeting }]));

@@ -8,6 +8,10 @@
  * A replica that asks for the binary log gets it as one answer without an end. Meanwhile it may speak:
  * a semi-synchronous one acknowledges what it has received.
  *
+ * With a dispatcher the relay has no connection of its own: the dispatcher looks at each command first and
+ * attaches the connection that it goes to, at once or later. It may hold back the beginning of an answer, to
+ * see whether a server has refused the statement, so that another one can be asked.
+ *
  * Backpressure: while a write has not been taken whole by the kernel, the side that the bytes came from is
  * paused, so its input buffer stays as it is. Bytes of a client that come before the answer to its last
  * command wait in its input buffer in the same way.
@@ -35,6 +39,45 @@ export interface RelayHost {
   onClientGone(error: Error | undefined): void;
   onBackendGone(reason: string): void;
 }
+
+/** What a relay must know of connections before it has one. */
+export type RelayFlags = Pick<BackendConnection, 'capabilities' | 'extendedCapabilities' | 'loginOk'>;
+
+/** Who chooses the connection of each command, where a session changes connections. */
+export interface Dispatcher {
+  /**
+   * A command lies whole in `bytes[start, end)`, its first byte first. True: it goes to the connection that is
+   * attached now, as it lies. False: the dispatcher has taken it and will answer, forward or skip it; the bytes
+   * are its own only until it returns.
+   */
+  route(command: number, bytes: Buffer, start: number, end: number): boolean;
+  /**
+   * The same of a command that is too large to be looked at; of its bytes only the first are there. False: it
+   * stays where it is until `resumeLarge` or `skipLarge`.
+   */
+  routeLarge(command: number, bytes: Buffer, start: number, end: number): boolean;
+  /** The answer has ended; before the host is told. */
+  onAnswered(): void;
+  /** The client has taken all of an answer that it was slow to take. */
+  onAnswerTaken(): void;
+  /** The server has refused the statement in the answer's first packet, which the client has not seen. */
+  onRefused(errno: number, answer: Buffer): void;
+  /** The connection is gone, before the client has seen a byte of the answer. */
+  onLost(reason: string): void;
+}
+
+/** Errors by which a server says that it does not take writes: read_only, super_read_only, READ ONLY. */
+const READ_ONLY_ERRORS: ReadonlySet<number> = new Set([1290, 1792, 1836]);
+
+/** Header, the mark of an ERR and its number. */
+const ERROR_HEAD_BYTES = HEADER_BYTES + 3;
+
+/** An answer that is kept is an OK, with what it tells of the session. */
+const MOST_KEPT_BYTES = 1024;
+
+/** Bytes of an answer that hold the id of a prepared statement. */
+const PREPARED_ID_START = HEADER_BYTES + 1;
+const PREPARED_ID_END = PREPARED_ID_START + 4;
 
 /** Largest command that is assembled to be looked at. */
 export const INSPECT_BYTES = 1024 * 1024;
@@ -77,11 +120,19 @@ const ANSWER = 6;
 /** None any more: the session has left this relay. */
 const STOPPED = 7;
 
+const EMPTY = Buffer.alloc(0);
+
+/** Header, mark, id, and the numbers of columns and parameters: the beginning of the answer to PREPARE. */
+export const PREPARED_HEAD_BYTES = HEADER_BYTES + 9;
+
 export class Relay implements SocketHandler, ConnectionUser {
   readonly #client: ByteStream;
-  readonly #backend: BackendConnection;
+  /** Null only while a session that changes connections has none. */
+  #backend: BackendConnection | null;
   readonly #host: RelayHost;
   readonly #guardsReads: boolean;
+  readonly #dispatcher: Dispatcher | null;
+  readonly #capabilities: number;
   readonly tracker: ReplyTracker;
   /** A packet of the client may hold several statements. */
   #mayHoldSeveral: boolean;
@@ -109,17 +160,120 @@ export class Relay implements SocketHandler, ConnectionUser {
   #backendBlocked = false;
   #clientBlocked = false;
   #consuming = false;
+  /** The large command at hand may pass now. */
+  #largePasses = false;
+  /** Answers to commands that the dispatcher has sent before the client's; the client gets none of them. */
+  #hiddenAnswers = 0;
+  /** The answer may be the server's refusal: it is looked at before the client gets it. */
+  #mayBeRefused = false;
+  #heldAnswer: Buffer = EMPTY;
+  #keepsAnswer = false;
+  #kept: Buffer = EMPTY;
+  /** The connection whose input the client is slow to take. */
+  #pausedBackend: BackendConnection | null = null;
+  /** The client's name for the statement that is being prepared; 0: none is. */
+  #clientStatementId = 0;
+  #answerOffset = 0;
+  /** The answer to COM_STMT_PREPARE, as far as the dispatcher needs it. */
+  readonly preparedHead: Buffer = Buffer.alloc(PREPARED_HEAD_BYTES);
 
   /** `guardsReads`: a read endpoint, where every statement that is no plain SELECT is looked at. */
-  constructor(client: ByteStream, backend: BackendConnection, host: RelayHost, guardsReads: boolean) {
+  constructor(client: ByteStream, backend: BackendConnection, host: RelayHost, guardsReads: boolean);
+  /** With a dispatcher: `flags` are those in force on every connection that it will attach. */
+  constructor(client: ByteStream, flags: RelayFlags, host: RelayHost, dispatcher: Dispatcher);
+  constructor(
+    client: ByteStream,
+    backend: BackendConnection | RelayFlags,
+    host: RelayHost,
+    way: boolean | Dispatcher,
+  ) {
     this.#client = client;
-    this.#backend = backend;
     this.#host = host;
-    this.#guardsReads = guardsReads;
+    this.#guardsReads = way === true;
+    this.#dispatcher = typeof way === 'boolean' ? null : way;
+    this.#backend = null;
+    this.#capabilities = backend.capabilities;
     this.tracker = new ReplyTracker(backend.capabilities, backend.extendedCapabilities);
     this.tracker.status = backend.loginOk.status;
     this.#mayHoldSeveral = (backend.capabilities & Capability.MULTI_STATEMENTS) !== 0;
+    if (typeof way === 'boolean') this.attach(backend as BackendConnection);
+  }
+
+  /** From now on commands go to `backend`, and its bytes to the client. Nothing may be under way. */
+  attach(backend: BackendConnection): void {
+    this.#backend = backend;
+    this.tracker.status = backend.loginOk.status;
     backend.user = this;
+  }
+
+  /** The connection goes elsewhere, with the status flags of its last answer. */
+  detach(): void {
+    const backend = this.#backend;
+    if (backend === null) return;
+    backend.loginOk.status = this.tracker.status;
+    backend.user = null;
+    this.#backend = null;
+  }
+
+  /** The answer to the next command that is sent is looked at for a refusal before the client gets it. */
+  expectRefusal(): void {
+    this.#mayBeRefused = true;
+  }
+
+  /** The next command that is sent prepares a statement, which the client shall know by this number. */
+  expectPrepared(clientStatementId: number): void {
+    this.#clientStatementId = clientStatementId;
+    this.#answerOffset = 0;
+  }
+
+  /** Keeps a copy of the next answer, if it is one short packet: see `takeKept`. */
+  keepAnswer(): void {
+    this.#keepsAnswer = true;
+    this.#kept = EMPTY;
+  }
+
+  /** Payload of the answer that was kept; null when it was more than one short packet. */
+  takeKept(): Buffer | null {
+    const kept = this.#kept;
+    this.#keepsAnswer = false;
+    this.#kept = EMPTY;
+    const isWhole = kept.length > HEADER_BYTES && kept.length === HEADER_BYTES + kept.readUIntLE(0, 3);
+    return isWhole ? kept.subarray(HEADER_BYTES) : null;
+  }
+
+  /** Sends commands of dbproxy's own and the client's, in one write; the client gets the last answer only. */
+  forwardAfter(hidden: readonly Buffer[], payload: Buffer): void {
+    this.#hiddenAnswers = hidden.length;
+    this.#forward(payload, hidden);
+  }
+
+  /** The large command that `routeLarge` has left waiting may go on to the connection attached now. */
+  resumeLarge(): void {
+    this.#phase = COMMAND;
+    if (this.#headLength > 0) this.#passCutLarge();
+    else this.#largePasses = true;
+    this.#continue();
+  }
+
+  /** The answer that was awaited will not come; false when the command has not been sent whole. */
+  abandonAnswer(): boolean {
+    this.tracker.abandon();
+    this.#hiddenAnswers = 0;
+    this.#mayBeRefused = false;
+    this.#heldAnswer = EMPTY;
+    this.#clientStatementId = 0;
+    this.#backendBlocked = false;
+    return this.#phase === ANSWER;
+  }
+
+  /** The client has not taken all of the answer: its bytes are still in the connection's input. */
+  get answerUntaken(): boolean {
+    return this.#clientBlocked;
+  }
+
+  /** There is nothing to answer to the command: the next one may come. */
+  skip(): void {
+    this.#nextCommand();
   }
 
   /** Nothing is under way: the client may send its next command. */
@@ -130,7 +284,7 @@ export class Relay implements SocketHandler, ConnectionUser {
   /** The connection can serve another session: no answer under way, no bytes on their way. */
   get reusable(): boolean {
     const quiet =
-      this.tracker.idle && !this.#clientBlocked && !this.#backendBlocked && !this.#backend.spoiled;
+      this.tracker.idle && !this.#clientBlocked && !this.#backendBlocked && this.#backend?.spoiled !== true;
     return quiet && (this.#phase === COMMAND || this.#phase === ANSWER) && this.#headLength === 0;
   }
 
@@ -167,10 +321,21 @@ export class Relay implements SocketHandler, ConnectionUser {
 
   /** The host lets the command pass after all, as it is or changed. */
   forward(payload: Buffer): void {
-    const packet = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
-    packet.writeUIntLE(payload.length, 0, 3);
-    packet[3] = 0;
-    packet.set(payload, HEADER_BYTES);
+    this.#forward(payload, []);
+  }
+
+  #forward(payload: Buffer, before: readonly Buffer[]): void {
+    let offset = 0;
+    for (const { length } of before) offset += length;
+    const packet = Buffer.allocUnsafe(offset + HEADER_BYTES + payload.length);
+    let filled = 0;
+    for (const bytes of before) {
+      packet.set(bytes, filled);
+      filled += bytes.length;
+    }
+    packet.writeUIntLE(payload.length, offset, 3);
+    packet[offset + 3] = 0;
+    packet.set(payload, offset + HEADER_BYTES);
     this.#command = payload[0]!;
     this.#sequence = 0;
     this.#begun();
@@ -192,7 +357,9 @@ export class Relay implements SocketHandler, ConnectionUser {
   /** The client has taken what was written last; its next command may wait for that. */
   onDrain(): void {
     this.#clientBlocked = false;
-    this.#backend.resume();
+    this.#pausedBackend?.resume();
+    this.#pausedBackend = null;
+    this.#dispatcher?.onAnswerTaken();
     this.#continue();
   }
 
@@ -201,16 +368,91 @@ export class Relay implements SocketHandler, ConnectionUser {
   }
 
   onBackendData(length: number): void {
-    this.bytesToClient += length;
-    const input = this.#backend.input;
+    const backend = this.#backend!;
+    const isWatched =
+      this.#hiddenAnswers > 0 || this.#mayBeRefused || this.#clientStatementId !== 0 || this.#keepsAnswer;
+    if (!isWatched) {
+      return this.#passAnswer(backend, backend.input, 0, length);
+    }
+    const start = this.#hiddenAnswers === 0 ? 0 : this.#takeHidden(backend, length);
+    if (start < 0 || start === length) return;
+    let answer: Buffer | null = backend.input.subarray(start, length);
+    if (this.#mayBeRefused) answer = this.#look(answer);
+    if (answer === null) return;
+    if (this.#clientStatementId !== 0) this.#rename(answer);
+    if (this.#keepsAnswer && this.#kept.length < MOST_KEPT_BYTES)
+      this.#kept = Buffer.concat([this.#kept, answer]);
+    this.#passAnswer(backend, answer, 0, answer.length);
+  }
+
+  /** Gives the client `bytes[start, end)` of an answer. */
+  #passAnswer(backend: BackendConnection, bytes: Buffer, start: number, end: number): void {
+    this.bytesToClient += end - start;
     const { tracker } = this;
     // Bytes that nobody asked for are the server's goodbye; the client gets them as they are.
     const unasked = tracker.idle;
-    const ended = unasked ? NOT_ENDED : tracker.feed(input, 0, length);
-    if (unasked || (ended !== NOT_ENDED && ended < length)) this.#backend.spoiled = true;
-    this.#sendToClient(input.subarray(0, length));
+    if (unasked && this.#dispatcher !== null) return backend.close();
+    const ended = unasked ? NOT_ENDED : tracker.feed(bytes, start, end);
+    if (unasked || (ended !== NOT_ENDED && ended < end)) backend.spoiled = true;
+    this.#sendToClient(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
     if (ended !== NOT_ENDED) this.#answered();
     else if (tracker.wantsFile) this.#sendFile();
+  }
+
+  /**
+   * Takes the answers to commands of the dispatcher's own; answers where the client's begins, or -1 when one of
+   * them was an error: what was sent behind it must not count, so the connection is closed.
+   */
+  #takeHidden(backend: BackendConnection, length: number): number {
+    const { tracker } = this;
+    let offset = 0;
+    while (offset < length && this.#hiddenAnswers > 0) {
+      const ended = tracker.feed(backend.input, offset, length);
+      if (ended === NOT_ENDED) return length;
+      offset = ended;
+      if (tracker.errno !== 0) {
+        this.#hiddenAnswers = 0;
+        backend.close();
+        return -1;
+      }
+      this.#hiddenAnswers--;
+      tracker.begin(this.#hiddenAnswers > 0 ? Command.QUERY : this.#command);
+    }
+    return offset;
+  }
+
+  /**
+   * Looks at the beginning of an answer, which may come in pieces. Answers what there is for the client; null
+   * while that is nothing: more has to come, or the server has refused, which the dispatcher is told.
+   */
+  #look(bytes: Buffer): Buffer | null {
+    const answer = this.#heldAnswer.length === 0 ? bytes : Buffer.concat([this.#heldAnswer, bytes]);
+    this.#heldAnswer = EMPTY;
+    const isError = answer.length > HEADER_BYTES && answer[HEADER_BYTES] === 0xff;
+    const isCut = isError && answer.length < HEADER_BYTES + answer.readUIntLE(0, 3);
+    if (answer.length <= HEADER_BYTES || isCut) {
+      this.#heldAnswer = Buffer.from(answer);
+      return null;
+    }
+    this.#mayBeRefused = false;
+    if (!isError || answer.length < ERROR_HEAD_BYTES) return answer;
+    const errno = answer.readUInt16LE(HEADER_BYTES + 1);
+    if (!READ_ONLY_ERRORS.has(errno)) return answer;
+    this.tracker.feed(answer, 0, answer.length);
+    this.#dispatcher!.onRefused(errno, Buffer.from(answer));
+    return null;
+  }
+
+  /** Puts the client's name of a statement in the place of the server's, which is kept. */
+  #rename(answer: Buffer): void {
+    for (let index = 0; index < answer.length && this.#answerOffset < PREPARED_HEAD_BYTES; index++) {
+      const at = this.#answerOffset++;
+      this.preparedHead[at] = answer[index]!;
+      const isId = at >= PREPARED_ID_START && at < PREPARED_ID_END;
+      if (isId && this.preparedHead[HEADER_BYTES] === 0) {
+        answer[index] = (this.#clientStatementId >>> (8 * (at - PREPARED_ID_START))) & 0xff;
+      }
+    }
   }
 
   onBackendDrain(): void {
@@ -219,6 +461,7 @@ export class Relay implements SocketHandler, ConnectionUser {
   }
 
   onBackendClose(reason: string): void {
+    if (this.#dispatcher !== null && !this.answerStarted) return this.#dispatcher.onLost(reason);
     this.#host.onBackendGone(reason);
   }
 
@@ -293,6 +536,9 @@ export class Relay implements SocketHandler, ConnectionUser {
     const packetEnd = start + HEADER_BYTES + length;
     const whole = packetEnd <= end;
     const how = treatment[command]!;
+    if (this.#dispatcher !== null && how !== HOST) {
+      return this.#dispatch(this.#dispatcher, command, input, start, length, end);
+    }
     if (
       this.#passesUnseen(how, length) ||
       this.#passes(how, input, start + HEADER_BYTES, Math.min(packetEnd, end), whole)
@@ -304,6 +550,33 @@ export class Relay implements SocketHandler, ConnectionUser {
     return start + HEADER_BYTES;
   }
 
+  /** A command for the dispatcher: whole where it lies, assembled first, or too large for that. */
+  #dispatch(
+    dispatcher: Dispatcher,
+    command: number,
+    input: Buffer,
+    start: number,
+    length: number,
+    end: number,
+  ): number {
+    const payload = start + HEADER_BYTES;
+    if (payload + length <= end) {
+      this.#phase = ANSWER;
+      if (!dispatcher.route(command, input, payload, payload + length)) return payload + length;
+      this.#beginBody(command, length, length + HEADER_BYTES);
+      return this.#takeBody(input, start, end);
+    }
+    if (length <= INSPECT_BYTES) {
+      this.#beginHostCommand(command, length);
+      return payload;
+    }
+    this.#phase = ANSWER;
+    if (!this.#largePasses && !dispatcher.routeLarge(command, input, payload, end)) return start;
+    this.#largePasses = false;
+    this.#beginBody(command, length, length + HEADER_BYTES);
+    return this.#takeBody(input, start, end);
+  }
+
   /** No KILL is so long that it would not be assembled. */
   #passesUnseen(how: number, length: number): boolean {
     return how === PASS || (how === LOOK && !this.#guardsReads && length > INSPECT_BYTES);
@@ -312,7 +585,7 @@ export class Relay implements SocketHandler, ConnectionUser {
   /** The first look at a statement, `input[payload, end)`: true when nobody needs to see it whole. */
   #passes(how: number, input: Buffer, payload: number, end: number, whole: boolean): boolean {
     if (how !== LOOK) return false;
-    const start = textStart(input, payload, end, this.#backend.capabilities);
+    const start = textStart(input, payload, end, this.#capabilities);
     if (start === UNKNOWN_START) return false;
     if (this.#guardsReads) {
       return this.#mayHoldSeveral
@@ -337,8 +610,15 @@ export class Relay implements SocketHandler, ConnectionUser {
     }
     if (this.#headLength < HEADER_BYTES + 1) return offset;
     const command = this.#head[HEADER_BYTES]!;
+    const isLarge = length > INSPECT_BYTES && treatment[command] !== HOST;
+    if (this.#dispatcher !== null && isLarge) {
+      this.#phase = ANSWER;
+      const passes = this.#dispatcher.routeLarge(command, this.#head, HEADER_BYTES, HEADER_BYTES + 1);
+      if (passes) this.#passCutLarge();
+      return offset;
+    }
     this.#headLength = 0;
-    if (this.#passesUnseen(treatment[command]!, length)) {
+    if (this.#dispatcher === null && this.#passesUnseen(treatment[command]!, length)) {
       this.#beginBody(command, length, length - 1);
       this.#sendToBackend(Buffer.from(this.#head));
       if (this.#bodyLeft === 0) this.#packetPassed();
@@ -349,6 +629,14 @@ export class Relay implements SocketHandler, ConnectionUser {
     if (this.#assembled === null) this.#bodyLeft--;
     else this.#takeAssembled(this.#head, HEADER_BYTES, HEADER_BYTES + 1);
     return offset;
+  }
+
+  /** A large command whose header came in pieces begins to pass. */
+  #passCutLarge(): void {
+    const length = this.#head.readUIntLE(0, 3);
+    this.#headLength = 0;
+    this.#beginBody(this.#head[HEADER_BYTES]!, length, length - 1);
+    this.#sendToBackend(Buffer.from(this.#head));
   }
 
   /** A command begins to pass; `bodyLeft` bytes of its first packet are still to be sent. */
@@ -398,7 +686,11 @@ export class Relay implements SocketHandler, ConnectionUser {
     const payload = this.#assembled!;
     this.#assembled = null;
     this.#phase = ANSWER;
-    this.#host.onCommand(payload, this.#sequence);
+    const command = payload[0]!;
+    if (this.#dispatcher === null || treatment[command] === HOST) {
+      return this.#host.onCommand(payload, this.#sequence);
+    }
+    if (this.#dispatcher.route(command, payload, 0, payload.length)) this.forward(payload);
   }
 
   #takeDiscarded(start: number, end: number): number {
@@ -492,27 +784,30 @@ export class Relay implements SocketHandler, ConnectionUser {
   }
 
   #begun(): void {
-    if (!hasNoReply(this.#command)) this.tracker.begin(this.#command);
+    if (!hasNoReply(this.#command)) {
+      this.tracker.begin(this.#hiddenAnswers > 0 ? Command.QUERY : this.#command);
+    }
     if (startsStream[this.#command] === 1) {
       this.#streaming = true;
-      this.#backend.spoiled = true;
+      this.#backend!.spoiled = true;
     }
     if (this.#command === Command.SET_OPTION) {
       this.#mayHoldSeveral = true;
       // Servers keep the option over a change of user: the next session must not find it.
-      this.#backend.spoiled = true;
+      this.#backend!.spoiled = true;
     }
     this.#host.onSent(this.#command);
   }
 
   #sendToBackend(bytes: Buffer): void {
-    if (!this.#backend.write(bytes)) this.#backendBlocked = true;
+    if (!this.#backend!.write(bytes)) this.#backendBlocked = true;
   }
 
   #sendToClient(bytes: Buffer): void {
     if (this.#client.write(bytes)) return;
     this.#clientBlocked = true;
-    this.#backend.pause();
+    this.#pausedBackend = this.#backend;
+    this.#backend?.pause();
   }
 
   /** The server has asked for a local file: the client's packets are its content now. */
@@ -526,6 +821,8 @@ export class Relay implements SocketHandler, ConnectionUser {
   #answered(): void {
     this.#streaming = false;
     if (this.#phase === ANSWER || this.#phase === ACKNOWLEDGE) this.#phase = COMMAND;
+    this.#clientStatementId = 0;
+    this.#dispatcher?.onAnswered();
     this.#host.onAnswered();
     if (this.#leftStart < this.#leftEnd) this.#continue();
   }

@@ -5,7 +5,12 @@
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import type { ByteSocket, ByteStream, SocketHandler } from '../base/socket.ts';
-import { PasswordNeeded, type BackendConnection, type LoginOk } from '../backend/connection.ts';
+import {
+  initialSettings,
+  PasswordNeeded,
+  type BackendConnection,
+  type LoginOk,
+} from '../backend/connection.ts';
 import { takeSlotInTime } from '../backend/slots.ts';
 import type { SessionInfo, SessionPlace } from '../ipc/messages.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
@@ -21,16 +26,20 @@ import type { SessionContext, SessionEndpoint } from './context.ts';
 import type { QueryCounter } from './counters.ts';
 import { findBackend, sessionRequest, type SessionRequest } from './find-backend.ts';
 import { LoginConversation, type LoginHost } from './login-conversation.ts';
-import { INSPECT_BYTES, Relay, type RelayHost } from './relay.ts';
+import { StatementDispatcher, type DispatchHost } from './dispatcher.ts';
+import { INSPECT_BYTES, Relay, type Dispatcher, type RelayFlags, type RelayHost } from './relay.ts';
 import type { KnownUser } from './users.ts';
 
 /** login: until accepted. waiting: for a backend. relay: in service. ended: closing or closed. */
 type State = 'login' | 'waiting' | 'relay' | 'ended';
 
+/** Payload of an OK that says nothing but that autocommit is on. */
+const PLAIN_OK = Buffer.from([0, 0, 0, 2, 0, 0, 0]);
+
 /** A session that guesses is ended; MariaDB counts as far. */
 const MOST_REFUSED_CHANGES = 3;
 
-export class Session implements SocketHandler, RelayHost, LoginHost {
+export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHost {
   readonly id: number;
   readonly endpoint: SessionEndpoint;
   readonly #context: SessionContext;
@@ -41,6 +50,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   #stateSinceMs: number;
   #accepted: AcceptedLogin | null = null;
   #user: KnownUser | null = null;
+  /** What a session that changes connections asks of pools. */
+  #request: SessionRequest | null = null;
   /** Who the session was before a change of user that is under way. */
   #before: { login: AcceptedLogin; user: KnownUser } | null = null;
   #hasChangedUser = false;
@@ -49,8 +60,12 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   #prelude: Buffer | null = null;
   #loginSequence = 0;
   #userSlot: string | null = null;
+  /** The one connection of a session that keeps one. */
   #connection: BackendConnection | null = null;
   #relay: Relay | null = null;
+  /** Chooses the connections of a session that changes them, and the flags they all have. */
+  #dispatcher: StatementDispatcher | null = null;
+  #flags: RelayFlags | null = null;
   /** Client bytes in its input buffer that came while the session waited for a backend. */
   #early = 0;
   #queries: QueryCounter | null = null;
@@ -84,13 +99,25 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
 
   /** The backend it is on; null while it has none. */
   get backend(): string | null {
-    return this.#connection?.backend ?? null;
+    return this.#serving?.backend ?? null;
   }
 
+  /** Something of it is on the backend. */
+  isOn(backend: string): boolean {
+    return this.backend === backend || this.#dispatcher?.connections.holdsOn(backend) === true;
+  }
+
+  /** The connection that serves it now. */
+  get #serving(): BackendConnection | null {
+    return this.#dispatcher === null ? this.#connection : this.#dispatcher.attached;
+  }
+
+  /** Where it is; a session that changes connections may be nowhere. Null before it is in service. */
   get place(): SessionPlace | null {
-    return this.#connection === null
-      ? null
-      : { backend: this.#connection.backend, threadId: this.#connection.threadId };
+    const connection = this.#serving;
+    const user = this.#accepted?.user ?? '';
+    if (connection !== null) return { backend: connection.backend, threadId: connection.threadId, user };
+    return this.#dispatcher === null ? null : { backend: '', threadId: 0, user };
   }
 
   /** A statement is under way. */
@@ -108,7 +135,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
       tls: this.#conversation.tls,
       listener: this.endpoint.config.name,
       backend: this.backend,
-      threadId: this.#connection?.threadId ?? null,
+      threadId: this.#serving?.threadId ?? null,
       database: this.#accepted?.database ?? '',
       state: this.#stateName(),
       ageMs: nowMs - this.#startedMs,
@@ -148,6 +175,26 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   }
 
   /**
+   * Has the session leave a backend: one that changes connections goes on elsewhere as soon as nothing pins it
+   * there; any other ends as by `endWhenIdle`. Resolves when nothing of it is left there.
+   */
+  leaveBackend(backend: string, error: ProxyError, deadlineMs: number): Promise<void> {
+    const dispatcher = this.#dispatcher;
+    if (dispatcher === null) return this.endWhenIdle(error, deadlineMs);
+    const ending = { error, deadlineMs };
+    return new Promise((resolve) => {
+      this.#whenOver.push(resolve);
+      const left = (): void => {
+        if (this.#ending === ending) this.#ending = null;
+        resolve();
+      };
+      if (dispatcher.leave(backend, left)) return left();
+      this.#ending ??= ending;
+      this.#endIfResting();
+    });
+  }
+
+  /**
    * Ends the session now. A client that waits for an answer gets `error`; one that rests sees its
    * connection close in order, as a server's does that shuts down.
    */
@@ -165,8 +212,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
 
   /** Ends the running statement on the server, as KILL QUERY by the session's own user. */
   async killQuery(): Promise<void> {
-    if (this.#connection === null) return;
-    const { backend, threadId } = this.#connection;
+    if (this.#serving === null) return;
+    const { backend, threadId } = this.#serving;
     await this.#context.pool(backend).executeAside(this.#poolRequest(), `KILL QUERY ${threadId}`);
   }
 
@@ -198,7 +245,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
       case Command.STMT_PREPARE:
         return this.#statement(payload);
       case Command.PROCESS_KILL:
-        if (payload.length !== 5) return this.#relay!.forward(payload);
+        if (payload.length !== 5) return this.#forward(payload);
         return this.#background(this.#kill(payload, { query: false, id: payload.readUInt32LE(1) }));
       case Command.CHANGE_USER:
         return this.#changeUser(payload);
@@ -217,8 +264,10 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     const nowMs = this.#context.clock.nowMs();
     this.#stateSinceMs = nowMs;
     this.#queryCount++;
-    this.#queries!.record(nowMs - this.#sentMs);
     const { errno } = this.#relay!.tracker;
+    const durationMs = nowMs - this.#sentMs;
+    if (this.#dispatcher === null) this.#queries!.record(durationMs);
+    else this.#dispatcher.count(durationMs);
     if (errno !== 0) this.#context.counters.error(errno);
     if (this.#ending !== null) this.#endIfResting();
   }
@@ -250,7 +299,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
 
   onBackendGone(reason: string): void {
     if (this.#state === 'ended') return;
-    const backend = this.#connection?.backend ?? '';
+    const backend = this.backend ?? '';
     this.#context.log.debug('session.backend_gone', { ...this.#who(), backend, reason });
     this.end(refusal('DBPROXY_BACKEND_LOST', backend, reason));
   }
@@ -322,7 +371,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
       const request = this.#poolRequest();
       const connection = await findBackend(this.#context, this.endpoint, request, () => this.#isOver());
       if (this.#isOver()) return this.#context.pool(connection.backend).release(connection, true);
-      this.#serve(connection);
+      if (this.endpoint.shared === null) this.#serve(connection);
+      else await this.#share(connection, request);
     } catch (error) {
       if (this.#isOver()) return;
       if (error instanceof PasswordNeeded && this.#mayAskPassword()) {
@@ -333,6 +383,33 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     } finally {
       counters.waiting--;
     }
+  }
+
+  /**
+   * The session will change connections: this one has shown that the server lets it in, and with which
+   * database.
+   */
+  async #share(connection: BackendConnection, request: SessionRequest): Promise<void> {
+    const { database } = initialSettings(request.preparation);
+    const pool = this.#context.pool(connection.backend);
+    try {
+      if (database !== connection.settings.database && database !== '') {
+        await connection.selectDatabase(Buffer.from(database, 'latin1'));
+        connection.settings = connection.settings.withDatabase(database);
+      }
+    } catch (error) {
+      pool.release(connection, true);
+      throw error;
+    }
+    this.#request = request;
+    this.#flags = connection;
+    pool.giveBack(connection);
+    if (this.#isOver()) return;
+    // The OK of a login into another database tells of that one.
+    const isLike = connection.preparation.database === request.preparation.database;
+    this.#welcome(isLike ? connection.loginOk.payload : PLAIN_OK);
+    this.#beginRelay(null);
+    this.#context.log.debug('session.opened', { ...this.#who(), backend: connection.backend });
   }
 
   /** What this session asks of a pool. */
@@ -366,23 +443,36 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     const { config } = this.endpoint;
     this.#connection = connection;
     this.#queries = this.#context.counters.queries(config.name, connection.backend, config.mode);
+    this.#welcome(connection.loginOk.payload);
+    this.#beginRelay(connection);
+    this.#context.log.debug('session.opened', { ...this.#who(), backend: connection.backend });
+  }
+
+  /** Tells the client that it is logged in. */
+  #welcome(okPayload: Buffer): void {
     const login = this.#accepted!;
     // From here on what the login proved is enough; a password that only went through our hands is forgotten.
     if (this.#user!.secret.password === undefined) {
       this.#accepted = { ...login, secret: withoutPassword(login.secret) };
     }
-    const ok = writePayload(this.#loginSequence, connection.loginOk.payload);
+    const ok = writePayload(this.#loginSequence, okPayload);
     this.#client.write(this.#prelude === null ? ok : Buffer.concat([this.#prelude, ok]));
     this.#prelude = null;
     this.#compress(login);
-    this.#beginRelay(connection);
-    this.#context.log.debug('session.opened', { ...this.#who(), backend: connection.backend });
   }
 
-  #beginRelay(connection: BackendConnection): void {
-    const { mode } = this.endpoint.config;
+  /** `connection` null: the session changes connections. */
+  #beginRelay(connection: BackendConnection | null): void {
     this.#enter('relay');
-    this.#relay = new Relay(this.#client, connection, this, mode === 'read');
+    if (connection === null) {
+      const { endpoint } = this;
+      const makeRelay = (dispatcher: Dispatcher): Relay =>
+        new Relay(this.#client, this.#flags!, this, dispatcher);
+      this.#dispatcher = new StatementDispatcher(this.#context, endpoint, endpoint.shared!, this, makeRelay);
+      this.#relay = this.#dispatcher.relay;
+    } else {
+      this.#relay = new Relay(this.#client, connection, this, this.endpoint.config.mode === 'read');
+    }
     const early = this.#early;
     this.#early = 0;
     if (early === 0) this.#client.resume();
@@ -442,20 +532,71 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     }
     const kill = payload[0] === Command.QUERY ? parseKill(payload, start, payload.length) : undefined;
     if (kill !== undefined) return this.#background(this.#kill(payload, kill));
-    if (this.endpoint.config.mode !== 'read') return relay.forward(payload);
-    const verdict = guardRead(payload, start, payload.length, this.#isOnPrimary());
-    if (verdict.kind === 'answer_ok' && payload[0] === Command.QUERY) {
-      return this.#answerOk();
+    const guards = this.endpoint.config.mode === 'read';
+    if (guards && this.answersRead(payload, 0, start, payload.length)) return;
+    relay.forward(payload);
+  }
+
+  /**
+   * Looks at the statement of a read endpoint, `bytes[start, end)` with its text at `text`. True: it does not
+   * go to a server, and has been answered.
+   */
+  answersRead(bytes: Buffer, start: number, text: number, end: number): boolean {
+    const verdict = guardRead(bytes, text, end, this.#isOnPrimary());
+    if (verdict.kind === 'pass') return false;
+    if (verdict.kind === 'answer_ok' && bytes[start] === Command.QUERY) this.#answerOk();
+    else {
+      const what = verdict.kind === 'refuse' ? verdict.what : 'a prepared SET … READ WRITE';
+      this.#answerError(refusal('DBPROXY_READ_ENDPOINT', this.endpoint.config.name, what), 0);
     }
-    if (verdict.kind === 'pass') return relay.forward(payload);
-    const what = verdict.kind === 'refuse' ? verdict.what : 'a prepared SET … READ WRITE';
-    this.#answerError(refusal('DBPROXY_READ_ENDPOINT', this.endpoint.config.name, what), 0);
+    return true;
   }
 
   /** A read session that fell back to the primary, where `read_only` does not help against routines. */
   #isOnPrimary(): boolean {
-    const view = this.#context.snapshot().backends.find(({ name }) => name === this.backend);
-    return view?.role !== 'replica';
+    const { backends } = this.#context.snapshot();
+    const { backend } = this;
+    const { cluster } = this.endpoint.config;
+    // One that changes connections is on whichever server reads now.
+    if (backend === null) return !backends.some((view) => view.cluster === cluster && view.readable);
+    return backends.find(({ name }) => name === backend)?.role !== 'replica';
+  }
+
+  // What the dispatcher asks.
+
+  get request(): SessionRequest {
+    return this.#request!;
+  }
+
+  isOver(): boolean {
+    return this.#isOver();
+  }
+
+  background(work: Promise<void>): void {
+    this.#background(work);
+  }
+
+  answer(bytes: Buffer): void {
+    this.#answer(bytes);
+  }
+
+  answerError(error: unknown): void {
+    if (!this.#isOver()) this.#answerError(error, this.#relay!.answerSequence - 1);
+  }
+
+  kill(payload: Buffer, kill: KillStatement): void {
+    this.#background(this.#kill(payload, kill));
+  }
+
+  fail(error: unknown): void {
+    const { message } = toErrorPacket(error);
+    this.end(isRefusal(error) ? error : refusal('DBPROXY_SESSION_ENDED', message));
+  }
+
+  /** A command passes to the server as it is. */
+  #forward(payload: Buffer): void {
+    if (this.#dispatcher === null) this.#relay!.forward(payload);
+    else this.#dispatcher.forwardHome(payload);
   }
 
   /**
@@ -466,10 +607,11 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     const place = await this.#context.placeOf(kill.id);
     const relay = this.#relay;
     if (relay === null || this.#isOver()) return;
-    if (place === null) return relay.forward(payload);
+    if (place === null) return this.#forward(payload);
+    if (place.threadId === 0) return this.#killAtRest(kill, place.user);
     const sql = `KILL ${kill.query ? 'QUERY ' : ''}${place.threadId}`;
     // Who kills itself gets whatever the server says to that.
-    if (kill.id === this.id) return relay.forward(queryPayload(sql, this.#accepted!.capabilities));
+    if (kill.id === this.id) return this.#forward(queryPayload(sql, this.#accepted!.capabilities));
     try {
       const isHere = place.backend === this.backend;
       const ok = isHere
@@ -485,14 +627,21 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
         );
     } catch (error) {
       if (this.#isOver()) return;
-      if (this.#connection!.closed) return this.onBackendGone(toErrorPacket(error).message);
+      if (this.#serving?.closed === true) return this.onBackendGone(toErrorPacket(error).message);
       this.#answerError(error, 0);
     }
   }
 
+  /** KILL of a session that has no connection now, so that no server can be asked whether this one may. */
+  async #killAtRest({ query, id }: KillStatement, user: string): Promise<void> {
+    if (user !== this.#accepted!.user) return this.#answerError(refusal('DBPROXY_NOT_OWNER', id), 0);
+    if (!query) await this.#context.endKilled(id);
+    if (!this.#isOver()) this.#answerOk();
+  }
+
   /** Runs a statement without rows on this session's own connection, which rests. */
   async #executeHere(sql: string): Promise<LoginOk> {
-    const connection = this.#connection!;
+    const connection = this.#serving!;
     connection.user = null;
     return connection.execute(sql).finally(() => {
       if (!this.#isOver()) connection.user = this.#relay;
@@ -502,6 +651,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
   /** COM_RESET_CONNECTION, after which a read endpoint's session must be READ ONLY again. */
   async #reset(): Promise<void> {
     const relay = this.#relay!;
+    if (this.#dispatcher !== null) return this.#resetShared(this.#dispatcher);
     const connection = this.#connection!;
     connection.user = null;
     try {
@@ -518,13 +668,23 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     }
   }
 
+  async #resetShared(dispatcher: StatementDispatcher): Promise<void> {
+    try {
+      const payload = await dispatcher.reset();
+      if (!this.#isOver()) this.#answer(writePayload(this.#relay!.answerSequence, payload));
+    } catch (error) {
+      if (!this.#isOver()) this.#answerError(error, 0);
+    }
+  }
+
   /** COM_CHANGE_USER: a new login on the same connections, towards the client and towards the server. */
   #changeUser(payload: Buffer): void {
     const login = this.#accepted!;
     this.#before = { login, user: this.#user! };
     this.#hasChangedUser = true;
     this.#dropRelay();
-    this.#connection!.user = null;
+    if (this.#dispatcher === null) this.#connection!.user = null;
+    else this.#stopDispatcher(true);
     this.#enter('login');
     this.#conversation.changeUser(payload, login.capabilities);
   }
@@ -567,7 +727,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
 
   /** A change of user was refused here, so the server has not seen it: it resets its session all the same. */
   async #resetAndGoBack(error: ProxyError): Promise<void> {
-    const connection = this.#connection!;
+    const connection = this.#connection;
+    if (connection === null) return this.#goBack(error);
     try {
       await connection.prepare({ ...connection.preparation, settingFlags: 0 });
     } catch (failure) {
@@ -593,7 +754,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     this.#context.counters.error(packet.errno);
     this.#sayPrelude();
     this.#client.write(writeError(this.#loginSequence, packet));
-    this.#beginRelay(this.#connection!);
+    this.#beginRelay(this.#connection);
   }
 
   #answerError(error: unknown, sequence: number): void {
@@ -635,6 +796,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     this.#state = 'ended';
     this.#conversation.stop();
     this.#dropRelay();
+    this.#stopDispatcher(reusable);
     this.#giveBack(reusable);
     this.#releaseUserSlot();
     this.#context.log.debug('session.closed', this.#who());
@@ -649,6 +811,12 @@ export class Session implements SocketHandler, RelayHost, LoginHost {
     this.#relay?.stop();
     this.#relay = null;
     this.#client.handler = this;
+  }
+
+  #stopDispatcher(reusable: boolean): void {
+    const dispatcher = this.#dispatcher;
+    this.#dispatcher = null;
+    dispatcher?.stop(reusable);
   }
 
   #giveBack(reusable: boolean): void {

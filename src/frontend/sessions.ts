@@ -45,7 +45,7 @@ export class Sessions {
   /** Sessions on a backend now. */
   countOn(backend: string): number {
     let count = 0;
-    for (const session of this.#byId.values()) if (session.backend === backend) count++;
+    for (const session of this.#byId.values()) if (session.isOn(backend)) count++;
     return count;
   }
 
@@ -56,13 +56,15 @@ export class Sessions {
   }
 
   /**
-   * Ends the sessions on a backend, each at its next rest, at the latest after `graceMs`. Resolves with
-   * their number when the last one has left the backend.
+   * Has the sessions on a backend leave it, each at its next rest, at the latest after `graceMs`: those that
+   * keep one connection end. Resolves with their number when the last one has left.
    */
   async endOn(backend: string, graceMs: number, reason: string): Promise<number> {
-    const ending = [...this.#byId.values()].filter((session) => session.backend === backend);
-    await this.#endAll(ending, graceMs, refusal('DBPROXY_SESSION_ENDED', reason));
-    return ending.length;
+    const leaving = [...this.#byId.values()].filter((session) => session.isOn(backend));
+    const deadlineMs = this.#clock.nowMs() + graceMs;
+    const error = refusal('DBPROXY_SESSION_ENDED', reason);
+    await Promise.all(leaving.map((session) => session.leaveBackend(backend, error, deadlineMs)));
+    return leaving.length;
   }
 
   /** Ends all sessions, each at its next rest, at the latest after `graceMs`. */

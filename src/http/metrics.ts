@@ -163,6 +163,67 @@ const metricRows: readonly MetricRow[] = [
     samples: ({ totals }) => [{ labels: {}, value: totals.poolWaits }],
   },
   {
+    name: 'pool_restores_total',
+    type: 'counter',
+    labels: [],
+    help: 'Times that a connection was brought to the state of the session it was lent to',
+    samples: ({ totals }) => [{ labels: {}, value: totals.restores }],
+  },
+  {
+    name: 'pinned_sessions',
+    type: 'gauge',
+    labels: ['listener', 'reason'],
+    help: 'Sessions that must keep their backend connection now; one with two reasons counts in each',
+    samples: ({ workers }) =>
+      summed(
+        workers.flatMap((worker) => worker.pinned),
+        ({ listener, reason, count }) => ({ labels: { listener, reason }, value: count }),
+      ),
+  },
+  {
+    name: 'causal_reads_total',
+    type: 'counter',
+    labels: ['listener', 'outcome'],
+    help: 'Reads that had to see a write: the replica had it (at_once), was waited for, or the primary served (fell_back)',
+    samples: ({ totals }) =>
+      totals.causal.flatMap(({ listener, atOnce, waited, fellBack }) => [
+        { labels: { listener, outcome: 'at_once' }, value: atOnce },
+        { labels: { listener, outcome: 'waited' }, value: waited },
+        { labels: { listener, outcome: 'fell_back' }, value: fellBack },
+      ]),
+  },
+  {
+    name: 'read_retries_total',
+    type: 'counter',
+    labels: ['listener', 'reason'],
+    help: 'Reads that a server refused or lost and that were sent again to another',
+    samples: ({ totals }) =>
+      totals.retries.map(({ listener, reason, count }) => ({ labels: { listener, reason }, value: count })),
+  },
+  {
+    name: 'pipelined_queries_total',
+    type: 'counter',
+    labels: [],
+    help: 'Statements that travelled on a connection shared at that moment',
+    samples: ({ totals }) => [{ labels: {}, value: totals.pipelined }],
+  },
+  {
+    name: 'prepared_statements',
+    type: 'gauge',
+    labels: [],
+    help: 'Statements that clients have prepared and not closed, where dbproxy keeps them',
+    samples: ({ workers }) => [
+      { labels: {}, value: workers.reduce((total, worker) => total + worker.preparedStatements, 0) },
+    ],
+  },
+  {
+    name: 'rule_hits_total',
+    type: 'counter',
+    labels: ['rule'],
+    help: 'Statements that a [rule] was the first to fit',
+    samples: ({ totals }) => totals.rules.map(({ name, hits }) => ({ labels: { rule: name }, value: hits })),
+  },
+  {
     name: 'held_statements',
     type: 'gauge',
     labels: [],

@@ -4,6 +4,7 @@
  * counts with what it said last. What a worker counted between its last answer and its death is lost.
  */
 import type { QueryStats, WorkerStats } from '../ipc/messages.ts';
+import type { CausalStats, RetryStats, RuleStats } from '../ipc/split.ts';
 
 /** All that workers only ever count up. */
 export interface Totals {
@@ -12,6 +13,11 @@ export interface Totals {
   bytes: { fromClients: number; toClients: number };
   poolWaits: number;
   loginsRefused: { reason: string; count: number }[];
+  causal: CausalStats[];
+  retries: RetryStats[];
+  pipelined: number;
+  restores: number;
+  rules: RuleStats[];
 }
 
 export class WorkerTotals {
@@ -37,6 +43,11 @@ function noTotals(): Totals {
     bytes: { fromClients: 0, toClients: 0 },
     poolWaits: 0,
     loginsRefused: [],
+    causal: [],
+    retries: [],
+    pipelined: 0,
+    restores: 0,
+    rules: [],
   };
 }
 
@@ -50,6 +61,8 @@ function addTotals(parts: readonly Totals[]): Totals {
     sum.bytes.fromClients += part.bytes.fromClients;
     sum.bytes.toClients += part.bytes.toClients;
     sum.poolWaits += part.poolWaits;
+    sum.pipelined += part.pipelined;
+    sum.restores += part.restores;
     for (const { code, count } of part.errors) errors.set(code, (errors.get(code) ?? 0) + count);
     for (const { reason, count } of part.loginsRefused)
       refusals.set(reason, (refusals.get(reason) ?? 0) + count);
@@ -58,7 +71,31 @@ function addTotals(parts: readonly Totals[]): Totals {
   sum.errors = [...errors].map(([code, count]) => ({ code, count }));
   sum.loginsRefused = [...refusals].map(([reason, count]) => ({ reason, count }));
   sum.queries = [...queries.values()];
+  sum.causal = parts.flatMap(({ causal }) => causal).reduce(addCausal, []);
+  sum.retries = parts.flatMap(({ retries }) => retries).reduce(addRetries, []);
+  sum.rules = parts.flatMap(({ rules }) => rules).reduce(addRules, []);
   return sum;
+}
+
+function addCausal(sums: CausalStats[], entry: CausalStats): CausalStats[] {
+  const known = sums.find(({ listener }) => listener === entry.listener);
+  if (known === undefined) return [...sums, entry];
+  const atOnce = known.atOnce + entry.atOnce;
+  const waited = known.waited + entry.waited;
+  const fellBack = known.fellBack + entry.fellBack;
+  return sums.with(sums.indexOf(known), { ...known, atOnce, waited, fellBack });
+}
+
+function addRetries(sums: RetryStats[], entry: RetryStats): RetryStats[] {
+  const known = sums.find(({ listener, reason }) => listener === entry.listener && reason === entry.reason);
+  if (known === undefined) return [...sums, entry];
+  return sums.with(sums.indexOf(known), { ...known, count: known.count + entry.count });
+}
+
+function addRules(sums: RuleStats[], entry: RuleStats): RuleStats[] {
+  const known = sums.find(({ name }) => name === entry.name);
+  if (known === undefined) return [...sums, entry];
+  return sums.with(sums.indexOf(known), { ...known, hits: known.hits + entry.hits });
 }
 
 function addQueries(sums: Map<string, QueryStats>, entry: QueryStats): void {

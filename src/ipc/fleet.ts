@@ -10,7 +10,7 @@ import type { FromWorker, ToWorker } from './messages.ts';
 /** Messages to a worker that are questions, without the number the fleet gives them. */
 export type Question = WithoutId<Extract<ToWorker, { type: QuestionType }>>;
 
-type QuestionType = 'end-sessions' | 'stats-wanted' | 'sessions-wanted' | 'kill-session' | 'session-asked';
+type QuestionType = keyof AnswerTypes;
 type WithoutId<T> = T extends unknown ? Omit<T, 'requestId'> : never;
 
 /** Which message answers which question. */
@@ -18,6 +18,9 @@ interface AnswerTypes {
   'end-sessions': 'sessions-ended';
   'stats-wanted': 'stats';
   'sessions-wanted': 'sessions';
+  'digests-wanted': 'digests';
+  'explain-session': 'session-explained';
+  'explain-route': 'route-explained';
   'kill-session': 'session-killed';
   'session-asked': 'session-place';
 }
@@ -225,6 +228,9 @@ function isAnswer(message: FromWorker): message is Answer {
     case 'sessions-ended':
     case 'stats':
     case 'sessions':
+    case 'digests':
+    case 'session-explained':
+    case 'route-explained':
     case 'session-killed':
     case 'session-place':
       return true;

@@ -9,6 +9,16 @@ import type { ProvenLogin } from '../topology/proven-logins.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { ListenerCertificates } from '../transport/certificates.ts';
 import type { RsaKeyTexts } from '../transport/rsa-keys.ts';
+import type {
+  CausalStats,
+  DigestStats,
+  PinStats,
+  RetryStats,
+  RouteAsker,
+  RouteExplanation,
+  RuleStats,
+  SessionExplanation,
+} from './split.ts';
 
 export type ToWorker =
   | {
@@ -28,6 +38,8 @@ export type ToWorker =
   /** A listener has a new certificate; sessions that exist keep the old one. */
   | { type: 'certificates'; certificates: ListenerCertificates }
   | { type: 'snapshot'; snapshot: Snapshot }
+  /** How far a replica had come at its latest check: between snapshots, which do not wait for it. */
+  | { type: 'replica-position'; backend: string; gtidPosition: string | null }
   /** The accounts of a cluster have changed. */
   | { type: 'accounts'; accounts: ClusterAccounts }
   /** Answer to `accounts-wanted`: what has changed was sent before. */
@@ -38,6 +50,10 @@ export type ToWorker =
   | { type: 'end-sessions'; requestId: number; backend: string; graceMs: number; reason: string }
   | { type: 'stats-wanted'; requestId: number }
   | { type: 'sessions-wanted'; requestId: number }
+  /** Not part of `stats`, as it can be large and nobody scrapes it. */
+  | { type: 'digests-wanted'; requestId: number }
+  | { type: 'explain-session'; requestId: number; sessionId: number }
+  | { type: 'explain-route'; requestId: number; asker: RouteAsker; sql: string }
   /** Operator's KILL: `query` ends the running statement only. */
   | { type: 'kill-session'; requestId: number; sessionId: number; query: boolean }
   /** Another worker asks where a session of this one is (and has killed it, `ends`); answered by `session-place`. */
@@ -58,6 +74,11 @@ export type FromWorker =
   | { type: 'sessions-ended'; requestId: number; ended: number }
   | { type: 'stats'; requestId: number; stats: WorkerStats }
   | { type: 'sessions'; requestId: number; sessions: SessionInfo[] }
+  | { type: 'digests'; requestId: number; digests: DigestStats[] }
+  /** Null: there is no such session. */
+  | { type: 'session-explained'; requestId: number; explanation: SessionExplanation | null }
+  /** Null: there is no such session. */
+  | { type: 'route-explained'; requestId: number; explanation: RouteExplanation | null }
   | { type: 'session-killed'; requestId: number; found: boolean }
   /** Where is the session with this id? Asked for KILL from another session; `ends`: it has been killed. */
   | { type: 'session-wanted'; requestId: number; sessionId: number; ends: boolean }
@@ -74,9 +95,12 @@ export type FromWorker =
 
 /** Where a proxied session lives on the server side. */
 export interface SessionPlace {
+  /** Empty while it has no connection. */
   backend: string;
-  /** The server's own id of the connection (its processlist id). */
+  /** The server's own id of the connection (its processlist id); 0 while it has none. */
   threadId: number;
+  /** Whose it is. */
+  user: string;
 }
 
 /** One client session, for SHOW SESSIONS. Times are milliseconds of age, not points in time. */
@@ -119,6 +143,18 @@ export interface WorkerStats {
   /** Sessions that wait for a backend connection or a primary now. */
   waiting: number;
   loginsRefused: { reason: string; count: number }[];
+  causal: CausalStats[];
+  /** Reads that were sent again to another server. */
+  retries: RetryStats[];
+  /** Statements that travelled on a connection shared at that moment. */
+  pipelined: number;
+  /** Times that a connection was brought to the state of the session it was lent to. */
+  restores: number;
+  /** Sessions that keep their connection now, by why. */
+  pinned: PinStats[];
+  /** Statements that clients have prepared and not closed. */
+  preparedStatements: number;
+  rules: RuleStats[];
   residentBytes: number;
   eventLoopLagMs: number;
 }

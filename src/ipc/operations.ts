@@ -7,6 +7,7 @@ import type { ImportStatus } from '../topology/account.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { CertificateNews } from '../transport/certificates.ts';
 import type { SessionInfo, WorkerStats } from './messages.ts';
+import type { DigestStats, RouteAsker, RouteExplanation, SessionExplanation } from './split.ts';
 
 /** What an operator may change of a backend; what is absent stays. */
 export interface BackendChange {
@@ -61,6 +62,12 @@ export interface Operations {
   sessions(): Promise<SessionInfo[]>;
   /** From all workers; a worker that does not answer in time is left out. */
   stats(): Promise<WorkerStats[]>;
+  /** From all workers; a worker that does not answer in time is left out. */
+  digests(): Promise<DigestStats[]>;
+  /** Where a statement would go; null when there is no such session. Rejects with DBPROXY_ADMIN_NO_ANSWER. */
+  explainRoute(asker: RouteAsker, sql: string): Promise<RouteExplanation | null>;
+  /** Null when there is no such session. Rejects with DBPROXY_ADMIN_NO_ANSWER. */
+  explainSession(sessionId: number): Promise<SessionExplanation | null>;
   listeners(): ListenerStatus[];
   /** The newest last; bounded. */
   events(): EventRecord[];

@@ -179,12 +179,22 @@ export function toBackendHealth(record: HealthRecord): BackendHealth {
     reachReason: record.reachReason,
     serverVersion: record.facts?.version ?? null,
     greeting: record.facts?.greeting ?? null,
+    sqlMode: record.facts?.sqlMode ?? null,
+    gtidPosition: positionOf(record.facts),
     writable: record.facts !== null && !record.facts.readOnly,
     replicating: record.facts !== null && record.facts.replication !== null,
     lagMs: record.lagMs,
     fresh: record.fresh,
     replicationReason: record.replicationReason,
   };
+}
+
+/** How far a server has come: as a replica by what it has applied, otherwise by what it has logged. */
+function positionOf(facts: ServerFacts | null): string | null {
+  if (facts === null || !facts.hasGtid) return null;
+  const { position, replicatedPosition, replication } = facts;
+  const reached = replication === null ? position : replicatedPosition || position;
+  return reached === '' ? null : reached;
 }
 
 /** True when something about the server calls for the fast interval. */

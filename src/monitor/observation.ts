@@ -54,6 +54,8 @@ export interface ServerFacts {
   readonly logsChanges: boolean;
   /** It numbers transactions globally, so that a replica can change its source without losing its place. */
   readonly hasGtid: boolean;
+  /** The sql_mode that new sessions begin with. */
+  readonly sqlMode: string;
   /** All that is in its binary log, by global ids. */
   readonly position: string;
   /** What it has applied as a replica, where that is kept apart. */

@@ -94,6 +94,10 @@ export class ReplyTracker {
   wantsFile = false;
   /** Any byte of the answer in progress has been seen. */
   started = false;
+  /** Warnings that the last OK or EOF told of. */
+  warnings = 0;
+  /** The answer, or one of several, told of an insert id: LAST_INSERT_ID() may have changed. */
+  toldInsertId = false;
   readonly #deprecateEof: boolean;
   /** The number of columns is followed by a byte that says whether their definitions are. */
   readonly #saysMetadata: boolean;
@@ -127,13 +131,29 @@ export class ReplyTracker {
     return this.#state === IDLE && this.#bodyLeft === 0;
   }
 
+  /** Rows, or their end, come next. */
+  get expectsRows(): boolean {
+    return this.#state === ROWS && this.#bodyLeft === 0;
+  }
+
   /** A command with an answer has been sent. */
   begin(command: number): void {
     this.#state = firstState[command]!;
     this.errno = 0;
+    this.warnings = 0;
+    this.toldInsertId = false;
     this.wantsFile = false;
     this.started = false;
     this.#hasOutParameters = false;
+  }
+
+  /** The connection is gone: the answer under way will not go on. */
+  abandon(): void {
+    this.#state = IDLE;
+    this.#bodyLeft = 0;
+    this.#chained = false;
+    this.#heldLength = 0;
+    this.wantsFile = false;
   }
 
   /**
@@ -321,15 +341,22 @@ export class ReplyTracker {
 
   /** Status flags of an EOF packet (five bytes) or of an OK packet. */
   #readEnd(buffer: Buffer, at: number, length: number): number {
-    if (length === 5 && buffer[at] === 0xfe) return buffer[at + 3]! | (buffer[at + 4]! << 8);
+    if (length === 5 && buffer[at] === 0xfe) {
+      this.warnings = buffer[at + 1]! | (buffer[at + 2]! << 8);
+      return buffer[at + 3]! | (buffer[at + 4]! << 8);
+    }
     return this.#readOk(buffer, at, length);
   }
 
-  /** Status flags of the OK packet at `at`: they follow two length-encoded integers. */
+  /** Status flags of the OK packet at `at`: they follow two length-encoded integers, and warnings follow them. */
   #readOk(buffer: Buffer, at: number, length: number): number {
     if (length < 7) return this.status;
-    const offset = afterLenenc(buffer, afterLenenc(buffer, at + 1));
-    return offset + 2 > at + length ? this.status : buffer[offset]! | (buffer[offset + 1]! << 8);
+    const insertId = afterLenenc(buffer, at + 1);
+    const offset = afterLenenc(buffer, insertId);
+    if (offset + 4 > at + length) return this.status;
+    if (buffer[insertId] !== 0) this.toldInsertId = true;
+    this.warnings = buffer[offset + 2]! | (buffer[offset + 3]! << 8);
+    return buffer[offset]! | (buffer[offset + 1]! << 8);
   }
 }
 

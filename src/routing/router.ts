@@ -13,7 +13,7 @@ import { leastConnections, nextByWeight, type Candidate, type Credits } from './
 /** What the router must know of an endpoint. */
 export interface Endpoint {
   readonly cluster: string;
-  readonly mode: 'write' | 'read';
+  readonly mode: 'write' | 'read' | 'split';
   readonly balance: 'weighted_round_robin' | 'least_connections';
 }
 
@@ -33,7 +33,7 @@ export function route(
   const cluster = snapshot.clusters.find(({ name }) => name === endpoint.cluster);
   if (cluster === undefined) return { backend: null, reason: `there is no cluster '${endpoint.cluster}'` };
   const primary = routePrimary(snapshot, cluster, excluded);
-  if (endpoint.mode === 'write') return primary;
+  if (endpoint.mode !== 'read') return primary;
 
   const readers = readersOf(snapshot, cluster, excluded);
   const candidates: Candidate[] = readers.map(({ name, roWeight }) => ({

@@ -1,7 +1,8 @@
 /**
  * Recognises KILL, because the id in it is one that dbproxy told a client and no server knows.
  */
-import { Lexer } from './lexer.ts';
+import { ANY_DIALECT, isWordToken, Lexer, Mark, Token } from './lexer.ts';
+import { AdminWord } from './words.ts';
 
 /** A KILL of one connection by its number. */
 export interface KillStatement {
@@ -23,18 +24,20 @@ export function mayBeKill(text: Buffer, start: number, end: number): boolean {
  * id that is an expression, which the server itself answers.
  */
 export function parseKill(text: Buffer, start: number, end: number): KillStatement | undefined {
-  const lexer = new Lexer(text, start, end);
-  if (lexer.next() !== 'word' || lexer.word() !== 'KILL') return undefined;
+  const lexer = new Lexer();
+  lexer.begin(text, start, end, ANY_DIALECT);
+  if (lexer.next() !== AdminWord.KILL) return undefined;
   let query = false;
   for (;;) {
-    if (lexer.next() !== 'word') return undefined;
+    const token = lexer.next();
     const word = lexer.word();
+    if (token === Token.NUMBER && /^\d{1,10}$/.test(word)) break;
+    if (!isWordToken(token)) return undefined;
     if (word === 'QUERY') query = true;
-    else if (/^\d{1,10}$/.test(word)) break;
     else if (word !== 'HARD' && word !== 'SOFT' && word !== 'CONNECTION') return undefined;
   }
   const found = { query, id: Number(lexer.word()) };
   const after = lexer.next();
-  if (after === 'semicolon') return lexer.next() === 'end' ? found : undefined;
-  return after === 'end' ? found : undefined;
+  if (after === Mark.SEMICOLON) return lexer.next() === Token.END ? found : undefined;
+  return after === Token.END ? found : undefined;
 }

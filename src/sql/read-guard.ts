@@ -7,7 +7,8 @@
  * session to READ WRITE on connecting, as on a read-only server, where that is allowed and changes nothing);
  * or it is refused.
  */
-import { Lexer } from './lexer.ts';
+import { ANY_DIALECT, isWordToken, Lexer, Mark, Token } from './lexer.ts';
+import { FOLDED } from './words.ts';
 
 export type GuardVerdict = { kind: 'pass' } | { kind: 'answer_ok' } | { kind: 'refuse'; what: string };
 
@@ -98,29 +99,49 @@ function standsBefore(raw: string, first: RegExp, last: RegExp): boolean {
 
 /** The words of each statement; quoted text that a statement would execute is read as words, too. */
 function splitStatements(text: Buffer, start: number, end: number): string[][] {
-  const lexer = new Lexer(text, start, end);
+  const lexer = new Lexer();
+  lexer.begin(text, start, end, ANY_DIALECT);
   const statements: string[][] = [];
   let words: string[] = [];
   for (;;) {
     const token = lexer.next();
-    if (token === 'word') words.push(lexer.word());
-    else if (token === 'quoted') words.push(...quotedWords(text, lexer.tokenStart, lexer.tokenEnd));
-    else if (token === 'semicolon' || token === 'end') {
+    if (isPlainWord(token)) words.push(lexer.word());
+    else if (isQuoted(token)) {
+      // x'…' is no text that can be seen: its letter counts as a word before it.
+      const prefix = FOLDED[text[lexer.tokenStart]!] === 0 ? 0 : 1;
+      if (prefix === 1) words.push('X');
+      words.push(...quotedWords(text, lexer.tokenStart + prefix, lexer.tokenEnd));
+    } else if (token === Mark.SEMICOLON || token === Token.END) {
       if (words.length > 0) statements.push(words);
       words = [];
-      if (token === 'end') return statements;
+      if (token === Token.END) return statements;
     }
   }
 }
 
+/** Words, numbers and variables, as they stand there. */
+function isPlainWord(token: number): boolean {
+  return (
+    isWordToken(token) ||
+    token === Token.NUMBER ||
+    token === Token.USER_VARIABLE ||
+    token === Token.SYSTEM_VARIABLE
+  );
+}
+
+function isQuoted(token: number): boolean {
+  return token === Token.STRING || token === Token.NAME;
+}
+
 /** The words in quoted text, each marked by a quote, after a quote alone for the beginning of the text. */
 function quotedWords(text: Buffer, start: number, end: number): string[] {
-  const lexer = new Lexer(text, start + 1, end - 1);
+  const lexer = new Lexer();
+  lexer.begin(text, start + 1, Math.max(start + 1, end - 1), ANY_DIALECT);
   const words: string[] = [QUOTE];
   // With a backslash in it the text is not what its words say: it counts as more than one piece.
   if (text.subarray(start, end).includes(BACKSLASH)) words.push(QUOTE);
-  for (let token = lexer.next(); token !== 'end'; token = lexer.next()) {
-    if (token === 'word') words.push(`${QUOTE}${lexer.word()}`);
+  for (let token = lexer.next(); token !== Token.END; token = lexer.next()) {
+    if (isPlainWord(token)) words.push(`${QUOTE}${lexer.word()}`);
   }
   return words;
 }

@@ -148,6 +148,8 @@ function viewBackend(knowledge: Knowledge, backend: BackendConfig): BackendView 
     reason: reasonOf(knowledge, backend, health, role, admin),
     serverVersion: health.serverVersion,
     greeting: health.greeting,
+    sqlMode: health.sqlMode,
+    gtidPosition: health.gtidPosition,
   };
 }
 

@@ -15,6 +15,10 @@ export interface BackendHealth {
   readonly serverVersion: string | null;
   /** Null exactly when serverVersion is. */
   readonly greeting: ServerGreeting | null;
+  /** Null exactly when serverVersion is. */
+  readonly sqlMode: string | null;
+  /** How far it had come when it was last seen; null when it does not number its transactions. */
+  readonly gtidPosition: string | null;
   readonly writable: boolean;
   /** It has replication set up, whether or not that runs now. */
   readonly replicating: boolean;
@@ -31,6 +35,8 @@ export const UNSEEN: BackendHealth = {
   reachReason: 'not checked yet',
   serverVersion: null,
   greeting: null,
+  sqlMode: null,
+  gtidPosition: null,
   writable: false,
   replicating: false,
   lagMs: null,

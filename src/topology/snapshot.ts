@@ -55,6 +55,13 @@ export interface BackendView {
   readonly serverVersion: string | null;
   /** As last seen; null before the first good check. */
   readonly greeting: ServerGreeting | null;
+  /** The sql_mode that its new sessions begin with, as last seen; null before the first good check. */
+  readonly sqlMode: string | null;
+  /**
+   * How far it had come, by global transaction ids, when this snapshot was published or, in a worker, when
+   * it was last told (`withPosition`); null when that is not known. No snapshot is published for it.
+   */
+  readonly gtidPosition: string | null;
 }
 
 export interface ClusterView {
@@ -74,4 +81,12 @@ export interface Snapshot {
   readonly epoch: number;
   readonly clusters: readonly ClusterView[];
   readonly backends: readonly BackendView[];
+}
+
+/** The snapshot with a newer position of one backend. */
+export function withPosition(snapshot: Snapshot, backend: string, gtidPosition: string | null): Snapshot {
+  const backends = snapshot.backends.map((view) =>
+    view.name === backend ? { ...view, gtidPosition } : view,
+  );
+  return { ...snapshot, backends };
 }

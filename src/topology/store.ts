@@ -31,7 +31,7 @@ export class TopologyStore {
     this.#current = assembleSnapshot(this.#knowledge(1));
   }
 
-  /** What is known now. Lag in it is newer than in what listeners were given last. */
+  /** What is known now. Lags and positions in it are newer than in what listeners were given last. */
   get snapshot(): Snapshot {
     return this.#current;
   }
@@ -154,11 +154,11 @@ export class TopologyStore {
     };
   }
 
-  /** Publishes when something that matters to a worker has changed; lag alone is only kept. */
+  /** Publishes when something that matters to a worker has changed; lag and position alone are only kept. */
   #rebuild(): void {
     const previous = this.#current;
     const same = assembleSnapshot(this.#knowledge(previous.version));
-    if (withoutLag(same) === withoutLag(previous)) {
+    if (withoutMotion(same) === withoutMotion(previous)) {
       this.#current = same;
       return;
     }
@@ -175,7 +175,8 @@ function withPrimary(durable: DurableState, cluster: string, primary: string): D
   };
 }
 
-function withoutLag(snapshot: Snapshot): string {
-  const blank = (backend: BackendView): BackendView => ({ ...backend, lagMs: null });
+/** Without what changes with every check although nothing has happened. */
+function withoutMotion(snapshot: Snapshot): string {
+  const blank = (backend: BackendView): BackendView => ({ ...backend, lagMs: null, gtidPosition: null });
   return JSON.stringify({ ...snapshot, backends: snapshot.backends.map(blank) });
 }

@@ -1,6 +1,7 @@
 /**
  * Real clients of several languages and makes: each runs a small program directly at a server and through
- * dbproxy, over plain connections and over TLS, and what it prints must be the same.
+ * dbproxy, over plain connections, over TLS, and through split endpoints that spread its reads, and what it
+ * prints must be the same.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -10,8 +11,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { mysql97Command } from '../../scripts/mysql-servers.mjs';
 import { forEachFlavour, type LabFlavour } from '../lab/flavours.ts';
-import { listenerWithTls } from '../support/listener-tls.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
+import { listenerWithTls } from '../support/listener-tls.ts';
 
 const PROGRAMS = join(import.meta.dirname, 'programs');
 const JDBC_JAR = '/usr/share/java/mariadb-java-client.jar';
@@ -86,14 +87,23 @@ forEachFlavour((flavour) => {
   describe(`clients at ${flavour}`, () => {
     let lab: Lab;
     let proxiedPort = 0;
+    let splitPort = 0;
+    /** Where a session has a connection of its own only while something holds it. */
+    let sharedPort = 0;
     /** Of a listener that refuses who comes without TLS. */
     let tlsPort = 0;
 
     before(async () => {
       lab = await startPair({ flavour, serverOptions: SERVER_OPTIONS[flavour] });
-      proxiedPort = (await lab.startProxy({ workers: 1 })).ports.write;
+      const kept = { 'listener split': { causal_reads: 'session' } };
+      const { ports } = await lab.startProxy({ workers: 1, config: kept });
+      proxiedPort = ports.write;
+      splitPort = ports.split;
+      const shared = { 'listener split': { causal_reads: 'session', pool: 'transaction' } };
       const tls = listenerWithTls(lab.directory, 'required');
-      tlsPort = (await lab.startProxy({ workers: 1, config: tls })).ports.write;
+      const second = (await lab.startProxy({ workers: 1, config: { ...shared, ...tls } })).ports;
+      tlsPort = second.write;
+      sharedPort = second.split;
     });
     after(() => lab?.stop());
 
@@ -104,6 +114,8 @@ forEachFlavour((flavour) => {
         assert.match(direct.stdout, client.proof);
         assert.deepEqual(await output(client, proxiedPort, false), direct, 'through the proxy');
         assert.deepEqual(await output(client, tlsPort, true), direct, 'through the proxy, over TLS');
+        assert.deepEqual(await output(client, splitPort, false), direct, 'through a split endpoint');
+        assert.deepEqual(await output(client, sharedPort, false), direct, 'on shared connections');
       });
     }
   });

@@ -76,6 +76,46 @@ forEachFlavour((flavour, words) => {
       assert.equal(await readsAt(proxy), lab.db2.port);
     });
 
+    test('is known to have come as far as its primary, and no further than it has applied', async () => {
+      const positions = async (): Promise<unknown[]> =>
+        (await proxy.admin('SHOW TOPOLOGY')).map((row) => row['gtid_position']);
+      await lab.db1.query('create table demo.positions (a int)');
+      const [reached] = await eventually(async () => {
+        const [ofPrimary, ofReplica] = await positions();
+        assert.ok(typeof ofPrimary === 'string' && ofPrimary !== '');
+        assert.equal(ofReplica, ofPrimary);
+        return [ofPrimary];
+      });
+      await lab.db2.query(words.stopReplica);
+      await lab.db1.query('insert into demo.positions values (1)');
+      await eventually(async () => assert.notEqual((await positions())[0], reached));
+      assert.equal((await positions())[1], reached);
+      await lab.db2.query(words.startReplica);
+      await eventually(async () => {
+        const [ofPrimary, ofReplica] = await positions();
+        assert.equal(ofReplica, ofPrimary);
+      });
+      await readsFrom(lab.db2.port);
+    });
+
+    test('has its sql_mode in the snapshot, also a new one', async () => {
+      const sqlModes = async (): Promise<unknown[]> => {
+        const { backends } = JSON.parse((await proxy.get('/api/topology')).text) as {
+          backends: { sqlMode: unknown }[];
+        };
+        return backends.map(({ sqlMode }) => sqlMode);
+      };
+      const [first] = await sqlModes();
+      await lab.db2.query("set global sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'");
+      await eventually(async () => {
+        const [ofPrimary, ofReplica] = await sqlModes();
+        assert.match(String(ofReplica), /^ANSI_QUOTES,NO_BACKSLASH_ESCAPES$/);
+        assert.equal(ofPrimary, first);
+      });
+      await lab.db2.query(`set global sql_mode = '${String(first)}'`);
+      await eventually(async () => assert.deepEqual(await sqlModes(), [first, first]));
+    });
+
     test('is out at once after STOP SLAVE, and back after START SLAVE', async () => {
       await lab.db2.query(words.stopReplica);
       const started = performance.now();

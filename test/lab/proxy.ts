@@ -38,9 +38,13 @@ export interface ProxyOptions {
   env?: NodeJS.ProcessEnv;
 }
 
+/** The endpoints of the lab's own configuration. */
+export type Endpoint = 'write' | 'read' | 'split';
+
 export interface ProxyPorts {
   write: number;
   read: number;
+  split: number;
   admin: number;
   http: number;
 }
@@ -68,7 +72,7 @@ export interface ProxyProcess {
   /** The first event of this name that fits, past or to come; rejects after `timeoutMs`. */
   waitForEvent(name: string, fits?: (event: LogEvent) => boolean, timeoutMs?: number): Promise<LogEvent>;
   /** Connects to an endpoint: as app on database demo, unless told otherwise. Ended by `stop`. */
-  connect(endpoint: 'write' | 'read', options?: ConnectionOptions): Promise<Connection>;
+  connect(endpoint: Endpoint, options?: ConnectionOptions): Promise<Connection>;
   /** Runs a statement on the admin port; its rows, or nothing for one without. */
   admin(statement: string): Promise<Record<string, unknown>[]>;
   /** GET on the http port. */
@@ -89,9 +93,9 @@ export async function startProxy(
   options: ProxyOptions,
 ): Promise<ProxyProcess> {
   const directory = join(lab.directory, `proxy${lab.number}`);
-  const [write, read, admin, http] = (await freePorts(4)) as [number, number, number, number];
+  const [write, read, split, admin, http] = await freePorts(5);
   const place: ProxyPlace = {
-    ports: { write, read, admin, http },
+    ports: { write: write!, read: read!, split: split!, admin: admin!, http: http! },
     stateDirectory: join(directory, 'state'),
     serverPorts: lab.serverPorts,
   };
@@ -128,6 +132,7 @@ export function labConfig(place: ProxyPlace, workers: number): ConfigSections {
     'backend db2': { cluster: 'main', address: local(place.serverPorts[1]) },
     'listener write': { cluster: 'main', address: local(place.ports.write), mode: 'write' },
     'listener read': { cluster: 'main', address: local(place.ports.read), mode: 'read' },
+    'listener split': { cluster: 'main', address: local(place.ports.split), mode: 'split' },
   };
 }
 
@@ -219,7 +224,7 @@ class RunningProxy implements ProxyProcess {
     });
   }
 
-  async connect(endpoint: 'write' | 'read', options: ConnectionOptions = {}): Promise<Connection> {
+  async connect(endpoint: Endpoint, options: ConnectionOptions = {}): Promise<Connection> {
     const connection = await createConnection({
       host: '127.0.0.1',
       port: this.ports[endpoint],

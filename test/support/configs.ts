@@ -1,7 +1,7 @@
 /**
  * Configurations as tests need them: whole, and changed where a test cares.
  */
-import type { BackendConfig } from '../../src/config/config.ts';
+import type { BackendConfig, ListenerConfig } from '../../src/config/config.ts';
 
 export function backendConfig(name: string, over: Partial<BackendConfig> = {}): BackendConfig {
   return {
@@ -20,3 +20,15 @@ export function backendConfig(name: string, over: Partial<BackendConfig> = {}): 
     ...over,
   };
 }
+
+/** What the file's defaults say of splitting, pooling and sharing. */
+export const SPLIT_DEFAULTS = {
+  pool: 'session',
+  causalReads: 'off',
+  causalTimeoutMs: 1000,
+  pipelining: 'off',
+  pipelineDepth: 16,
+  pipelineThresholdMs: 1,
+  maxPreparedStatements: 1000,
+  statementCache: 100,
+} as const satisfies Partial<ListenerConfig>;

@@ -19,6 +19,7 @@ import { Sessions } from '../../src/frontend/sessions.ts';
 import { UserDirectory } from '../../src/frontend/users.ts';
 import type { SessionPlace } from '../../src/ipc/messages.ts';
 import type { BackendView, Snapshot } from '../../src/topology/snapshot.ts';
+import { SPLIT_DEFAULTS } from './configs.ts';
 import { PLAIN_CHANNEL } from './channels.ts';
 import { FakeClock } from './fake-clock.ts';
 import { Inbox } from './inbox.ts';
@@ -51,6 +52,8 @@ export function backendView(name: string, change: Partial<BackendView> = {}): Ba
     reason: '',
     serverVersion: '10.11.6-MariaDB',
     greeting: MARIADB_10_11,
+    sqlMode: '',
+    gtidPosition: null,
     ...change,
   };
 }
@@ -89,11 +92,11 @@ export class FakeWorker {
       cluster: 'c',
       address: { kind: 'tcp', host: '127.0.0.1', port: 1 },
       mode: 'write',
+      ...SPLIT_DEFAULTS,
       balance: 'weighted_round_robin',
       maxConnections: 100,
       queueTimeoutMs: 1000,
       idleTimeoutMs: 60_000,
-
       handshakeTimeoutMs: 10_000,
       allow: [],
       proxyProtocolFrom: [],
@@ -175,6 +178,7 @@ export class FakeWorker {
       credits: new Map<string, number>(),
       offer: () => offerOf(this.snapshot.backends, this.snapshot.clusters[0]!.primary),
       tls: () => null,
+      shared: null,
     };
     const session = new Session(this.sessions.nextId(), client, endpoint, context, (over) =>
       this.sessions.remove(over),

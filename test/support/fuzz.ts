@@ -40,7 +40,7 @@ function runRound(name: string, seed: number, round: (random: Random) => void): 
 }
 
 /** mulberry32: small, seeded, good enough to hit the corners. */
-function generator(seed: number): Random {
+export function generator(seed: number): Random {
   let state = seed >>> 0;
   return (below) => {
     state = (state + 0x6d2b79f5) >>> 0;

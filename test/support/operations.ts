@@ -6,6 +6,12 @@ import type { ProxyConfig } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import type { QueryStats, SessionInfo, WorkerStats } from '../../src/ipc/messages.ts';
 import type { EventRecord, Operations } from '../../src/ipc/operations.ts';
+import type {
+  DigestStats,
+  RouteExplanation,
+  SessionExplanation,
+  SessionRecord,
+} from '../../src/ipc/split.ts';
 import type { ImportStatus } from '../../src/topology/account.ts';
 import type { BackendView, ClusterView, Snapshot } from '../../src/topology/snapshot.ts';
 import { account } from './accounts.ts';
@@ -35,8 +41,21 @@ address = 127.0.0.1:6446
 cluster = main
 address = 127.0.0.1:6447
 mode = read
+[listener split]
+cluster = main
+address = 127.0.0.1:6450
+mode = split
+pool = transaction
+causal_reads = session
 [user app]
 password = secret-of-app
+[rule reports]
+user = reporting
+target = replica
+[rule checkout]
+listener = split
+digest = 0x0123456789abcdef
+target = primary
 `;
 
 /** The configuration of the two servers. */
@@ -69,6 +88,8 @@ export function backendView(changes: Partial<BackendView> = {}): BackendView {
     reason: '',
     serverVersion: '10.11.6-MariaDB',
     greeting: MARIADB_10_11,
+    sqlMode: '',
+    gtidPosition: null,
     ...changes,
   };
 }
@@ -126,6 +147,13 @@ export function workerStats(changes: Partial<WorkerStats> = {}): WorkerStats {
     poolWaits: 6,
     waiting: 1,
     loginsRefused: [{ reason: 'password', count: 2 }],
+    causal: [{ listener: 'split', atOnce: 10, waited: 4, fellBack: 1 }],
+    retries: [{ listener: 'split', reason: 'refused', count: 2 }],
+    pipelined: 7,
+    restores: 9,
+    pinned: [{ listener: 'split', reason: 'transaction', count: 1 }],
+    preparedStatements: 5,
+    rules: [{ name: 'reports', hits: 3 }],
     residentBytes: 50_000_000,
     eventLoopLagMs: 0.5,
     ...changes,
@@ -148,6 +176,70 @@ const SESSIONS: readonly SessionInfo[] = [
     queries: 12,
   },
 ];
+
+/** A read of a session that has written before; db2 has not got that yet. */
+export const ROUTE: RouteExplanation = {
+  listener: 'split',
+  target: 'primary',
+  backend: 'db1',
+  class: 'read',
+  pinnedBy: null,
+  reasons: ['it is a read', 'no replica has the last write of this session'],
+  digest: '0x0123456789abcdef',
+  replicas: [
+    {
+      name: 'db2',
+      readable: true,
+      lagMs: 12.4,
+      roWeight: 1,
+      hasPosition: false,
+      reason: 'not asked to wait',
+    },
+  ],
+};
+
+/** A session that has set this and that and is in a transaction; with `changes` of its record. */
+export function sessionExplanation(changes: Partial<SessionRecord> = {}): SessionExplanation {
+  return {
+    session: SESSIONS[0]!,
+    mode: 'split',
+    pool: 'transaction',
+    connections: [{ backend: 'db1', threadId: 77, role: 'primary' }],
+    record: {
+      database: 'shop',
+      characterSet: 'utf8mb4',
+      settings: [{ name: 'sql_mode', value: "'ANSI'" }],
+      userVariables: [{ name: '@tenant', value: '7' }],
+      pins: [{ reason: 'open transaction', sinceMs: 20.6 }],
+      pinnedTo: 'db1',
+      inTransaction: true,
+      autocommit: true,
+      preparedStatements: 2,
+      causal: { mode: 'session', position: '0-1-5', atOnce: 3, waited: 2, fellBack: 1 },
+      lastStatement: { class: 'write', target: 'primary', backend: 'db1', reasons: ['it writes'] },
+      counters: [{ name: 'retries', count: 4 }],
+      ...changes,
+    },
+  };
+}
+
+/** What one worker knows of a form of statement; with `changes`. */
+export function digestStats(changes: Partial<DigestStats> = {}): DigestStats {
+  return {
+    digest: '0x0123456789abcdef',
+    listener: 'split',
+    text: 'select c from t where id = ?',
+    class: 'read',
+    count: 3,
+    sumMs: 1.5,
+    maxMs: 0.75,
+    bytes: 300,
+    primary: 1,
+    replica: 2,
+    pipelined: 1,
+    ...changes,
+  };
+}
 
 const EVENTS: readonly EventRecord[] = [
   { id: 1, wallMs: 0, event: 'backend.up', subject: 'db1', detail: '' },
@@ -187,11 +279,22 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
     uptimeMs: () => 61_500,
     sessions: async () => [...SESSIONS],
     stats: async () => [workerStats(), workerStats({ slot: 2, pid: 102 })],
+    digests: async () => [digestStats(), digestStats({ count: 1, sumMs: 8.5, maxMs: 8.5 })],
+    explainRoute: async (asker, sql) => {
+      calls.push(['explainRoute', asker, sql]);
+      return asker.kind === 'session' && asker.sessionId !== SESSIONS[0]!.id ? null : ROUTE;
+    },
+    explainSession: async (id) => {
+      calls.push(['explainSession', id]);
+      return id === SESSIONS[0]!.id ? sessionExplanation() : null;
+    },
     listeners: () => [
       { listener: 'write', worker: 1, error: null },
       { listener: 'write', worker: 2, error: null },
       { listener: 'read', worker: 1, error: null },
       { listener: 'read', worker: 2, error: 'address not available' },
+      { listener: 'split', worker: 1, error: null },
+      { listener: 'split', worker: 2, error: null },
     ],
     events: () => [...EVENTS],
     setBackend: async (name, change) => {

@@ -33,7 +33,7 @@ export interface Statement {
 export interface Flavour {
   readonly name: FlavourName;
   /**
-   * One row: server_id, read_only, log_bin, gtid_mode, position (all it has in its binary log),
+   * One row: server_id, read_only, log_bin, gtid_mode, sql_mode, position (all it has in its binary log),
    * replicated_position (what it has applied as a replica, where that is kept apart).
    */
   readonly identity: string;
@@ -146,7 +146,7 @@ const mariadb: Flavour = {
   idleAppliers: null,
   columns: { ...SLAVE_COLUMNS, ...MARIADB_GTID_COLUMNS },
   identity:
-    "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, @@global.gtid_binlog_pos AS position, @@global.gtid_slave_pos AS replicated_position, @@global.log_bin AS log_bin, 'ON' AS gtid_mode",
+    "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, @@global.gtid_binlog_pos AS position, @@global.gtid_slave_pos AS replicated_position, @@global.log_bin AS log_bin, 'ON' AS gtid_mode, @@global.sql_mode AS sql_mode",
   replicaStatus: 'SHOW ALL SLAVES STATUS',
   makeReadOnly: ['SET GLOBAL read_only = 1'],
   makeWritable: ['SET GLOBAL read_only = 0'],
@@ -166,7 +166,7 @@ const mariadb: Flavour = {
 };
 
 const mysqlIdentity =
-  "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, @@global.gtid_executed AS position, '' AS replicated_position, @@global.log_bin AS log_bin, @@global.gtid_mode AS gtid_mode";
+  "SELECT @@global.server_id AS server_id, @@global.read_only AS read_only, @@global.gtid_executed AS position, '' AS replicated_position, @@global.log_bin AS log_bin, @@global.gtid_mode AS gtid_mode, @@global.sql_mode AS sql_mode";
 
 const mysql56: Flavour = {
   name: 'mysql',
@@ -250,6 +250,8 @@ export interface Identity {
   readonly readOnly: boolean;
   readonly logsChanges: boolean;
   readonly hasGtid: boolean;
+  /** What new sessions begin with. */
+  readonly sqlMode: string;
   /** All that is in its binary log. */
   readonly position: string;
   /** What it has applied as a replica, where that is kept apart. */
@@ -264,6 +266,7 @@ export function readIdentity(rows: readonly Row[]): Identity {
     readOnly: isOn(row.read_only),
     logsChanges: isOn(row.log_bin),
     hasGtid: text(row.gtid_mode).toUpperCase() === 'ON',
+    sqlMode: text(row.sql_mode),
     position: withoutLineBreaks(text(row.position)),
     replicatedPosition: withoutLineBreaks(text(row.replicated_position)),
   };

@@ -2,10 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { execute, FIRST_ADMIN_ID, type Answer, type ExecuteContext } from '../../../src/admin/execute.ts';
 import { parseStatement } from '../../../src/admin/parse.ts';
+import type { ListenerConfig } from '../../../src/config/config.ts';
 import {
   backendView,
+  digestStats,
   exampleConfig,
   fakeOperations,
+  ROUTE,
+  sessionExplanation,
   snapshotOf,
   workerStats,
 } from '../../support/operations.ts';
@@ -159,6 +163,7 @@ describe('the other tables', () => {
       [
         ['write', 'listening', 8, 2, ''],
         ['read', 'partly', 0, 1, 'address not available'],
+        ['split', 'listening', 0, 2, ''],
       ],
     );
   });
@@ -231,6 +236,8 @@ describe('the other tables', () => {
     'STATUS',
     'VARIABLES',
     'EVENTS',
+    'DIGESTS',
+    'RULES',
     'TOPOLOGY',
     'CONFIG',
     'VERSION',
@@ -243,6 +250,247 @@ describe('the other tables', () => {
     for (const word of shows) {
       assert.doesNotMatch(JSON.stringify(await run(`SHOW ${word}`)), /secret-of/, word);
     }
+  });
+});
+
+describe('EXPLAIN ROUTE', () => {
+  const route = {
+    target: 'primary',
+    backend: 'db1',
+    class: 'read',
+    pinned_by: null,
+    digest: '0x0123456789abcdef',
+    listener: 'split',
+  };
+
+  test('answers a row a reason, then a row a replica', async () => {
+    const rows = await rowsOf('EXPLAIN ROUTE select 1');
+    assert.deepEqual(rows, [
+      { ...route, reason: 'it is a read' },
+      { ...route, reason: 'no replica has the last write of this session' },
+      {
+        ...route,
+        reason:
+          'db2: takes reads, lag 12 ms, ro_weight 1, is not known to have the writes to be seen, not asked to wait',
+      },
+    ]);
+    assert.deepEqual(Object.keys(rows[0]!).slice(0, 4), ['target', 'backend', 'class', 'pinned_by']);
+  });
+
+  test('answers a row also where there is no reason to give', async () => {
+    const operations = fakeOperations({
+      explainRoute: async () => ({ ...ROUTE, reasons: [], replicas: [], pinnedBy: 'open transaction' }),
+    });
+    assert.deepEqual(await rowsOf('EXPLAIN ROUTE select 1', contextOf({ operations })), [
+      { ...route, pinned_by: 'open transaction', reason: '' },
+    ]);
+  });
+
+  test('asks for a new session of the split listener, of the one that is named, or for a session', async () => {
+    const operations = fakeOperations();
+    const context = contextOf({ operations });
+    await run("EXPLAIN ROUTE select ';'", context);
+    await run('EXPLAIN ROUTE ON LISTENER split select 2', context);
+    await run('EXPLAIN ROUTE FOR SESSION 1090519042 select 3', context);
+    await run('EXPLAIN ROUTE ON LISTENER split FOR SESSION 1090519042 select 4', context);
+    const session = { kind: 'session', sessionId: 1_090_519_042 };
+    assert.deepEqual(operations.calls, [
+      ['explainRoute', { kind: 'fresh', listener: 'split' }, "select ';'"],
+      ['explainRoute', { kind: 'fresh', listener: 'split' }, 'select 2'],
+      ['explainRoute', session, 'select 3'],
+      ['explainRoute', session, 'select 4'],
+    ]);
+  });
+
+  test('says which listeners could be meant when it is not clear', async () => {
+    const config = exampleConfig();
+    const withModes = (...modes: ListenerConfig['mode'][]): ExecuteContext => {
+      const listeners = config.listeners.map((one, index) => ({ ...one, mode: modes[index]! }));
+      return contextOf({ operations: fakeOperations({ config: () => ({ ...config, listeners }) }) });
+    };
+    await assert.rejects(run('EXPLAIN ROUTE select 1', withModes('write', 'read', 'read')), {
+      code: 'DBPROXY_ADMIN_SYNTAX',
+      message: /no listener has mode = split: write ON LISTENER and one of write, read, split/,
+    });
+    await assert.rejects(run('EXPLAIN ROUTE select 1', withModes('split', 'read', 'split')), {
+      code: 'DBPROXY_ADMIN_SYNTAX',
+      message: /several listeners have mode = split: write ON LISTENER and one of write, split/,
+    });
+  });
+
+  test('refuses a listener or a session that there is not, and a session of another listener', async () => {
+    const refused: [string, string, RegExp][] = [
+      [
+        'EXPLAIN ROUTE ON LISTENER splti select 1',
+        'DBPROXY_ADMIN_UNKNOWN_OBJECT',
+        /no listener 'splti'; known: write, read, split; did you mean 'split'\?/,
+      ],
+      ['EXPLAIN ROUTE FOR SESSION 5 select 1', 'DBPROXY_NO_SUCH_THREAD', /5/],
+      [
+        'EXPLAIN ROUTE ON LISTENER read FOR SESSION 1090519042 select 1',
+        'DBPROXY_ADMIN_BAD_VALUE',
+        /session 1090519042 is on listener 'split'/,
+      ],
+    ];
+    for (const [text, code, message] of refused) await assert.rejects(run(text), { code, message });
+  });
+});
+
+describe('EXPLAIN SESSION', () => {
+  test('answers what a session is, holds and has set, and why it is pinned since when', async () => {
+    const rows = await rowsOf('EXPLAIN SESSION 1090519042');
+    assert.deepEqual(
+      rows.map(({ item, value, since_ms: sinceMs }) => [item, value, sinceMs]),
+      [
+        ['id', 1_090_519_042, 1501],
+        ['user', 'app', null],
+        ['client', '10.0.0.50:40001', null],
+        ['listener', 'write', null],
+        ['mode', 'split', null],
+        ['pool', 'transaction', null],
+        ['state', 'active', 2],
+        ['queries', 12, null],
+        ['connection', 'db1 (primary), thread 77', null],
+        ['pin', 'open transaction', 21],
+        ['pinned_to', 'db1', null],
+        ['in_transaction', 'on', null],
+        ['autocommit', 'on', null],
+        ['database', 'shop', null],
+        ['character_set', 'utf8mb4', null],
+        ['setting', "sql_mode = 'ANSI'", null],
+        ['user_variable', '@tenant = 7', null],
+        ['prepared_statements', 2, null],
+        ['causal_reads', 'session', null],
+        ['causal_position', '0-1-5', null],
+        ['causal_at_once', 3, null],
+        ['causal_waited', 2, null],
+        ['causal_fell_back', 1, null],
+        ['last_class', 'write', null],
+        ['last_target', 'primary', null],
+        ['last_backend', 'db1', null],
+        ['last_reason', 'it writes', null],
+        ['retries', 4, null],
+      ],
+    );
+  });
+
+  test('says of a session that nothing pins that it is pinned to nothing', async () => {
+    const explanation = sessionExplanation({ pins: [], pinnedTo: null, lastStatement: null });
+    const operations = fakeOperations({ explainSession: async () => explanation });
+    const rows = await rowsOf('EXPLAIN SESSION 1090519042', contextOf({ operations }));
+    assert.deepEqual(
+      rows.filter(({ item }) => /^(pin|last_)/.test(String(item))).map(({ item, value }) => [item, value]),
+      [['pinned_to', null]],
+    );
+  });
+
+  test('says of a session that keeps one connection that it does, and since when', async () => {
+    const explanation = { ...sessionExplanation(), mode: 'read', pool: 'session', record: null } as const;
+    const operations = fakeOperations({ explainSession: async () => explanation });
+    const rows = await rowsOf('EXPLAIN SESSION 1090519042', contextOf({ operations }));
+    assert.deepEqual(rows.slice(-2), [
+      {
+        item: 'pin',
+        value: 'keeps one connection for its life (mode = read, pool = session)',
+        since_ms: 1501,
+      },
+      { item: 'pinned_to', value: 'db1', since_ms: null },
+    ]);
+  });
+
+  test('refuses a session that there is not', async () => {
+    await assert.rejects(run('EXPLAIN SESSION 5'), { code: 'DBPROXY_NO_SUCH_THREAD' });
+  });
+});
+
+describe('SHOW DIGESTS', () => {
+  test('joins the workers, and has what took the most time first', async () => {
+    const other = digestStats({ digest: '0x00000000000000ff', sumMs: 2000, count: 1, text: 'update t' });
+    const elsewhere = digestStats({ listener: 'reports', count: 0, sumMs: 0 });
+    const workers = [...(await fakeOperations().digests()), elsewhere, other];
+    const operations = fakeOperations({ digests: async () => workers });
+    const rows = await rowsOf('SHOW DIGESTS', contextOf({ operations }));
+    assert.deepEqual(Object.keys(rows[0]!), [
+      'digest',
+      'listener',
+      'class',
+      'count',
+      'mean_ms',
+      'max_ms',
+      'bytes',
+      'primary',
+      'replica',
+      'pipelined',
+      'text',
+    ]);
+    assert.deepEqual(
+      rows.map((row) => Object.values(row)),
+      [
+        ['0x00000000000000ff', 'split', 'read', 1, '2000.000', '0.750', 300, 1, 2, 1, 'update t'],
+        [
+          '0x0123456789abcdef',
+          'split',
+          'read',
+          4,
+          '2.500',
+          '8.500',
+          600,
+          2,
+          4,
+          2,
+          'select c from t where id = ?',
+        ],
+        [
+          '0x0123456789abcdef',
+          'reports',
+          'read',
+          0,
+          '0.000',
+          '0.750',
+          300,
+          1,
+          2,
+          1,
+          'select c from t where id = ?',
+        ],
+      ],
+    );
+    assert.equal((await rowsOf("SHOW DIGESTS LIKE 'update%'", contextOf({ operations }))).length, 1);
+    assert.equal(
+      (await rowsOf('SHOW DIGESTS WHERE digest = 0x00000000000000FF', contextOf({ operations }))).length,
+      1,
+    );
+  });
+});
+
+test('SHOW RULES has the rules in their order, with the hits of all workers', async () => {
+  assert.deepEqual(await rowsOf('SHOW RULES'), [
+    { name: 'reports', user: 'reporting', listener: '', digest: '', target: 'replica', hits: 6 },
+    {
+      name: 'checkout',
+      user: '',
+      listener: 'split',
+      digest: '0x0123456789abcdef',
+      target: 'primary',
+      hits: 0,
+    },
+  ]);
+});
+
+test('what was counted of split endpoints is in SHOW STATUS', async () => {
+  const rows = await rowsOf('SHOW STATUS');
+  const shown: Record<string, unknown> = {};
+  for (const row of rows) shown[String(row['Variable_name'])] = row['Value'];
+  assert.partialDeepStrictEqual(shown, {
+    Causal_reads_at_once: 20,
+    Causal_reads_waited: 8,
+    Causal_reads_fell_back: 2,
+    Read_retries: 4,
+    Pipelined_queries: 14,
+    Pool_restores: 18,
+    Session_pins: 2,
+    Prepared_statements: 10,
+    Rule_hits: 6,
   });
 });
 

@@ -94,6 +94,51 @@ describe('a statement is read', () => {
   }
 });
 
+describe('EXPLAIN ROUTE takes the statement of a server as it is', () => {
+  const bare = (sql: string): Statement => ({ kind: 'explain-route', listener: null, sessionId: null, sql });
+  const cases: [text: string, statement: Statement][] = [
+    ['EXPLAIN ROUTE select 1', bare('select 1')],
+    ['explain\n route\tselect 1;', bare('select 1')],
+    ['EXPLAIN ROUTE select 1\\G', bare('select 1')],
+    ['EXPLAIN ROUTE select 1 ;\n\0', bare('select 1')],
+    ['EXPLAIN ROUTE select 1; select 2;', bare('select 1; select 2')],
+    ["EXPLAIN ROUTE select 'it''s', \"a;b\", `c`\nfrom t", bare("select 'it''s', \"a;b\", `c`\nfrom t")],
+    ["EXPLAIN ROUTE select 'never closed", bare("select 'never closed")],
+    ["EXPLAIN ROUTE select 'a\\\\', \\N", bare("select 'a\\\\', \\N")],
+    [
+      'EXPLAIN ROUTE /* dbproxy: replica */ select /*! 1 */ # 2\n',
+      bare('/* dbproxy: replica */ select /*! 1 */ # 2'),
+    ],
+    ['EXPLAIN ROUTE(select 1)', bare('(select 1)')],
+    ["EXPLAIN ROUTE 'select 1; select ''2'''", bare("select 1; select '2'")],
+    ["EXPLAIN ROUTE 'select \\'a\\\\b\\',\\n 2;' ;", bare("select 'a\\b',\n 2;")],
+    ['EXPLAIN ROUTE "select \'a\'"', bare("select 'a'")],
+    [
+      'EXPLAIN ROUTE ON LISTENER split FOR SESSION 1090519042 select 1',
+      { kind: 'explain-route', listener: 'split', sessionId: 1_090_519_042, sql: 'select 1' },
+    ],
+    [
+      'explain route for session 5 on listener `a b`select 1',
+      { kind: 'explain-route', listener: 'a b', sessionId: 5, sql: 'select 1' },
+    ],
+    [
+      "EXPLAIN ROUTE /* x */ ON/**/LISTENER 'split' /* kept */ select 1",
+      { kind: 'explain-route', listener: 'split', sessionId: null, sql: '/* kept */ select 1' },
+    ],
+    ['EXPLAIN ROUTE on_listener x', bare('on_listener x')],
+    ['EXPLAIN SESSION 1090519042;', { kind: 'explain-session', sessionId: 1_090_519_042 }],
+  ];
+  for (const [text, statement] of cases) {
+    test(JSON.stringify(text), () => assert.deepEqual(parseStatement(text), statement));
+  }
+
+  test('blanks without end cost no more than their number', () => {
+    const text = `EXPLAIN ROUTE select 1${' ;'.repeat(30_000)}x`;
+    const parsed = parseStatement(text);
+    assert.ok(parsed.kind === 'explain-route' && parsed.sql.endsWith('; ;x'));
+  });
+});
+
 describe('what clients say on connecting is taken', () => {
   const nothings = [
     'SET NAMES utf8mb4',
@@ -168,6 +213,18 @@ describe('a statement is refused', () => {
     ['SetBackendParam --backend=a:1 --rw-weight=x', 'DBPROXY_ADMIN_BAD_VALUE', /a whole number/],
     ['SetBKOnline --backend=a:1 --backend=b:1', 'DBPROXY_ADMIN_SYNTAX', /--backend is given twice/],
     ['SetBKOnline 10.0.0.1:3306', 'DBPROXY_ADMIN_SYNTAX', /'10\.0\.0\.1:3306' is none of --backend/],
+    ['EXPLAIN ROUTE', 'DBPROXY_ADMIN_SYNTAX', /expected the statement to explain/],
+    ['EXPLAIN ROUTE ;', 'DBPROXY_ADMIN_SYNTAX', /expected the statement to explain/],
+    ["EXPLAIN ROUTE ''", 'DBPROXY_ADMIN_SYNTAX', /expected the statement to explain/],
+    ["EXPLAIN ROUTE 'select 1' from t", 'DBPROXY_ADMIN_SYNTAX', /nothing may stand behind/],
+    ["EXPLAIN ROUTE 'select 1", 'DBPROXY_ADMIN_SYNTAX', /the quote ' is not closed/],
+    ['EXPLAIN ROUTE ON LISTENER', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a listener/],
+    ['EXPLAIN ROUTE FOR SESSION', 'DBPROXY_ADMIN_SYNTAX', /expected|is needed/],
+    ['EXPLAIN ROUTE FOR SESSION x select 1', 'DBPROXY_ADMIN_BAD_VALUE', /a whole number/],
+    ['EXPLAIN ROUTE FOR SESSION 1 FOR SESSION 2 select 1', 'DBPROXY_ADMIN_SYNTAX', /given twice/],
+    ['EXPLAIN ROUTE ON LISTENER a ON LISTENER b select 1', 'DBPROXY_ADMIN_SYNTAX', /given twice/],
+    ['EXPLAIN ROUT select 1', 'DBPROXY_ADMIN_SYNTAX', /did you mean 'EXPLAIN ROUTE'\?/],
+    ['EXPLAIN SESSION', 'DBPROXY_ADMIN_SYNTAX', /expected the id of a session/],
     ['x'.repeat(70_000), 'DBPROXY_ADMIN_SYNTAX', /at most 65536 characters/],
   ];
   for (const [text, code, told] of cases) {
@@ -180,7 +237,6 @@ describe('a statement is refused', () => {
   }
 
   const later = [
-    'SHOW DIGESTS',
     'SHOW CONFIG DIFF',
     'SHOW PLAN',
     "ADD BACKEND b ADDRESS '10.0.0.3:3306' CLUSTER c",
@@ -194,8 +250,6 @@ describe('a statement is refused', () => {
     'MAINTENANCE ON',
     'PAUSE',
     'RESUME LISTENER l',
-    'EXPLAIN ROUTE select 1',
-    'EXPLAIN SESSION 5',
     'ADD USER u',
     'SET USER u',
     'DROP USER u',
@@ -216,6 +270,9 @@ test('no text makes the parser fail in another way than by a refusal', () => {
     'SHOW',
     'SET',
     'BACKEND',
+    'EXPLAIN ROUTE',
+    'ON LISTENER',
+    'FOR SESSION',
     "'",
     '"',
     '`',

@@ -52,6 +52,9 @@ function fileWithMore(heading: string, lines: string): string {
   return fileWith({ [heading]: [goodSections[heading], lines].filter((part) => part).join('\n') });
 }
 
+/** One more section: a split endpoint. */
+const SPLIT = { '[listener split]': 'cluster = main\naddress = 10.0.0.9:3307\nmode = split' } as const;
+
 function problemsOf(text: string): string {
   try {
     parseConfig(text, context);
@@ -72,6 +75,7 @@ describe('a good file', () => {
         logLevel: 'info',
         logFormat: 'json',
         shutdownTimeoutMs: 30_000,
+        digestLimit: 1000,
       },
       admin: {
         address: { kind: 'tcp', host: '127.0.0.1', port: 6032 },
@@ -123,7 +127,10 @@ describe('a good file', () => {
           cluster: 'main',
           address: { kind: 'tcp', host: '10.0.0.9', port: 3306 },
           mode: 'write',
+          pool: 'session',
           balance: 'weighted_round_robin',
+          causalReads: 'off',
+          causalTimeoutMs: 1000,
           maxConnections: 10_000,
           queueTimeoutMs: 10_000,
           idleTimeoutMs: 28_800_000,
@@ -132,9 +139,15 @@ describe('a good file', () => {
           proxyProtocolFrom: [],
           tls: 'off',
           compression: true,
+          pipelining: 'off',
+          pipelineDepth: 16,
+          pipelineThresholdMs: 1,
+          maxPreparedStatements: 1000,
+          statementCache: 100,
         },
       ],
       users: [{ name: 'app', password: 'p', allow: [], maxConnections: 0, listeners: [] }],
+      rules: [],
     };
     assert.deepEqual(parseConfig(fileWith(), context), expected);
   });
@@ -328,11 +341,6 @@ describe('a problem is told with its line', () => {
       /^proxy\.conf:10: \[cluster main\] semi_sync = require is not available in this version; available: off$/m,
     ],
     [
-      'mode split',
-      fileWithMore('[listener write]', 'mode = split'),
-      /mode = split is not available in this version; available: write, read/,
-    ],
-    [
       'an arbiter',
       fileWithMore('[cluster main]', 'arbiter = ping:10.0.0.1'),
       /arbiter = ping:10\.0\.0\.1 is not available in this version; available: none/,
@@ -376,6 +384,126 @@ test('ports may be shared by different addresses', () => {
   assert.equal(problemsOf(file), 'no problem');
 });
 
+describe('a split endpoint', () => {
+  const splitWith = (lines: string): string => `${SPLIT['[listener split]']}\n${lines}`;
+
+  test('has all that the file says of pooling, causal reads and sharing', () => {
+    const lines = [
+      'pool = transaction',
+      'causal_reads = global',
+      'causal_timeout = 250ms',
+      'pipelining = adaptive',
+      'pipeline_depth = 4',
+      'pipeline_threshold = 2ms',
+      'max_prepared_statements = 20',
+      'statement_cache = 7',
+    ];
+    const config = parseConfig(fileWith({ '[listener split]': splitWith(lines.join('\n')) }), context);
+    assert.partialDeepStrictEqual(config.listeners[1], {
+      mode: 'split',
+      pool: 'transaction',
+      causalReads: 'global',
+      causalTimeoutMs: 250,
+      pipelining: 'adaptive',
+      pipelineDepth: 4,
+      pipelineThresholdMs: 2,
+      maxPreparedStatements: 20,
+      statementCache: 7,
+    });
+  });
+
+  const refused: [string, string, RegExp][] = [
+    [
+      'causal reads where every statement is on the primary',
+      fileWithMore('[listener write]', 'causal_reads = session'),
+      /^proxy\.conf:19: \[listener write\] causal_reads: session has no meaning with mode = write/m,
+    ],
+    [
+      'pipelining on connections that belong to one session',
+      fileWith({ '[listener split]': splitWith('pipelining = on') }),
+      /\[listener split\] pipelining: on needs pool = transaction$/m,
+    ],
+    [
+      'pipelining of writes',
+      fileWithMore('[listener write]', 'pipelining = adaptive'),
+      /\[listener write\] pipelining: adaptive needs pool = transaction and mode = split or mode = read$/m,
+    ],
+    [
+      'a shared connection for one statement',
+      fileWith({ '[listener split]': splitWith('pipeline_depth = 1') }),
+      /pipeline_depth: '1' is not a whole number from 2/,
+    ],
+    [
+      'a word that pool does not have',
+      fileWith({ '[listener split]': splitWith('pool = statement') }),
+      /pool: 'statement' is none of session, transaction/,
+    ],
+  ];
+  for (const [what, file, told] of refused)
+    test(`is not given ${what}`, () => assert.match(problemsOf(file), told));
+
+  test('reads with causal reads and pipelining are possible on a read endpoint', () => {
+    const lines = 'mode = read\npool = transaction\ncausal_reads = global\npipelining = on';
+    const file = fileWith({ '[listener read]': `cluster = main\naddress = 10.0.0.10:3306\n${lines}` });
+    assert.equal(problemsOf(file), 'no problem');
+  });
+});
+
+describe('rules', () => {
+  test('are in the order of the file, their digests in lower case', () => {
+    const file = fileWith({
+      ...SPLIT,
+      '[rule reports]': 'user = reporting\ntarget = replica',
+      '[rule one]': 'listener = split\ndigest = 0x00FF00FF00FF00FF\ntarget = primary',
+    });
+    assert.deepEqual(parseConfig(file, context).rules, [
+      { name: 'reports', user: 'reporting', target: 'replica' },
+      { name: 'one', listener: 'split', digest: '0x00ff00ff00ff00ff', target: 'primary' },
+    ]);
+  });
+
+  const refused: [string, Record<string, string>, RegExp][] = [
+    [
+      'without a condition',
+      { ...SPLIT, '[rule r]': 'target = primary' },
+      /^proxy\.conf:\d+: \[rule r\]: says for no statement: at least one of user, listener, digest is needed$/m,
+    ],
+    ['without a target', { ...SPLIT, '[rule r]': 'user = a' }, /\[rule r\] target: is missing/],
+    [
+      'with a target that is none',
+      { ...SPLIT, '[rule r]': 'user = a\ntarget = both' },
+      /\[rule r\] target: 'both' is none of primary, replica/,
+    ],
+    [
+      'for a listener that there is not',
+      { ...SPLIT, '[rule r]': 'listener = splt\ntarget = primary' },
+      /\[rule r\] listener: there is no \[listener splt\]; did you mean/,
+    ],
+    [
+      'for a listener that has no choice',
+      { ...SPLIT, '[rule r]': 'listener = write\ntarget = primary' },
+      /\[rule r\] listener: \[listener write\] has mode = write; rules are for listeners with mode = split/,
+    ],
+    [
+      'where nothing is split',
+      { '[rule r]': 'user = a\ntarget = primary' },
+      /\[rule r\]: no listener has mode = split, so it would never be looked at/,
+    ],
+    [
+      'with a digest that is none',
+      { ...SPLIT, '[rule r]': 'digest = 0xff\ntarget = primary' },
+      /\[rule r\] digest: '0xff' is not 0x and 16 hexadecimal digits; SHOW DIGESTS/,
+    ],
+    [
+      'without a name',
+      { ...SPLIT, '[rule]': 'user = a\ntarget = primary' },
+      /\[rule\]: needs a name: \[rule NAME\]/,
+    ],
+  ];
+  for (const [what, sections, told] of refused)
+    test(`are refused ${what}`, () => assert.match(problemsOf(fileWith(sections)), told));
+});
+
 describe('notes', () => {
   test('tell of a default that is not the usual one, until the file writes it', () => {
     const told = (file: string): boolean =>
@@ -409,7 +537,7 @@ describe('the table of keys', () => {
   });
 
   test('has a row for every field of the configuration', () => {
-    const config = parseConfig(fileWith(), context);
+    const config = parseConfig(fileWith({ ...SPLIT, '[rule r]': 'user = a\ntarget = primary' }), context);
     const parts: [SectionKind, object][] = [
       ['dbproxy', config.dbproxy],
       ['admin', config.admin],
@@ -418,6 +546,7 @@ describe('the table of keys', () => {
       ['backend', config.backends[0]!],
       ['listener', config.listeners[0]!],
       ['user', config.users[0]!],
+      ['rule', config.rules[0]!],
     ];
     for (const [kind, values] of parts) {
       const fields = keysOf(kind).map(fieldOf);

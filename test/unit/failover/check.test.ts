@@ -43,6 +43,7 @@ function member(name: string, replication: ReplicationFacts | null, shape: Shape
     readOnly: replication !== null,
     logsChanges: true,
     hasGtid: true,
+    sqlMode: '',
     position: '',
     replicatedPosition: '',
     replication,

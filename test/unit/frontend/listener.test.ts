@@ -10,6 +10,7 @@ import { Counters } from '../../../src/frontend/counters.ts';
 import { Listener } from '../../../src/frontend/listener.ts';
 import type { ListenerConfig } from '../../../src/config/config.ts';
 import { parseError } from '../../../src/protocol/packets.ts';
+import { SPLIT_DEFAULTS } from '../../support/configs.ts';
 import { FakeClient } from '../../support/fake-client.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { Inbox } from '../../support/inbox.ts';
@@ -53,6 +54,7 @@ async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
     cluster: 'c',
     address: change.address ?? (await freePort()),
     mode: 'write',
+    ...SPLIT_DEFAULTS,
     balance: 'weighted_round_robin',
     maxConnections: limit,
     queueTimeoutMs: 1000,

@@ -331,7 +331,7 @@ suite('commands', () => {
       await setUp({ server: { respond }, listener: { mode } });
       const client = await logIn();
       const kill = query('KILL 1073741824');
-      worker.places.set(1073741824, { backend: 'db1', threadId: 99 });
+      worker.places.set(1073741824, { backend: 'db1', threadId: 99, user: 'app' });
       for (let cut = 1; cut < kill.length; cut++) {
         await client.sendInPieces([kill.subarray(0, cut), kill.subarray(cut)]);
         await assertOk(client);

@@ -30,6 +30,41 @@ test('totals are the sums over the workers, equal labels joined', () => {
   assert.deepEqual(totals.loginsRefused, [{ reason: 'password', count: 4 }]);
 });
 
+test('what is counted by listener, reason and rule is joined by these', () => {
+  const other = workerStats({
+    slot: 2,
+    pid: 102,
+    causal: [
+      { listener: 'split', atOnce: 1, waited: 1, fellBack: 1 },
+      { listener: 'reports', atOnce: 5, waited: 0, fellBack: 0 },
+    ],
+    retries: [
+      { listener: 'split', reason: 'refused', count: 1 },
+      { listener: 'split', reason: 'lost', count: 4 },
+      { listener: 'reports', reason: 'refused', count: 8 },
+    ],
+    rules: [
+      { name: 'reports', hits: 4 },
+      { name: 'checkout', hits: 1 },
+    ],
+  });
+  const totals = new WorkerTotals().update([workerStats(), other]);
+  assert.deepEqual(totals.causal, [
+    { listener: 'split', atOnce: 11, waited: 5, fellBack: 2 },
+    { listener: 'reports', atOnce: 5, waited: 0, fellBack: 0 },
+  ]);
+  assert.deepEqual(totals.retries, [
+    { listener: 'split', reason: 'refused', count: 3 },
+    { listener: 'split', reason: 'lost', count: 4 },
+    { listener: 'reports', reason: 'refused', count: 8 },
+  ]);
+  assert.deepEqual(totals.rules, [
+    { name: 'reports', hits: 7 },
+    { name: 'checkout', hits: 1 },
+  ]);
+  assert.deepEqual([totals.pipelined, totals.restores], [14, 18]);
+});
+
 test('a worker that is restarted does not take its counts with it', () => {
   const totals = new WorkerTotals();
   totals.update([workerStats({ poolWaits: 6 })]);

@@ -50,6 +50,7 @@ function facts(replication: Partial<ReplicationFacts> | null = {}): ServerFacts 
     readOnly: true,
     logsChanges: true,
     hasGtid: true,
+    sqlMode: 'ANSI_QUOTES',
     position: '',
     replicatedPosition: '',
     replication: replication === null ? null : { ...REPLICATING, ...replication },
@@ -293,4 +294,29 @@ test('a server that was never seen is neither writable nor replicating to the to
     { writable: health.writable, replicating: health.replicating, version: health.serverVersion },
     { writable: false, replicating: false, version: null },
   );
+});
+
+suite('how far a server has come', () => {
+  const position = (change: Partial<ServerFacts>, replication?: null): string | null =>
+    toBackendHealth(after({ kind: 'seen', facts: { ...facts(replication), ...change } })).gtidPosition;
+
+  test('is what a replica has applied, where that is kept apart from what it has logged', () => {
+    assert.equal(position({ position: '0-1-9,0-2-4', replicatedPosition: '0-1-9' }), '0-1-9');
+    assert.equal(position({ position: 'uuid:1-9', replicatedPosition: '' }), 'uuid:1-9');
+  });
+
+  test('is what a primary has logged, although it followed another one before', () => {
+    assert.equal(position({ position: '0-2-12', replicatedPosition: '0-1-9' }, null), '0-2-12');
+  });
+
+  test('is not known without global ids, before the first change, and of a server never seen', () => {
+    assert.equal(position({ position: 'uuid:1-9', hasGtid: false }), null);
+    assert.equal(position({ position: '', replicatedPosition: '' }), null);
+    assert.equal(toBackendHealth(after(bad())).gtidPosition, null);
+  });
+});
+
+test('the sql_mode of a server is known once it was seen', () => {
+  assert.equal(toBackendHealth(after(good())).sqlMode, 'ANSI_QUOTES');
+  assert.equal(toBackendHealth(after(bad())).sqlMode, null);
 });

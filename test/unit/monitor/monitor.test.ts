@@ -36,6 +36,7 @@ const PRIMARY: ServerFacts = {
   readOnly: false,
   logsChanges: true,
   hasGtid: true,
+  sqlMode: '',
   position: '',
   replicatedPosition: '',
   replication: null,

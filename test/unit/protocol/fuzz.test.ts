@@ -24,7 +24,7 @@ import { parseProxyHeader, writeProxyHeaderV2 } from '../../../src/protocol/prox
 import { textStart, UNKNOWN_START } from '../../../src/protocol/query-attributes.ts';
 import { NOT_ENDED, ReplyTracker } from '../../../src/protocol/reply-tracker.ts';
 import { matchesSha2Hash } from '../../../src/protocol/sha2-hash.ts';
-import { Lexer } from '../../../src/sql/lexer.ts';
+import { ANY_DIALECT, Lexer, Token } from '../../../src/sql/lexer.ts';
 import { mayBeKill, parseKill } from '../../../src/sql/kill.ts';
 import { guardRead, isPlainSelect } from '../../../src/sql/read-guard.ts';
 import { damaged, fuzz, pieces, randomBytes, randomFlags, type Random } from '../../support/fuzz.ts';
@@ -385,9 +385,10 @@ test('the lexer and what is read with it', () => {
     );
     const around = Buffer.concat([Buffer.from("'/*;"), text, Buffer.from("*/';kill 7")]);
     const [start, end] = [4, 4 + text.length];
-    const lexer = new Lexer(around, start, end);
+    const lexer = new Lexer();
+    lexer.begin(around, start, end, ANY_DIALECT);
     let at = start;
-    for (let token = lexer.next(); token !== 'end'; token = lexer.next()) {
+    for (let token = lexer.next(); token !== Token.END; token = lexer.next()) {
       assert.ok(lexer.tokenStart >= at && lexer.tokenEnd > lexer.tokenStart && lexer.tokenEnd <= end);
       at = lexer.tokenEnd;
     }

@@ -14,6 +14,8 @@ const WRITABLE: BackendHealth = {
   reachReason: '',
   serverVersion: '10.11.6-MariaDB',
   greeting: MARIADB_10_11,
+  sqlMode: '',
+  gtidPosition: null,
   writable: true,
   replicating: false,
   lagMs: null,

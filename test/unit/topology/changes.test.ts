@@ -19,6 +19,8 @@ const DB1: BackendView = {
   reason: '',
   serverVersion: '1',
   greeting: null,
+  sqlMode: null,
+  gtidPosition: null,
 };
 const MAIN: ClusterView = { name: 'main', primary: 'db1', writesHeld: false, reason: '' };
 

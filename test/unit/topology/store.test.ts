@@ -17,6 +17,8 @@ const WRITABLE: BackendHealth = {
   reachReason: '',
   serverVersion: '10.11.6-MariaDB',
   greeting: MARIADB_10_11,
+  sqlMode: '',
+  gtidPosition: null,
   writable: true,
   replicating: false,
   lagMs: null,
@@ -117,6 +119,23 @@ test('lag alone is not published, but is there for who looks', async () => {
   store.observe('db2', { ...REPLICA, lagMs: 3000 });
   assert.equal(published.length, count);
   assert.equal(store.snapshot.backends[1]?.lagMs, 3000);
+});
+
+test('how far a replica has come is not published alone, but goes with what is', async () => {
+  const { store, published } = await started();
+  const count = published.length;
+  store.observe('db2', { ...REPLICA, gtidPosition: '0-1-5' });
+  assert.equal(published.length, count);
+  assert.equal(store.snapshot.backends[1]?.gtidPosition, '0-1-5');
+  store.observe('db1', { ...WRITABLE, sqlMode: 'ANSI_QUOTES' });
+  assert.equal(published.length, count + 1);
+  assert.deepEqual(
+    published.at(-1)?.backends.map(({ sqlMode, gtidPosition }) => [sqlMode, gtidPosition]),
+    [
+      ['ANSI_QUOTES', null],
+      ['', '0-1-5'],
+    ],
+  );
 });
 
 test('a promotion raises the epoch by one and is on disk when it resolves', async () => {

@@ -177,13 +177,14 @@ test('a variable is on however the server writes it', () => {
 
 test('an identity without GTIDs is known as such, and a set over several lines is one', () => {
   const identity = readIdentity([
-    { server_id: 3, read_only: 1, log_bin: 1, gtid_mode: 'OFF', position: 'a:1,\nb:2' },
+    { server_id: 3, read_only: 1, log_bin: 1, gtid_mode: 'OFF', sql_mode: 'ANSI', position: 'a:1,\nb:2' },
   ]);
   assert.deepEqual(identity, {
     serverId: 3,
     readOnly: true,
     logsChanges: true,
     hasGtid: false,
+    sqlMode: 'ANSI',
     position: 'a:1,b:2',
     replicatedPosition: '',
   });

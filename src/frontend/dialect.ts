@@ -1,0 +1,45 @@
+/**
+ * How a session's statements are to be read: by what its settings say, and where it has set nothing, by what
+ * its server begins with.
+ */
+import type { Preparation } from '../backend/connection.ts';
+import type { Settings } from '../backend/settings.ts';
+import type { SqlDialect } from '../sql/statement.ts';
+import type { ServerFacts } from './context.ts';
+
+/** Character sets by the ids of their collations; MariaDB adds 1024 for those without padding. */
+const COLLATIONS: Readonly<Record<number, SqlDialect['characterSet']>> = {
+  1: 'big5',
+  84: 'big5',
+  13: 'sjis',
+  88: 'sjis',
+  95: 'sjis',
+  96: 'sjis',
+  28: 'gbk',
+  87: 'gbk',
+  248: 'gb18030',
+  249: 'gb18030',
+  250: 'gb18030',
+};
+
+const NAMES: Readonly<Record<string, SqlDialect['characterSet']>> = {
+  big5: 'big5',
+  sjis: 'sjis',
+  cp932: 'sjis',
+  gbk: 'gbk',
+  gb18030: 'gb18030',
+};
+
+/** The dialect of a session with these settings. */
+export function dialectOf(facts: ServerFacts, settings: Settings, { collation }: Preparation): SqlDialect {
+  const mode = (settings.variables.get('sql_mode') ?? facts.sqlMode).toUpperCase();
+  const name = settings.variables.get('character_set_client')?.replaceAll("'", '').toLowerCase();
+  return {
+    ansiQuotes: /\b(?:ANSI|ANSI_QUOTES|DB2|MAXDB|MSSQL|ORACLE|POSTGRESQL)\b/.test(mode),
+    noBackslashEscapes: mode.includes('NO_BACKSLASH_ESCAPES'),
+    characterSet: (name === undefined ? COLLATIONS[collation & 0x3ff] : NAMES[name]) ?? 'safe',
+    isMariaDb: facts.isMariaDb,
+    minVersion: facts.minVersion,
+    maxVersion: facts.maxVersion,
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * What a worker remembers of each form of statement on an endpoint: for SHOW DIGESTS, and to know which forms
+ * are fast enough to share a connection with others. Bounded: the form that was met first gives way.
+ */
+import type { DigestStats } from '../ipc/split.ts';
+import type { StatementClass } from '../sql/statement.ts';
+
+/** One form of statement. */
+export interface Digest {
+  readonly high: number;
+  readonly low: number;
+  readonly text: string;
+  readonly class: StatementClass;
+  count: number;
+  sumMs: number;
+  maxMs: number;
+  /** Follows the durations: an eighth of each new one. */
+  meanMs: number;
+  bytes: number;
+  maxBytes: number;
+  primary: number;
+  replica: number;
+  pipelined: number;
+  /** Until when it does not count as fast, whatever its mean is. */
+  slowUntilMs: number;
+}
+
+/** A form counts as fast only after so many. */
+const PROVED_BY = 20;
+/** Answers that are larger keep others waiting. */
+const SMALL_BYTES = 16 * 1024;
+/** After a slow one. */
+const SLOW_FOR_MS = 60_000;
+/** The mean follows by this share. */
+const MEAN_SHARE = 1 / 8;
+
+export class Digests {
+  readonly #limit: number;
+  readonly #byKey = new Map<number, Digest>();
+
+  /** `limit`: forms at most; 0 remembers none. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  find(high: number, low: number): Digest | undefined {
+    const found = this.#byKey.get(keyOf(high, low));
+    return found !== undefined && found.high === high && found.low === low ? found : undefined;
+  }
+
+  /** Begins to remember a form; undefined when none are to be. */
+  add(high: number, low: number, text: string, kind: StatementClass): Digest | undefined {
+    if (this.#limit === 0) return undefined;
+    if (this.#byKey.size >= this.#limit) {
+      const [oldest] = this.#byKey.keys();
+      this.#byKey.delete(oldest!);
+    }
+    const digest: Digest = {
+      high,
+      low,
+      text,
+      class: kind,
+      count: 0,
+      sumMs: 0,
+      maxMs: 0,
+      meanMs: 0,
+      bytes: 0,
+      maxBytes: 0,
+      primary: 0,
+      replica: 0,
+      pipelined: 0,
+      slowUntilMs: 0,
+    };
+    this.#byKey.set(keyOf(high, low), digest);
+    return digest;
+  }
+
+  /** For SHOW DIGESTS; `format` writes the two halves. */
+  stats(listener: string, format: (high: number, low: number) => string): DigestStats[] {
+    return [...this.#byKey.values()].map((digest) => ({
+      digest: format(digest.high, digest.low),
+      listener,
+      text: digest.text,
+      class: digest.class,
+      count: digest.count,
+      sumMs: digest.sumMs,
+      maxMs: digest.maxMs,
+      bytes: digest.bytes,
+      primary: digest.primary,
+      replica: digest.replica,
+      pipelined: digest.pipelined,
+    }));
+  }
+}
+
+/** One of them has been answered. */
+export function recordDigest(
+  digest: Digest,
+  durationMs: number,
+  bytes: number,
+  way: { readonly atHome: boolean; readonly pipelined: boolean },
+): void {
+  digest.count++;
+  digest.sumMs += durationMs;
+  if (durationMs > digest.maxMs) digest.maxMs = durationMs;
+  digest.meanMs += digest.count === 1 ? durationMs : (durationMs - digest.meanMs) * MEAN_SHARE;
+  digest.bytes += bytes;
+  if (bytes > digest.maxBytes) digest.maxBytes = bytes;
+  if (way.atHome) digest.primary++;
+  else digest.replica++;
+  if (way.pipelined) digest.pipelined++;
+}
+
+/** It has proved to be answered in less than `fastMs`, shortly. */
+export function isFast(digest: Digest, fastMs: number, nowMs: number): boolean {
+  return (
+    digest.count >= PROVED_BY &&
+    digest.meanMs < fastMs &&
+    digest.maxBytes <= SMALL_BYTES &&
+    nowMs >= digest.slowUntilMs
+  );
+}
+
+/** One of them has kept others waiting. */
+export function markSlow(digest: Digest, nowMs: number): void {
+  digest.slowUntilMs = nowMs + SLOW_FOR_MS;
+}
+
+/** As much of the digest as a number holds exactly. */
+function keyOf(high: number, low: number): number {
+  return (high & 0x1fffff) * 0x1_0000_0000 + (low >>> 0);
+}

@@ -1,0 +1,938 @@
+/**
+ * The dispatcher of one session that changes connections (mode = split, or pool = transaction): for each
+ * command it decides where it goes, has a connection there brought to the session's state, and takes note of
+ * what the command has left. The relay moves the bytes; the record (session-record.ts) says what the session
+ * depends on; `destinationOf` (routing/split.ts) decides; session-connections.ts finds and keeps connections.
+ *
+ * The quick way, which nearly every statement takes, is synchronous: classify, take a connection that idles
+ * with the right settings, and the bytes go as they lie. Whatever needs a wait (a connection, a SET, a
+ * replica that has to catch up) takes the slow way: the command is copied and forwarded later.
+ */
+import { refusal } from '../base/errors.ts';
+import { initialSettings, type BackendConnection } from '../backend/connection.ts';
+import { Command, Status } from '../protocol/constants.ts';
+import { parseOk, ServerError, writeOk, writePayload } from '../protocol/packets.ts';
+import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
+import { destinationOf, type Destination, type SplitView } from '../routing/split.ts';
+import { classify } from '../sql/classify.ts';
+import { mayBeKill, parseKill, type KillStatement } from '../sql/kill.ts';
+import { parseSet, parseUse, type Assignment } from '../sql/set-statement.ts';
+import { Leave, Need, Statement, type RouteHint } from '../sql/statement.ts';
+import type { SessionContext, SessionEndpoint, ServerFacts, SharedEndpoint } from './context.ts';
+import { dialectOf } from './dialect.ts';
+import type { SessionRequest } from './find-backend.ts';
+import type { Dispatcher, Relay } from './relay.ts';
+import { SessionConnections } from './session-connections.ts';
+import { SessionRecord } from './session-record.ts';
+import { applyAssignments, isRepeatable, withReadBack } from './session-settings.ts';
+import { StatementCommands, type StatementHost } from './statement-commands.ts';
+
+/** The session that the dispatcher works for. */
+export interface DispatchHost {
+  /** What it asks of a pool: who it is, and the first state of a connection for it. */
+  readonly request: SessionRequest;
+  /** Answers a command that no server is asked. */
+  answer(bytes: Buffer): void;
+  answerError(error: unknown): void;
+  kill(payload: Buffer, kill: KillStatement): void;
+  /** Looks at a statement of a read endpoint, whose text begins at `text`; true: it has been answered here. */
+  answersRead(bytes: Buffer, start: number, text: number, end: number): boolean;
+  /** Ends the session with an error. */
+  fail(error: unknown): void;
+  isOver(): boolean;
+  background(work: Promise<void>): void;
+}
+
+/** A read whose connections are lost is sent again at most this often. */
+const MOST_RETRIES = 3;
+
+/** What a READ ONLY transaction on a replica cannot do, though one on the primary can. */
+const NEEDS_PRIMARY =
+  Need.USER_LOCK | Need.SEQUENCE | Need.UNKNOWN_FUNCTION | Need.UNKNOWN_STATEMENT | Need.AMBIGUOUS;
+const LEAVES_ON_PRIMARY =
+  Leave.TEMPORARY_TABLE |
+  Leave.USER_LOCK |
+  Leave.TABLE_LOCK |
+  Leave.HANDLER |
+  Leave.NAMED_STATEMENT |
+  Leave.XA |
+  Leave.ANYTHING |
+  Leave.USER_VARIABLE |
+  Leave.NEXT_TRANSACTION |
+  Leave.CONNECTION_ID;
+
+/** Commands beside statements that go home and leave nothing. */
+const PLAIN_COMMANDS: ReadonlySet<number> = new Set([
+  Command.FIELD_LIST,
+  Command.CREATE_DB,
+  Command.DROP_DB,
+  Command.REFRESH,
+  Command.SHUTDOWN,
+  Command.STATISTICS,
+  Command.PROCESS_INFO,
+  Command.DEBUG,
+]);
+
+const REPLICATION_COMMANDS: ReadonlySet<number> = new Set([
+  Command.BINLOG_DUMP,
+  Command.BINLOG_DUMP_GTID,
+  Command.TABLE_DUMP,
+  Command.REGISTER_SLAVE,
+]);
+
+const NO_NEEDS = 0;
+
+/** ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION */
+const READ_ONLY_TRANSACTION = 1792;
+
+/** A SET that has been answered, by which others may be. */
+interface LearntSet {
+  readonly key: string | null;
+  readonly answer: Buffer | null;
+  readonly assignments: readonly Assignment[];
+}
+
+export class StatementDispatcher implements Dispatcher, SplitView, StatementHost {
+  readonly record: SessionRecord;
+  readonly connections: SessionConnections;
+  readonly relay: Relay;
+  /** What the classifier says of the command at hand. */
+  readonly statement = new Statement();
+  readonly splits: boolean;
+  readonly #context: SessionContext;
+  readonly #endpoint: SessionEndpoint;
+  readonly #shared: SharedEndpoint;
+  readonly #host: DispatchHost;
+  readonly #prepared: StatementCommands;
+  readonly #user: string;
+  readonly #capabilities: number;
+  #facts: ServerFacts;
+  #dialectSettings: SessionRecord['settings'];
+  #command = 0;
+  #wish: RouteHint = 'none';
+  #to: Destination = 'home';
+  /** Of a SET: what it assigns; null when it is not understood, undefined for all else. */
+  #assignments: readonly Assignment[] | null | undefined;
+  /** Of a SET that has not been answered before: the key to keep its answer by. */
+  #newSetKey: string | null = null;
+  #database: string | null = null;
+  #dropsDatabase = false;
+  /** The read at hand, to be sent again when its connection is lost. */
+  #copy: Buffer = Buffer.alloc(0);
+  #copyLength = 0;
+  #mayRetry = false;
+  #retries = 0;
+  readonly #excluded = new Set<string>();
+  /** The connection that the relay has; stays while the session is pinned. */
+  #attached: BackendConnection | null = null;
+  /** Which connection ran the last statement, and the last SELECT. */
+  #last: BackendConnection | null = null;
+  #lastSelect: BackendConnection | null = null;
+  /** The last statement left warnings, or an error. */
+  #hasDiagnostics = false;
+  #hasFoundRows = false;
+  /** Work after an answer that the next command has to wait for. */
+  #settling: Promise<void> | null = null;
+  /** What is set on the attached connection may be other than its record says. */
+  #isUnsure = false;
+  #leaveWhenTaken = false;
+  readonly #leaving = new Map<string, () => void>();
+  #stopped = false;
+
+  constructor(
+    context: SessionContext,
+    endpoint: SessionEndpoint,
+    shared: SharedEndpoint,
+    host: DispatchHost,
+    makeRelay: (dispatcher: Dispatcher) => Relay,
+  ) {
+    const { request } = host;
+    this.#context = context;
+    this.#endpoint = endpoint;
+    this.#shared = shared;
+    this.#host = host;
+    this.splits = endpoint.config.mode === 'split';
+    this.#user = request.identity.user;
+    this.#capabilities = request.identity.capabilities;
+    const facts = shared.facts();
+    const settings = initialSettings(request.preparation);
+    const dialect = dialectOf(facts, settings, request.preparation);
+    this.record = new SessionRecord(settings, dialect, facts.transactionNames.readOnly);
+    this.#facts = facts;
+    this.#dialectSettings = settings;
+    this.connections = new SessionConnections(context, endpoint, shared, request, this.record, host);
+    this.relay = makeRelay(this);
+    this.#prepared = new StatementCommands(this, endpoint.config, this.#capabilities);
+  }
+
+  // What the decision looks at (SplitView).
+
+  get pinned(): boolean {
+    return this.record.pinned;
+  }
+
+  get autocommit(): boolean {
+    return this.record.autocommit;
+  }
+
+  /** The connection in use now, or the one that the session is pinned to. */
+  get attached(): BackendConnection | null {
+    return this.#attached;
+  }
+
+  get statements(): StatementCommands {
+    return this.#prepared;
+  }
+
+  // What the relay asks.
+
+  route(command: number, bytes: Buffer, start: number, end: number): boolean {
+    if (this.#settling !== null) {
+      const payload = Buffer.from(bytes.subarray(start, end));
+      this.#host.background(this.#settling.then(() => this.#routeAgain(payload)));
+      return false;
+    }
+    this.#begin(command);
+    switch (command) {
+      case Command.QUERY:
+      case Command.STMT_PREPARE:
+        return this.#query(bytes, start, end);
+      case Command.STMT_EXECUTE:
+      case Command.STMT_BULK_EXECUTE:
+        return this.#prepared.execute(command, bytes, start, end);
+      case Command.STMT_FETCH:
+        return this.#prepared.fetch(bytes, start, end);
+      case Command.STMT_RESET:
+        return this.#prepared.reset(bytes, start, end);
+      case Command.STMT_CLOSE:
+        return this.#prepared.close(bytes, start, end);
+      case Command.STMT_SEND_LONG_DATA:
+        return this.#prepared.longData(bytes, start, end);
+      case Command.PING:
+        return this.#ping();
+      case Command.INIT_DB:
+        this.#as(Need.SESSION, Leave.DATABASE);
+        this.#database = bytes.toString('latin1', start + 1, end);
+        return this.go(bytes, start, end);
+      default:
+        return this.#other(command, bytes, start, end);
+    }
+  }
+
+  routeLarge(command: number, bytes: Buffer, start: number, end: number): boolean {
+    this.#begin(command);
+    this.#as(Need.UNKNOWN_STATEMENT, Leave.ANYTHING);
+    if (command !== Command.QUERY) return this.#prepared.large(command, bytes, start, end);
+    this.resumeLarge(() => Promise.resolve());
+    return false;
+  }
+
+  onAnswered(): void {
+    const connection = this.#attached!;
+    const { tracker } = this.relay;
+    const { needs, leaves } = this.statement;
+    const { errno, status } = tracker;
+    const atHome = this.connections.isHome(connection);
+    this.#mayRetry = false;
+    this.record.answered({ needs, leaves, errno, status, atHome }, this.#context.clock.nowMs());
+    if ((needs & Need.DIAGNOSTICS) === 0) {
+      this.#last = connection;
+      this.#hasDiagnostics = errno !== 0 || tracker.warnings > 0;
+      if (this.statement.class === 'read') {
+        this.#lastSelect = connection;
+        this.#hasFoundRows = (leaves & Leave.FOUND_ROWS) !== 0;
+      }
+    }
+    if (tracker.toldInsertId || (leaves & Leave.LAST_INSERT_ID) !== 0) this.connections.inserted(connection);
+    this.#prepared.answered(connection, errno, status);
+    this.#settle(connection, errno);
+    if (this.#settling === null) this.#leaveIfFree();
+  }
+
+  onAnswerTaken(): void {
+    if (!this.#leaveWhenTaken) return;
+    this.#leaveWhenTaken = false;
+    if (this.#settling === null) this.#leaveIfFree();
+  }
+
+  onRefused(errno: number, answer: Buffer): void {
+    const connection = this.#attached!;
+    if (!this.#mayRetry) return this.#answerRefusal(errno, answer);
+    this.#detach();
+    this.connections.leave(connection, false);
+    this.#count('refused');
+    this.#retryAt('home');
+  }
+
+  /** A write in a READ ONLY transaction that is on a replica: the client hears what the primary would say. */
+  #answerRefusal(errno: number, answer: Buffer): void {
+    const { status } = this.relay.tracker;
+    this.record.answered(
+      { needs: NO_NEEDS, leaves: 0, errno, status, atHome: false },
+      this.#context.clock.nowMs(),
+    );
+    if (errno === READ_ONLY_TRANSACTION) return this.#host.answer(answer);
+    this.#host.answerError(
+      new ServerError({
+        errno: READ_ONLY_TRANSACTION,
+        sqlState: '25006',
+        message: `Cannot execute statement in a READ ONLY transaction${this.#facts.isMariaDb ? '' : '.'}`,
+      }),
+    );
+  }
+
+  onLost(reason: string): void {
+    const connection = this.#attached!;
+    const wasSent = this.relay.abandonAnswer();
+    const pinned = this.pinned;
+    this.#detach();
+    this.connections.leave(connection, false);
+    this.#shared.causal.forget(connection.backend);
+    if (this.#stopped) return;
+    const lost = refusal('DBPROXY_BACKEND_LOST', connection.backend, reason);
+    if (pinned || !wasSent) return this.#host.fail(lost);
+    if (!this.#mayRetry || ++this.#retries > MOST_RETRIES) return this.#host.answerError(lost);
+    this.#excluded.add(connection.backend);
+    this.#count('lost');
+    this.#retryAt(this.#to === 'replica' ? 'replica' : 'home');
+  }
+
+  // What the session asks.
+
+  /**
+   * COM_RESET_CONNECTION: the server forgets, and so does the record. What is in force then on the connection is
+   * read back from it. Rejects as BackendConnection.reset does.
+   */
+  async reset(): Promise<Buffer> {
+    await this.#settled();
+    const connection = this.#attached ?? (await this.connections.obtain('home', this.#excluded));
+    this.#detach();
+    this.#prepared.clear();
+    const settings = initialSettings(this.#host.request.preparation).withDatabase(
+      this.record.settings.database,
+    );
+    try {
+      const { readOnly } = this.#host.request.preparation;
+      const ok = await connection.reset(readOnly);
+      connection.prepared.clear();
+      connection.lastInserter = null;
+      this.record.reset(settings);
+      connection.settings = settings;
+      await this.#readBack(connection, [
+        'character_set_client',
+        'character_set_results',
+        'collation_connection',
+      ]);
+      this.#last = connection;
+      this.#hasDiagnostics = false;
+      this.connections.leave(connection, false);
+      return ok.payload;
+    } catch (error) {
+      this.connections.discard(connection, !connection.closed);
+      throw error;
+    }
+  }
+
+  /** Sends a command home that is no statement of the client as it was. */
+  forwardHome(payload: Buffer): void {
+    this.#begin(Command.SLEEP);
+    this.#as(Need.UNKNOWN_STATEMENT, 0);
+    this.#to = this.#destination();
+    this.goLater(payload);
+  }
+
+  /** The statement at hand has been answered after `durationMs`. */
+  count(durationMs: number): void {
+    const { name } = this.#endpoint.config;
+    const backend = this.#last?.backend ?? '';
+    this.#context.counters.queries(name, backend, this.statement.class).record(durationMs);
+  }
+
+  /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */
+  leave(backend: string, left: () => void): boolean {
+    this.connections.drop(backend);
+    if (this.#attached?.backend !== backend) return true;
+    this.#leaving.set(backend, left);
+    return false;
+  }
+
+  /** The session is over. `reusable`: nothing is under way on its connection. */
+  stop(reusable: boolean): void {
+    this.#stopped = true;
+    const connection = this.#attached;
+    this.#detach();
+    if (connection !== null) {
+      const isQuiet = reusable && this.#settling === null;
+      if (isQuiet && !this.pinned && !this.#isUnsure) this.connections.leave(connection, false);
+      else this.connections.discard(connection, isQuiet);
+    }
+    this.connections.stop();
+  }
+
+  // What the prepared statements ask (StatementHost).
+
+  fail(error: unknown): void {
+    this.#host.fail(error);
+  }
+
+  answerError(error: unknown): void {
+    this.#host.answerError(error);
+  }
+
+  /** Sends the command to where its statement says, now (true) or later. */
+  go(bytes: Buffer, start: number, end: number): boolean {
+    this.#to = this.#destination();
+    const connection = this.#quick();
+    if (connection !== null && this.#prepared.fits(connection, bytes, start, end)) {
+      this.#attach(connection);
+      if (this.#mayBeSentAgain()) this.#keepCopy(bytes, start, end);
+      return true;
+    }
+    if (connection !== null && connection !== this.#attached) this.connections.leave(connection, false);
+    this.goLater(Buffer.from(bytes.subarray(start, end)));
+    return false;
+  }
+
+  goLater(payload: Buffer): void {
+    this.#host.background(this.#goSlowly(payload));
+  }
+
+  /** An OK of our own, with the flags of the server's last word. */
+  answerOk(): void {
+    this.#host.answer(writeOk(this.relay.answerSequence, { status: this.#quietStatus() }));
+  }
+
+  pinFor(pin: 'cursor' | 'long_data'): void {
+    this.record.pin(pin, this.#context.clock.nowMs());
+  }
+
+  unpin(pin: 'cursor' | 'long_data'): void {
+    this.record.unpin(pin);
+  }
+
+  /** After something has been closed without an answer. */
+  leaveIfFree(): void {
+    if (this.relay.tracker.idle) this.#leaveIfFree();
+  }
+
+  // Commands.
+
+  #begin(command: number): void {
+    this.#command = command;
+    this.#wish = 'none';
+    this.#assignments = undefined;
+    this.#newSetKey = null;
+    this.#database = null;
+    this.#dropsDatabase = false;
+    this.#mayRetry = false;
+    this.#retries = 0;
+    if (this.#excluded.size > 0) this.#excluded.clear();
+    this.#prepared.begin();
+  }
+
+  /** The command at hand is no statement that could be classified. */
+  #as(needs: number, leaves: number): void {
+    this.statement.class = (needs & Need.SESSION) === 0 ? 'unknown' : 'session';
+    this.statement.needs = needs;
+    this.statement.leaves = leaves;
+    this.statement.hint = 'none';
+    this.statement.digestHigh = 0;
+    this.statement.digestLow = 0;
+  }
+
+  /** COM_QUERY and COM_STMT_PREPARE. */
+  #query(bytes: Buffer, start: number, end: number): boolean {
+    const text = textStart(bytes, start, end, this.#capabilities);
+    if (text === UNKNOWN_START) {
+      if (this.#endpoint.config.mode === 'read') {
+        const { name } = this.#endpoint.config;
+        const what = 'its query attributes cannot be read';
+        this.#host.answerError(refusal('DBPROXY_READ_ENDPOINT', name, what));
+        return false;
+      }
+      this.#as(Need.UNKNOWN_STATEMENT, Leave.ANYTHING);
+      return this.go(bytes, start, end);
+    }
+    const isQuery = bytes[start] === Command.QUERY;
+    if (isQuery && mayBeKill(bytes, text, end)) {
+      const kill = parseKill(bytes, text, end);
+      if (kill !== undefined) {
+        this.#host.kill(Buffer.from(bytes.subarray(start, end)), kill);
+        return false;
+      }
+    }
+    if (this.#endpoint.config.mode === 'read' && this.#host.answersRead(bytes, start, text, end))
+      return false;
+    const { statement } = this;
+    classify(bytes, text, end, this.#dialect(), statement);
+    this.#wish = this.#shared.rules.wishFor(this.#user, statement.digestHigh, statement.digestLow);
+    if (!isQuery) return this.#prepared.prepare(bytes, start, end);
+    if (this.#isStrange()) {
+      if (this.#refusesInReadOnly()) return false;
+      if (statement.class === 'write') this.relay.expectRefusal();
+    }
+    const { leaves } = statement;
+    if ((leaves & (Leave.SETTINGS | Leave.DATABASE | Leave.IMPLICIT_COMMIT)) !== 0) {
+      if (this.#changesSession(bytes, text, end)) return false;
+    }
+    return this.go(bytes, start, end);
+  }
+
+  #ping(): boolean {
+    if (this.#attached !== null) {
+      this.#as(NO_NEEDS, 0);
+      return true;
+    }
+    this.answerOk();
+    return false;
+  }
+
+  #other(command: number, bytes: Buffer, start: number, end: number): boolean {
+    const nowMs = this.#context.clock.nowMs();
+    if (command === Command.SET_OPTION) {
+      this.#as(Need.SESSION, 0);
+      this.#pinBefore('set_option', nowMs);
+    } else if (REPLICATION_COMMANDS.has(command)) {
+      this.#as(Need.UNKNOWN_STATEMENT, 0);
+      this.#pinBefore('replication', nowMs);
+    } else if (PLAIN_COMMANDS.has(command)) this.#as(Need.UNKNOWN_STATEMENT, 0);
+    else this.#as(Need.UNKNOWN_STATEMENT, Leave.ANYTHING);
+    return this.go(bytes, start, end);
+  }
+
+  /** It will be pinned by the command at hand, which has to find its connection first. */
+  #pinBefore(pin: 'set_option' | 'replication', nowMs: number): void {
+    this.#pinAfter = { pin, nowMs };
+  }
+
+  #pinAfter: { pin: 'set_option' | 'replication'; nowMs: number } | null = null;
+
+  /**
+   * A statement that changes the session's settings or its database. True: it has been answered here, because a
+   * server has answered the same before; what it sets is set with the next statement.
+   */
+  #changesSession(bytes: Buffer, text: number, end: number): boolean {
+    const { leaves, needs } = this.statement;
+    const isAlone = (needs & Need.SEVERAL) === 0;
+    if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#dropsDatabase = mayDropDatabase(bytes, text, end);
+    if ((leaves & Leave.DATABASE) !== 0) {
+      this.#database = isAlone ? parseUse(bytes, text, end, this.record.dialect) : null;
+    }
+    if ((leaves & Leave.SETTINGS) === 0) return false;
+    this.#assignments = isAlone ? parseSet(bytes, text, end, this.record.dialect) : null;
+    if (this.#assignments === null || !this.#assignments.every(isSelfContained)) return false;
+    const key = `${this.record.status} ${this.#capabilities} ${bytes.toString('latin1', text, end)}`;
+    const known = this.pinned ? undefined : this.#shared.knownSettings.find(key);
+    if (known === undefined) {
+      this.#newSetKey = key;
+      this.relay.keepAnswer();
+      return false;
+    }
+    let { settings } = this.record;
+    for (const [name, value] of known.variables) settings = settings.withVariable(name, value);
+    this.record.set(settings);
+    this.record.status = known.status;
+    this.#last = null;
+    this.#host.answer(writePayload(this.relay.answerSequence, known.answer));
+    return true;
+  }
+
+  /** In a transaction on a replica, or otherwise not where this statement must be. */
+  #isStrange(): boolean {
+    const connection = this.#attached;
+    return connection !== null && this.pinned && !this.connections.isHome(connection);
+  }
+
+  /**
+   * A READ ONLY transaction is on a replica. True: what the statement wants is not possible there, and it has
+   * been answered. A BEGIN ends that transaction and may begin the next one elsewhere.
+   */
+  #refusesInReadOnly(): boolean {
+    const { needs, leaves } = this.statement;
+    const isPrimaryOnly = (needs & NEEDS_PRIMARY) !== 0 || (leaves & LEAVES_ON_PRIMARY) !== 0;
+    if (!isPrimaryOnly) return false;
+    this.#host.answerError(refusal('DBPROXY_READ_ONLY_TRANSACTION', 'what this statement does'));
+    return true;
+  }
+
+  #destination(): Destination {
+    return destinationOf(this.statement, this, this.#wish);
+  }
+
+  #dialect(): SessionRecord['dialect'] {
+    const facts = this.#shared.facts();
+    const { settings } = this.record;
+    if (facts !== this.#facts || settings !== this.#dialectSettings) {
+      this.#facts = facts;
+      this.#dialectSettings = settings;
+      this.record.dialect = dialectOf(facts, settings, this.#host.request.preparation);
+    }
+    return this.record.dialect;
+  }
+
+  // The quick way.
+
+  #quick(): BackendConnection | null {
+    const asksInsertId = (this.statement.needs & Need.LAST_INSERT_ID) !== 0;
+    if (this.#to === 'here') {
+      const connection = this.#attached;
+      if (connection === null || this.#endsReadOnly()) return null;
+      return asksInsertId && connection.lastInserter !== this.record ? null : connection;
+    }
+    if (asksInsertId || this.#to === 'last') return null;
+    if (this.#hasDiagnostics || this.#hasFoundRows) this.#forgetLast();
+    return this.connections.quick(this.#to);
+  }
+
+  /** What the connection of the last statement knows of it is not asked for. */
+  #forgetLast(): void {
+    this.#hasDiagnostics = false;
+    if (this.statement.class === 'read') this.#hasFoundRows = false;
+    if (!this.#hasFoundRows) this.connections.letGo();
+  }
+
+  #attach(connection: BackendConnection): void {
+    connection.lastUser = this;
+    if (this.#attached === connection) return;
+    this.#attached = connection;
+    this.relay.attach(connection);
+  }
+
+  #detach(): void {
+    this.#attached = null;
+    this.relay.detach();
+  }
+
+  #mayBeSentAgain(): boolean {
+    const { needs, class: kind } = this.statement;
+    if (kind !== 'read' || this.pinned || (needs & ~Need.USER_VARIABLE) !== 0) return false;
+    if (this.#to === 'replica') this.relay.expectRefusal();
+    return true;
+  }
+
+  #keepCopy(bytes: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (this.#copy.length < length) this.#copy = Buffer.allocUnsafeSlow(Math.max(256, 2 * length));
+    bytes.copy(this.#copy, 0, start, end);
+    this.#copyLength = length;
+    this.#mayRetry = true;
+  }
+
+  // The slow way.
+
+  async #goSlowly(payload: Buffer): Promise<void> {
+    let connection: BackendConnection | null = null;
+    try {
+      await this.#settled();
+      if (this.#host.isOver()) return;
+      connection = await this.#obtain();
+      if (this.#host.isOver()) return this.#abandon(connection);
+      const commands = await this.#bring(connection);
+      if (this.#host.isOver()) return this.#abandon(connection);
+      this.#attach(connection);
+      if (this.#mayBeSentAgain()) this.#keepCopy(payload, 0, payload.length);
+      this.#forward(this.#prepared.fitted(connection, payload), commands);
+    } catch (error) {
+      if (connection !== null) this.#abandon(connection);
+      if (this.#host.isOver()) return;
+      this.#host.answerError(error);
+    }
+  }
+
+  #forward(payload: Buffer, commands: readonly Buffer[]): void {
+    if (commands.length === 0) this.relay.forward(payload);
+    else this.relay.forwardAfter(commands, payload);
+  }
+
+  /** A connection that was got ready, and is not needed or not right. */
+  #abandon(connection: BackendConnection): void {
+    if (connection === this.#attached) return;
+    this.connections.discard(connection, !connection.closed && !this.#host.isOver());
+  }
+
+  async #obtain(): Promise<BackendConnection> {
+    if (this.#to === 'here' && this.#endsReadOnly()) await this.#endReadOnly();
+    switch (this.#to) {
+      case 'here':
+        return this.#attached!;
+      case 'last':
+        return this.#obtainLast();
+      case 'home':
+      case 'replica':
+        return this.connections.obtain(this.#to, this.#excluded);
+    }
+  }
+
+  /**
+   * The connection that ran the statement before. When there was nothing to ask it for, one that is asked for
+   * nothing serves as well.
+   */
+  async #obtainLast(): Promise<BackendConnection> {
+    const { needs } = this.statement;
+    const wanted = (needs & Need.FOUND_ROWS) === 0 ? this.#last : this.#lastSelect;
+    if (wanted !== null && this.connections.again(wanted, this)) return wanted;
+    if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null)
+      throw refusal('DBPROXY_STATE_GONE', 'FOUND_ROWS()');
+    if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw refusal('DBPROXY_STATE_GONE', 'ROW_COUNT()');
+    if (this.#hasDiagnostics) throw refusal('DBPROXY_STATE_GONE', 'what SHOW WARNINGS tells');
+    const connection = await this.connections.obtain('home', this.#excluded);
+    // It knows of a statement of somebody else.
+    await connection.execute('DO 0');
+    return connection;
+  }
+
+  async #bring(connection: BackendConnection): Promise<readonly Buffer[]> {
+    const asksInsertId = (this.statement.needs & Need.LAST_INSERT_ID) !== 0;
+    const isRead = this.#mayBeSentAgainAt(connection);
+    if (isRead && !this.#prepared.runs) {
+      const commands = this.connections.bringAlong(connection);
+      if (commands !== null) return commands;
+    }
+    if (connection === this.#attached) this.#detach();
+    await this.#prepared.teach(connection);
+    if (this.#to !== 'last') await this.connections.bring(connection);
+    if (asksInsertId) await this.connections.bringLastInsertId(connection);
+    return [];
+  }
+
+  /** A read that may be sent behind what it needs, because nothing is lost when that fails. */
+  #mayBeSentAgainAt(connection: BackendConnection): boolean {
+    const { needs, class: kind } = this.statement;
+    const isPlain = kind === 'read' && (needs & ~Need.USER_VARIABLE) === 0;
+    return isPlain && !this.pinned && connection !== this.#attached && this.#to === 'replica';
+  }
+
+  #retryAt(to: 'home' | 'replica'): void {
+    this.#to = to;
+    this.goLater(Buffer.from(this.#copy.subarray(0, this.#copyLength)));
+  }
+
+  async #routeAgain(payload: Buffer): Promise<void> {
+    if (this.#host.isOver()) return;
+    if (this.route(payload[0]!, payload, 0, payload.length)) this.relay.forward(payload);
+  }
+
+  resumeLarge(ready: (connection: BackendConnection) => Promise<void>): void {
+    this.#host.background(this.#resumeLarge(ready));
+  }
+
+  async #resumeLarge(ready: (connection: BackendConnection) => Promise<void>): Promise<void> {
+    try {
+      await this.#settled();
+      const connection = this.#attached ?? (await this.connections.obtain('home', this.#excluded));
+      this.#detach();
+      if (this.#host.isOver()) return this.#abandon(connection);
+      await ready(connection);
+      await this.connections.bring(connection);
+      if (this.#host.isOver()) return this.#abandon(connection);
+      this.#attach(connection);
+      this.record.pin('unseen', this.#context.clock.nowMs());
+      this.relay.resumeLarge();
+    } catch (error) {
+      // Its bytes are still to come: nothing can be answered before them.
+      if (!this.#host.isOver()) this.#host.fail(error);
+    }
+  }
+
+  // READ ONLY transactions on a replica.
+
+  /** BEGIN in a READ ONLY transaction on a replica: that one ends, and the next one begins where it belongs. */
+  #endsReadOnly(): boolean {
+    return (this.statement.leaves & Leave.TRANSACTION) !== 0 && this.#isStrange() && this.splits;
+  }
+
+  async #endReadOnly(): Promise<void> {
+    const connection = this.#attached!;
+    this.#detach();
+    const { status } = await connection.execute('COMMIT');
+    this.record.answered(
+      { needs: Need.TRANSACTION, leaves: Leave.TRANSACTION_ENDED, errno: 0, status, atHome: false },
+      this.#context.clock.nowMs(),
+    );
+    this.connections.leave(connection, false);
+    this.#to = this.#destination();
+  }
+
+  // After the answer.
+
+  /** Takes note of what the statement has changed; what a server must be asked for is settled before the next one. */
+  #settle(connection: BackendConnection, errno: number): void {
+    if (this.#pinAfter !== null) {
+      if (errno === 0) this.record.pin(this.#pinAfter.pin, this.#pinAfter.nowMs);
+      this.#pinAfter = null;
+    }
+    const { leaves, needs } = this.statement;
+    const isDatabase = (leaves & Leave.DATABASE) !== 0;
+    if (this.#command !== Command.QUERY && !(this.#command === Command.INIT_DB && isDatabase)) return;
+    if ((leaves & Leave.SETTINGS) !== 0) this.#settingsAnswered(connection, errno);
+    if (isDatabase && (errno === 0 || (needs & Need.SEVERAL) !== 0)) this.#databaseAnswered(connection);
+    if (this.#dropsDatabase && errno === 0) this.#settleBy(() => this.#readDatabase(connection));
+  }
+
+  #settingsAnswered(connection: BackendConnection, errno: number): void {
+    const nowMs = this.#context.clock.nowMs();
+    const assignments = this.#assignments ?? null;
+    if (errno !== 0) {
+      // Some of several may have been assigned before one failed.
+      const mayBePartly = assignments === null || assignments.length > 1;
+      if (mayBePartly) this.record.pin('settings', nowMs);
+      return;
+    }
+    const names = this.#facts.transactionNames;
+    const { settings, readBack, pin, nextTransaction } = applyAssignments(
+      this.record.settings,
+      assignments,
+      names,
+    );
+    if (pin !== null) this.record.pin('settings', nowMs);
+    if (nextTransaction) this.record.pin('next_transaction', nowMs);
+    this.#setBoth(connection, settings);
+    if (this.pinned && pin !== null) return;
+    const learnt = { key: this.#newSetKey, answer: this.relay.takeKept(), assignments: assignments ?? [] };
+    if (readBack.length === 0) this.#keepSet(connection, learnt);
+    else {
+      this.#settleBy(async () => {
+        if (await this.#readBack(connection, readBack)) this.#keepSet(connection, learnt);
+      });
+    }
+  }
+
+  /** The same SET of another session can be answered here from now on, if all about it is known. */
+  #keepSet(connection: BackendConnection, { key, answer, assignments }: LearntSet): void {
+    if (key === null || answer === null || this.pinned) return;
+    const { status, warnings } = parseOk(answer);
+    if (warnings > 0) return;
+    const names = this.#facts.transactionNames;
+    const fresh = applyAssignments(initialSettings(connection.preparation), assignments, names);
+    const variables = new Map<string, string>();
+    for (const name of [...fresh.settings.variables.keys(), ...fresh.readBack]) {
+      const value = this.record.settings.variables.get(name);
+      if (value === undefined) return;
+      variables.set(name, value);
+    }
+    this.#shared.knownSettings.keep(key, { variables, status, answer });
+  }
+
+  /** Asks the server for the values of variables; false when one cannot be repeated elsewhere, which pins. */
+  async #readBack(connection: BackendConnection, names: readonly string[]): Promise<boolean> {
+    for (const name of names) {
+      const value = await connection.queryValue(`SELECT @@SESSION.${name}`);
+      const settings = withReadBack(this.record.settings, name, value);
+      if (settings === null) {
+        this.record.pin('settings', this.#context.clock.nowMs());
+        return false;
+      }
+      this.#setBoth(connection, settings);
+    }
+    return true;
+  }
+
+  #databaseAnswered(connection: BackendConnection): void {
+    if (this.#database === null) return this.#settleBy(() => this.#readDatabase(connection));
+    this.#setBoth(connection, this.record.settings.withDatabase(this.#database));
+  }
+
+  async #readDatabase(connection: BackendConnection): Promise<void> {
+    const value = await connection.queryValue('SELECT DATABASE()');
+    const database = value === null ? '' : Buffer.from(value, 'utf8').toString('latin1');
+    this.#setBoth(connection, this.record.settings.withDatabase(database));
+  }
+
+  #setBoth(connection: BackendConnection, settings: SessionRecord['settings']): void {
+    this.record.set(settings);
+    connection.settings = this.connections.isHome(connection)
+      ? this.record.settings
+      : this.record.replicaSettings;
+  }
+
+  /** Work on the attached connection, which the next command waits for. */
+  #settleBy(work: () => Promise<void>): void {
+    const connection = this.#attached!;
+    this.relay.detach();
+    const done = (this.#settling ?? Promise.resolve())
+      .then(work)
+      .catch((error: unknown) => {
+        // What is set there is not known, and so is what the next connection would need.
+        this.record.pin('settings', this.#context.clock.nowMs());
+        this.#context.log.warn('session.settings_unread', {
+          backend: connection.backend,
+          error: String(error),
+        });
+      })
+      .then(() => {
+        if (this.#settling !== done) return;
+        this.#settling = null;
+        this.#settledOn(connection);
+      });
+    this.#settling = done;
+  }
+
+  #settledOn(connection: BackendConnection): void {
+    if (this.#stopped) return;
+    if (connection.closed) {
+      this.#attached = null;
+      this.connections.leave(connection, false);
+      if (this.pinned) this.#host.fail(refusal('DBPROXY_BACKEND_LOST', connection.backend, 'it was closed'));
+      return;
+    }
+    this.relay.attach(connection);
+    this.#leaveIfFree();
+  }
+
+  async #settled(): Promise<void> {
+    while (this.#settling !== null) await this.#settling;
+  }
+
+  /** Nothing is under way: what does not pin the session lets its connection go. */
+  #leaveIfFree(): void {
+    const connection = this.#attached;
+    if (connection === null || this.pinned || this.#stopped) return;
+    // The client has not taken all of the answer, and the rest is in the connection's own input.
+    if (this.relay.answerUntaken) {
+      this.#leaveWhenTaken = true;
+      return;
+    }
+    this.#detach();
+    if (this.#isUnsure) this.connections.discard(connection, true);
+    else this.connections.leave(connection, this.#hasDiagnostics || this.#hasFoundRows);
+    this.#isUnsure = false;
+    const left = this.#leaving.get(connection.backend);
+    if (left === undefined) return;
+    this.#leaving.delete(connection.backend);
+    this.connections.drop(connection.backend);
+    left();
+  }
+
+  #quietStatus(): number {
+    return this.record.status & (Status.AUTOCOMMIT | Status.IN_TRANS | Status.NO_BACKSLASH_ESCAPES);
+  }
+
+  #count(reason: 'refused' | 'lost'): void {
+    const { retries } = this.#shared;
+    retries.set(reason, (retries.get(reason) ?? 0) + 1);
+  }
+}
+
+/** Literals for session variables that can be repeated: the outcome depends on nothing else. */
+function isSelfContained(assignment: Assignment): boolean {
+  switch (assignment.kind) {
+    case 'setting':
+      return assignment.isLiteral && isRepeatable(assignment.name) && !/^default$/i.test(assignment.value);
+    case 'names':
+      return assignment.characterSet !== 'default';
+    case 'transaction':
+      return assignment.scope === 'session';
+    case 'user_variable':
+    case 'character_set':
+    case 'global':
+    case 'other':
+      return false;
+  }
+}
+
+/** DROP DATABASE and DROP SCHEMA, which may be the one in use. */
+function mayDropDatabase(bytes: Buffer, start: number, end: number): boolean {
+  return /\bdrop\b.*\b(?:database|schema)\b/is.test(
+    bytes.toString('latin1', start, Math.min(end, start + 1000)),
+  );
+}

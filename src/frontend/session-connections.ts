@@ -1,0 +1,450 @@
+/**
+ * The connections of one session that changes them: finds one at home or on a replica, brings it to the
+ * session's settings, and gives it back, or keeps it: for good with pool = session; with pool = transaction
+ * while it knows something of the session that others must not wipe out (its LAST_INSERT_ID, its warnings), and
+ * nobody else waits for it.
+ */
+import { isRefusal, refusal } from '../base/errors.ts';
+import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
+import type { Settings } from '../backend/settings.ts';
+import { Command } from '../protocol/constants.ts';
+import { writeCommand, writePayload } from '../protocol/packets.ts';
+import { queryPayload } from '../protocol/query-attributes.ts';
+import { maySessionBegin, route, type Endpoint } from '../routing/router.ts';
+import { waitForPosition } from './causal.ts';
+import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
+import { explained, isRefusedLogin, type SessionRequest } from './find-backend.ts';
+import type { SessionRecord } from './session-record.ts';
+
+/** home: where everything may go; the primary, on a read endpoint a replica. */
+export type Side = 'home' | 'replica';
+
+/** The session they belong to. */
+export interface ConnectionsHost {
+  isOver(): boolean;
+  background(work: Promise<void>): void;
+}
+
+/** How long a connection is kept for a question about the statement before, though others wait for it. */
+const LINGER_GRACE_MS = 250;
+
+export class SessionConnections {
+  readonly #context: SessionContext;
+  readonly #endpoint: SessionEndpoint;
+  readonly #shared: SharedEndpoint;
+  readonly #record: SessionRecord;
+  readonly #host: ConnectionsHost;
+  readonly #keepsAll: boolean;
+  readonly #homeRequest: SessionRequest;
+  /** As a connection for reads on a replica must be: its transactions READ ONLY. */
+  readonly #replicaRequest: SessionRequest;
+  readonly #homeEndpoint: Endpoint;
+  readonly #readEndpoint: Endpoint;
+  /** Lent to this session and at rest, by backend. */
+  readonly #held = new Map<string, BackendConnection>();
+  /** The connection of the last insert, while its LAST_INSERT_ID() is not in the record. */
+  #lastInsert: BackendConnection | null = null;
+  /** Why a held connection must not be given up at once: until when. */
+  #graceUntilMs = 0;
+  /** LAST_INSERT_ID() is being asked for. */
+  #learning: Promise<void> | null = null;
+  /** The position that reads must have seen; null: none. */
+  position: string | null = null;
+  /** Replicas that are known to have it, with the era in which they were. */
+  readonly #satisfied = new Map<string, number>();
+
+  constructor(
+    context: SessionContext,
+    endpoint: SessionEndpoint,
+    shared: SharedEndpoint,
+    request: SessionRequest,
+    record: SessionRecord,
+    host: ConnectionsHost,
+  ) {
+    const { config } = endpoint;
+    this.#context = context;
+    this.#endpoint = endpoint;
+    this.#shared = shared;
+    this.#record = record;
+    this.#host = host;
+    this.#keepsAll = config.pool === 'session';
+    this.#homeRequest = request;
+    this.#replicaRequest = { ...request, preparation: { ...request.preparation, readOnly: true } };
+    this.#homeEndpoint = { ...config, mode: config.mode === 'read' ? 'read' : 'write' };
+    this.#readEndpoint = { ...config, mode: 'read' };
+  }
+
+  /** Connections that rest with this session now. */
+  get held(): Iterable<BackendConnection> {
+    return this.#held.values();
+  }
+
+  holdsOn(backend: string): boolean {
+    return this.#held.has(backend);
+  }
+
+  /** A connection that is there now and has the right settings; null when something has to be waited for. */
+  quick(side: Side): BackendConnection | null {
+    if (side === 'replica' && this.#mustAsk()) return null;
+    const backend = this.#choose(side, NONE);
+    if (backend === null) return null;
+    if (side === 'replica' && !backend.isPrimary && !this.#isSatisfiedOn(backend.name)) return null;
+    // What was decided for a replica ends at the primary when that serves the reads.
+    const request = side === 'home' || backend.isPrimary ? this.#homeRequest : this.#replicaRequest;
+    const settings = this.#settingsFor(request);
+    const held = this.#held.get(backend.name);
+    if (held !== undefined) {
+      if (held.closed || !held.hasSettings(request.preparation, settings)) return null;
+      this.#take(held);
+      return held;
+    }
+    const pool = this.#context.pool(backend.name);
+    const found = pool.take(request, settings);
+    if (found === null || found.hasSettings(request.preparation, settings)) return found;
+    // The slow way brings it to the settings.
+    this.#held.set(backend.name, found);
+    return null;
+  }
+
+  /**
+   * A connection to whichever server of that side serves now, within queue_timeout; its settings may be
+   * others (see `bring`). A replica that has not what the session must see is waited for, within
+   * causal_timeout; then home serves. Rejects as findBackend does.
+   */
+  async obtain(side: Side, excluded: ReadonlySet<string>): Promise<BackendConnection> {
+    if (side === 'home') return this.#acquire('home', NONE);
+    const position = await this.#positionToSee();
+    if (position === undefined) {
+      this.#shared.causal.counts.fellBack++;
+      return this.#acquire('home', NONE);
+    }
+    const connection = await this.#acquire('replica', excluded).catch((error: unknown) => {
+      if (isRefusal(error) && error.code === 'DBPROXY_SESSION_ENDED') throw error;
+      return null;
+    });
+    if (connection === null) return this.#acquire('home', NONE);
+    if (position === null || this.isHome(connection)) return connection;
+    if (await this.#catchUp(connection, position)) return connection;
+    this.#shared.causal.counts.fellBack++;
+    this.leave(connection, false);
+    return this.#acquire('home', NONE);
+  }
+
+  /** The connection of an earlier statement, if nobody else has used it since. */
+  again(connection: BackendConnection, user: object): boolean {
+    if (connection.closed || connection.lastUser !== user) return false;
+    if (this.#held.get(connection.backend) === connection) {
+      this.#take(connection);
+      return true;
+    }
+    return this.#context.pool(connection.backend).takeOwn(connection, user);
+  }
+
+  /** True for a connection that may write: those of a replica side are READ ONLY. */
+  isHome(connection: BackendConnection): boolean {
+    return connection.preparation.readOnly === this.#homeRequest.preparation.readOnly;
+  }
+
+  /**
+   * Brings a connection to settings (the session's own, unless others are given), one step after the other.
+   * Rejects with ServerError; the settings of the connection are not known then, and it must be reset.
+   */
+  async bring(connection: BackendConnection, wanted: Settings | null = null): Promise<void> {
+    const request = this.#requestOf(connection);
+    const settings = this.#settingsFor(request, wanted ?? this.#record.settings);
+    let change = connection.changeTo(request.preparation, settings);
+    if (change.kind === 'reset') {
+      await connection.prepare(request.preparation);
+      change = connection.changeTo(request.preparation, settings);
+    }
+    if (change.kind === 'reset') throw new Error('a fresh connection cannot be brought to the settings');
+    if (change.database !== null) await connection.selectDatabase(Buffer.from(change.database, 'latin1'));
+    if (change.sql !== '') await connection.execute(change.sql);
+    connection.settings = settings;
+  }
+
+  /**
+   * The same for a read, whose commands may all be sent in one write: answers the commands that go before it;
+   * null when it must be done step by step. Counts on them to succeed.
+   */
+  bringAlong(connection: BackendConnection): Buffer[] | null {
+    const request = this.#requestOf(connection);
+    const settings = this.#settingsFor(request);
+    const change = connection.changeTo(request.preparation, settings);
+    if (change.kind === 'reset') return null;
+    const commands: Buffer[] = [];
+    if (change.database !== null)
+      commands.push(writeCommand(Command.INIT_DB, Buffer.from(change.database, 'latin1')));
+    if (change.sql !== '') commands.push(writePayload(0, queryPayload(change.sql, connection.capabilities)));
+    connection.settings = settings;
+    return commands;
+  }
+
+  /** Makes LAST_INSERT_ID() what it is for this session. */
+  async bringLastInsertId(connection: BackendConnection): Promise<void> {
+    if (connection.lastInserter === this.#record) return;
+    await this.#learnLastInsertId();
+    await connection.execute(`SET LAST_INSERT_ID = ${this.#record.lastInsertId}`);
+    connection.lastInserter = this.#record;
+  }
+
+  /** A statement on this connection may have changed LAST_INSERT_ID(). */
+  inserted(connection: BackendConnection): void {
+    const before = this.#lastInsert;
+    this.#lastInsert = connection;
+    connection.lastInserter = this.#record;
+    if (before === null || before === connection) return;
+    if (this.#held.get(before.backend) === before) this.#release(before);
+  }
+
+  /** The session does not use the connection now. `isAskedAfter`: what it knows of the last statement may be wanted. */
+  leave(connection: BackendConnection, isAskedAfter: boolean): void {
+    const { backend } = connection;
+    if (connection.closed || connection.spoiled) {
+      this.#held.delete(backend);
+      return this.#context.pool(backend).giveBack(connection);
+    }
+    if (this.#keepsAll) {
+      this.#held.set(backend, connection);
+      return;
+    }
+    if (!isAskedAfter && this.#lastInsert !== connection) return this.#release(connection);
+    this.#graceUntilMs = isAskedAfter ? this.#context.clock.nowMs() + LINGER_GRACE_MS : 0;
+    this.#held.set(backend, connection);
+    this.#linger(connection);
+  }
+
+  /** Nothing depends any more on what held connections know of the last statement. */
+  letGo(): void {
+    if (this.#keepsAll) return;
+    for (const connection of [...this.#held.values()]) {
+      if (connection !== this.#lastInsert) this.#release(connection);
+    }
+  }
+
+  /** Gives a connection back that is in a state nobody knows; it is reset, or closed where that is not enough. */
+  discard(connection: BackendConnection, reusable: boolean): void {
+    if (this.#lastInsert === connection) this.#lastInsert = null;
+    this.#held.delete(connection.backend);
+    this.#context.pool(connection.backend).release(connection, reusable);
+  }
+
+  /** Leaves a backend; connections that rest there go. */
+  drop(backend: string): void {
+    const held = this.#held.get(backend);
+    if (held === undefined) return;
+    if (this.#lastInsert === held) {
+      this.#giveUp(held);
+    } else this.#release(held);
+  }
+
+  /** The session is over, or begins anew as somebody else. */
+  stop(): void {
+    this.#lastInsert = null;
+    for (const connection of [...this.#held.values()]) this.#release(connection);
+  }
+
+  #settingsFor({ preparation }: SessionRequest, settings: Settings = this.#record.settings): Settings {
+    return preparation.readOnly ? this.#record.onReplica(settings) : settings;
+  }
+
+  #requestOf(connection: BackendConnection): SessionRequest {
+    return this.isHome(connection) ? this.#homeRequest : this.#replicaRequest;
+  }
+
+  /** The server for a side now, by the newest snapshot. */
+  #choose(side: Side, excluded: ReadonlySet<string>): { name: string; isPrimary: boolean } | null {
+    const endpoint = side === 'home' ? this.#homeEndpoint : this.#readEndpoint;
+    const { credits } = this.#endpoint;
+    const { backend } = route(
+      this.#context.snapshot(),
+      endpoint,
+      credits,
+      (name) => this.#context.pool(name).inUse,
+      excluded,
+    );
+    return backend === null ? null : { name: backend.name, isPrimary: backend.role === 'primary' };
+  }
+
+  async #acquire(side: Side, excluded: ReadonlySet<string>): Promise<BackendConnection> {
+    const { clock } = this.#context;
+    const { config, credits } = this.#endpoint;
+    const endpoint = side === 'home' ? this.#homeEndpoint : this.#readEndpoint;
+    const deadlineMs = clock.nowMs() + config.queueTimeoutMs;
+    const failed = new Set(excluded);
+    for (;;) {
+      const chosen = route(
+        this.#context.snapshot(),
+        endpoint,
+        credits,
+        (name) => this.#context.pool(name).inUse,
+        failed,
+      );
+      const leftMs = deadlineMs - clock.nowMs();
+      if (chosen.backend !== null) {
+        const { name, role } = chosen.backend;
+        const request = side === 'home' || role === 'primary' ? this.#homeRequest : this.#replicaRequest;
+        try {
+          const connection = await this.#acquireOn(name, request, Math.max(1, leftMs));
+          if (this.#host.isOver()) {
+            this.#release(connection);
+            throw refusal('DBPROXY_SESSION_ENDED', 'it is over');
+          }
+          if (maySessionBegin(this.#context.snapshot(), endpoint, name)) return connection;
+          this.#release(connection);
+        } catch (error) {
+          if (isRefusedLogin(error)) throw explained(error, name, request.identity.user);
+          if (error instanceof PasswordNeeded) {
+            throw refusal('DBPROXY_BACKEND_LOGIN', name, request.identity.user, error.message);
+          }
+          const isUnreachable = isRefusal(error) && error.code === 'DBPROXY_BACKEND_CONNECT';
+          if (!isUnreachable || side === 'home') throw error;
+          failed.add(name);
+        }
+      } else if (leftMs <= 0 || this.#host.isOver()) {
+        const code = endpoint.mode === 'read' ? 'DBPROXY_NO_READABLE' : 'DBPROXY_NO_PRIMARY';
+        throw refusal(code, config.cluster, chosen.reason, config.queueTimeoutMs);
+      } else {
+        await this.#context.nextSnapshot(leftMs);
+      }
+    }
+  }
+
+  async #acquireOn(name: string, request: SessionRequest, timeoutMs: number): Promise<BackendConnection> {
+    const held = this.#held.get(name);
+    if (held !== undefined) {
+      this.#take(held);
+      if (!held.closed && this.isHome(held) === (request === this.#homeRequest)) return held;
+      // Its server has changed its role since, or has closed it.
+      this.#release(held);
+    }
+    const settings = this.#settingsFor(request);
+    return this.#context.pool(name).acquire({ ...request, settings, timeoutMs });
+  }
+
+  // What reads must have seen.
+
+  /** The primary's position has to be asked for before a replica may read. */
+  #mustAsk(): boolean {
+    const { causalReads } = this.#endpoint.config;
+    return causalReads === 'global' || (causalReads === 'session' && this.#record.hasWritten);
+  }
+
+  /** What must be seen is known to be there. */
+  #isSatisfiedOn(replica: string): boolean {
+    if (this.position === null) return true;
+    const { causal } = this.#shared;
+    const era = causal.eraOf(replica);
+    if (this.#satisfied.get(replica) !== era) {
+      if (!causal.isKnownToHave(replica, this.position)) return false;
+      this.#satisfied.set(replica, era);
+    }
+    causal.counts.atOnce++;
+    return true;
+  }
+
+  /** The position that a read must have seen; null: none. undefined: nobody can tell, so home must serve. */
+  async #positionToSee(): Promise<string | null | undefined> {
+    const { causalReads } = this.#endpoint.config;
+    if (causalReads === 'off') return null;
+    if (causalReads === 'session' && !this.#record.hasWritten) return this.position;
+    const { causal } = this.#shared;
+    const words = this.#shared.facts().causal;
+    this.#record.hasWritten = false;
+    try {
+      const position = await causal.positionNow(async () => {
+        const connection = await this.#acquire('home', NONE);
+        try {
+          return await connection.queryValue(words.position);
+        } finally {
+          this.leave(connection, false);
+        }
+      });
+      if (causalReads === 'session') {
+        this.position = position;
+        this.#satisfied.clear();
+      }
+      if (position !== null) return position;
+    } catch {
+      // The primary cannot be asked: whether a replica has all is not known.
+    }
+    this.#record.hasWritten = true;
+    return undefined;
+  }
+
+  /** True when the replica has the position, now or within causal_timeout. */
+  async #catchUp(connection: BackendConnection, position: string): Promise<boolean> {
+    const { causal } = this.#shared;
+    const words = this.#shared.facts().causal;
+    const { backend } = connection;
+    if (causal.isKnownToHave(backend, position)) {
+      causal.counts.atOnce++;
+      return true;
+    }
+    const { causalTimeoutMs } = this.#endpoint.config;
+    const has = await waitForPosition(connection, words, position, causalTimeoutMs).catch(() => false);
+    if (!has) return false;
+    causal.learn(backend, position);
+    causal.counts.waited++;
+    return true;
+  }
+
+  // Keeping and giving back.
+
+  /** A held connection is in use again. */
+  #take(connection: BackendConnection): void {
+    this.#held.delete(connection.backend);
+    if (!this.#keepsAll) this.#context.pool(connection.backend).stopLingering(connection);
+  }
+
+  #release(connection: BackendConnection): void {
+    if (this.#lastInsert === connection) this.#lastInsert = null;
+    if (this.#held.get(connection.backend) === connection) this.#held.delete(connection.backend);
+    this.#context.pool(connection.backend).giveBack(connection);
+  }
+
+  #linger(connection: BackendConnection): void {
+    this.#context.pool(connection.backend).linger(connection, () => this.#giveUp(connection));
+  }
+
+  /** Others wait for a connection that this session does not use now. */
+  #giveUp(connection: BackendConnection): void {
+    const leftMs = this.#graceUntilMs - this.#context.clock.nowMs();
+    if (leftMs > 0) {
+      this.#context.clock.after(leftMs, () => {
+        if (this.#held.get(connection.backend) === connection) this.#giveUp(connection);
+      });
+      return;
+    }
+    if (this.#lastInsert === connection) this.#host.background(this.#learnAndRelease(connection));
+    else this.#release(connection);
+  }
+
+  async #learnAndRelease(connection: BackendConnection): Promise<void> {
+    this.#held.delete(connection.backend);
+    try {
+      await this.#learnLastInsertId();
+    } finally {
+      this.#context.pool(connection.backend).giveBack(connection);
+    }
+  }
+
+  /** Has the record know LAST_INSERT_ID(). */
+  #learnLastInsertId(): Promise<void> {
+    if (this.#learning !== null) return this.#learning;
+    const connection = this.#lastInsert;
+    if (connection === null) return Promise.resolve();
+    this.#learning = connection
+      .queryValue('SELECT LAST_INSERT_ID()')
+      .then((value) => {
+        this.#record.lastInsertId = value ?? '0';
+      })
+      .finally(() => {
+        this.#learning = null;
+        if (this.#lastInsert === connection) this.#lastInsert = null;
+      });
+    return this.#learning;
+  }
+}
+
+const NONE: ReadonlySet<string> = new Set();

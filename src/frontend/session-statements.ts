@@ -1,0 +1,69 @@
+/**
+ * The prepared statements of one session that changes connections: what the client knows by a number of
+ * ours, and all that is needed to prepare it again wherever it runs next.
+ */
+import type { Settings } from '../backend/settings.ts';
+import type { RouteHint, StatementClass } from '../sql/statement.ts';
+
+/** One of them. */
+export interface SessionStatement {
+  /** The client's number. */
+  readonly id: number;
+  /** Payload of its COM_STMT_PREPARE. */
+  readonly prepare: Buffer;
+  /** The settings it was prepared under: names in it were looked up in that database, read by that sql_mode. */
+  readonly settings: Settings;
+  /** Equal for statements that connections may share. */
+  readonly key: string;
+  readonly class: StatementClass;
+  readonly needs: number;
+  readonly leaves: number;
+  readonly hint: RouteHint;
+  readonly digestHigh: number;
+  readonly digestLow: number;
+  /** Parameters it has; known when the server has prepared it. */
+  parameters: number;
+  /** Types of its parameters as the client sent them last; null before its first execution. */
+  types: Buffer | null;
+  /** Parameters have been sent in advance, to the connection that the session is pinned to. */
+  hasLongData: boolean;
+  /** A cursor of it is open there. */
+  hasCursor: boolean;
+}
+
+export class SessionStatements {
+  readonly #byId = new Map<number, SessionStatement>();
+  #lastId = 0;
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** The number for the next one. */
+  nextId(): number {
+    do {
+      this.#lastId = (this.#lastId % 0x7fffffff) + 1;
+    } while (this.#byId.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  add(statement: SessionStatement): void {
+    this.#byId.set(statement.id, statement);
+  }
+
+  find(id: number): SessionStatement | undefined {
+    return this.#byId.get(id);
+  }
+
+  remove(id: number): void {
+    this.#byId.delete(id);
+  }
+
+  clear(): void {
+    this.#byId.clear();
+  }
+
+  all(): Iterable<SessionStatement> {
+    return this.#byId.values();
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * What the sessions of one endpoint that change connections have in common, in one worker.
+ */
+import type { ListenerConfig, ProxyConfig } from '../config/config.ts';
+import type { Snapshot } from '../topology/snapshot.ts';
+import { CausalReads } from './causal.ts';
+import type { ServerFacts, SharedEndpoint } from './context.ts';
+import { KnownSettings } from './known-settings.ts';
+import { Rules } from './rules.ts';
+import { factsOf, sameFacts } from './server-facts.ts';
+
+export class EndpointShares implements SharedEndpoint {
+  readonly causal = new CausalReads();
+  readonly knownSettings = new KnownSettings();
+  readonly retries = new Map<string, number>();
+  readonly rules: Rules;
+  readonly #cluster: string;
+  #facts: ServerFacts;
+  #primary: string | null = null;
+
+  constructor(listener: ListenerConfig, config: ProxyConfig, snapshot: Snapshot) {
+    this.rules = new Rules(config.rules, listener.name);
+    this.#cluster = listener.cluster;
+    this.#facts = factsOf(snapshot, listener.cluster);
+    this.take(snapshot);
+  }
+
+  facts(): ServerFacts {
+    return this.#facts;
+  }
+
+  /** A newer snapshot. */
+  take(snapshot: Snapshot): void {
+    const facts = factsOf(snapshot, this.#cluster);
+    const primary = snapshot.clusters.find(({ name }) => name === this.#cluster)?.primary ?? null;
+    const isSame = sameFacts(facts, this.#facts);
+    if (!isSame) this.#facts = facts;
+    // Another server may give other values for the same words.
+    if (!isSame || primary !== this.#primary) this.knownSettings.clear();
+    this.#primary = primary;
+    for (const backend of snapshot.backends) if (!backend.readable) this.causal.forget(backend.name);
+  }
+
+  /** A replica has been seen with this position. */
+  learn(replica: string, position: string): void {
+    this.causal.learn(replica, position);
+  }
+}
+
+/** True where sessions change connections. */
+export function sharesConnections({ mode, pool }: ListenerConfig): boolean {
+  return mode === 'split' || pool === 'transaction';
+}

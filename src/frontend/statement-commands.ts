@@ -1,0 +1,378 @@
+/**
+ * The prepared statements of a session that changes connections, command by command. The client knows them
+ * by numbers of ours; a server knows them by its own, on each connection where they have run. What a client
+ * says once (the types of the parameters) a server may have to be told again.
+ * Manual: page_protocol_command_phase_ps.
+ */
+import { refusal } from '../base/errors.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import type { ServerStatement } from '../backend/prepared-statements.ts';
+import type { ListenerConfig } from '../config/config.ts';
+import { Command, Status } from '../protocol/constants.ts';
+import {
+  asksForCursor,
+  LAST_STATEMENT_ID,
+  placeOfTypes,
+  setStatementId,
+  statementIdOf,
+  withTypes,
+} from '../protocol/execute.ts';
+import { writeCommand } from '../protocol/packets.ts';
+import { Leave, Need, type Statement } from '../sql/statement.ts';
+import type { Relay } from './relay.ts';
+import type { SessionConnections } from './session-connections.ts';
+import type { SessionRecord } from './session-record.ts';
+import { SessionStatements, type SessionStatement } from './session-statements.ts';
+
+/** The dispatcher, as these commands use it. */
+export interface StatementHost {
+  readonly statement: Statement;
+  readonly record: SessionRecord;
+  readonly relay: Relay;
+  readonly connections: SessionConnections;
+  readonly attached: BackendConnection | null;
+  /** Sends the command at hand to where its statement says: now (true) or later. */
+  go(bytes: Buffer, start: number, end: number): boolean;
+  answerOk(): void;
+  answerError(error: unknown): void;
+  /** Ends the session: what its client sends cannot be followed. */
+  fail(error: unknown): void;
+  pinFor(pin: 'cursor' | 'long_data'): void;
+  unpin(pin: 'cursor' | 'long_data'): void;
+  /** After something has been closed without an answer. */
+  leaveIfFree(): void;
+  /** Holds a large command back until the session is pinned to a connection at home. */
+  resumeLarge(ready: (connection: BackendConnection) => Promise<void>): void;
+}
+
+/** A command that names a statement: its first byte and the number. */
+const ID_BYTES = 5;
+
+export class StatementCommands {
+  readonly #host: StatementHost;
+  readonly #config: ListenerConfig;
+  readonly #capabilities: number;
+  readonly #statements = new SessionStatements();
+  #command = 0;
+  /** The statement that the command at hand is about. */
+  #current: SessionStatement | null = null;
+  /** The one that was prepared last, for connectors that do not wait for its number. */
+  #lastPreparedId = 0;
+
+  constructor(host: StatementHost, config: ListenerConfig, capabilities: number) {
+    this.#host = host;
+    this.#config = config;
+    this.#capabilities = capabilities;
+  }
+
+  /** How many the client has. */
+  get count(): number {
+    return this.#statements.size;
+  }
+
+  /** A new command; what was at hand is done. */
+  begin(): void {
+    this.#command = 0;
+    this.#current = null;
+  }
+
+  clear(): void {
+    this.#statements.clear();
+  }
+
+  /** COM_STMT_PREPARE, whose text has just been classified. */
+  prepare(bytes: Buffer, start: number, end: number): boolean {
+    const { statement, record } = this.#host;
+    if (this.#statements.size >= this.#config.maxPreparedStatements) {
+      this.#host.answerError(refusal('DBPROXY_PREPARED_STATEMENTS', this.#config.maxPreparedStatements));
+      return false;
+    }
+    const payload = Buffer.from(bytes.subarray(start, end));
+    const setsSomething = (statement.leaves & (Leave.SETTINGS | Leave.DATABASE)) !== 0;
+    this.#command = Command.STMT_PREPARE;
+    this.#current = {
+      id: this.#statements.nextId(),
+      prepare: payload,
+      settings: record.settings,
+      key: `${record.replicaSettings.key}\0\0${payload.toString('latin1')}`,
+      class: statement.class,
+      needs: statement.needs,
+      // What a SET with parameters sets is not seen.
+      leaves: setsSomething ? statement.leaves | Leave.ANYTHING : statement.leaves,
+      hint: statement.hint,
+      digestHigh: statement.digestHigh,
+      digestLow: statement.digestLow,
+      parameters: 0,
+      types: null,
+      hasLongData: false,
+      hasCursor: false,
+    };
+    // To prepare is not to run: nothing is needed or left.
+    const mayBeAnywhere = statement.class === 'read' && (statement.needs & ~Need.USER_VARIABLE) === 0;
+    statement.needs = mayBeAnywhere ? 0 : Need.SESSION;
+    statement.leaves = 0;
+    if (!mayBeAnywhere) statement.class = 'session';
+    return this.#host.go(bytes, start, end);
+  }
+
+  /** COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE. */
+  execute(command: number, bytes: Buffer, start: number, end: number): boolean {
+    const current = this.#take(command, bytes, start, end, 'mysqld_stmt_execute');
+    if (current === undefined) return false;
+    const { statement } = this.#host;
+    statement.class = current.class;
+    statement.needs = current.needs;
+    statement.leaves = current.leaves;
+    statement.hint = current.hint;
+    statement.digestHigh = current.digestHigh;
+    statement.digestLow = current.digestLow;
+    // The rows of a cursor are fetched later, while writes must go on: it is opened at home.
+    if (asksForCursor(bytes.subarray(start, end))) statement.needs |= Need.SESSION;
+    return this.#host.go(bytes, start, end);
+  }
+
+  /** COM_STMT_FETCH: where the cursor is. */
+  fetch(bytes: Buffer, start: number, end: number): boolean {
+    const current = this.#take(Command.STMT_FETCH, bytes, start, end, 'mysqld_stmt_fetch');
+    if (current === undefined) return false;
+    const known = this.#knownTo(this.#host.attached, current);
+    if (known === undefined) {
+      this.#host.answerError(refusal('DBPROXY_UNKNOWN_PREPARED', current.id, 'mysqld_stmt_fetch'));
+      return false;
+    }
+    this.#asPlain();
+    setStatementId(bytes, start, known.id);
+    return true;
+  }
+
+  /** COM_STMT_RESET: closes the cursor and forgets what was sent in advance; where there is neither, nothing. */
+  reset(bytes: Buffer, start: number, end: number): boolean {
+    const current = this.#take(Command.STMT_RESET, bytes, start, end, 'mysqld_stmt_reset');
+    if (current === undefined) return false;
+    const known = this.#knownTo(this.#host.attached, current);
+    if (known === undefined || !(current.hasCursor || current.hasLongData)) {
+      this.#host.answerOk();
+      return false;
+    }
+    this.#asPlain();
+    setStatementId(bytes, start, known.id);
+    return true;
+  }
+
+  /** COM_STMT_CLOSE: the client's number is gone; on its connection the statement may serve others. */
+  close(bytes: Buffer, start: number, end: number): boolean {
+    const { attached, relay } = this.#host;
+    const id = end - start < ID_BYTES ? 0 : statementIdOf(bytes, start);
+    const current = this.#statements.find(id);
+    this.#statements.remove(id);
+    if (current !== undefined && (current.hasCursor || current.hasLongData)) {
+      const known = this.#knownTo(attached, current);
+      if (known !== undefined) {
+        attached!.prepared.forget(current.key);
+        this.#closeOn(attached!, [known.id]);
+      }
+      current.hasCursor = false;
+      current.hasLongData = false;
+      this.#unpin();
+      this.#host.leaveIfFree();
+    }
+    relay.skip();
+    return false;
+  }
+
+  /** COM_STMT_SEND_LONG_DATA: a parameter in advance, for the connection on which the statement will run. */
+  longData(bytes: Buffer, start: number, end: number): boolean {
+    const current = this.#find(end - start < ID_BYTES ? 0 : statementIdOf(bytes, start));
+    // Servers do not answer this command, also when it makes no sense.
+    if (current === undefined) {
+      this.#host.relay.skip();
+      return false;
+    }
+    this.#command = Command.STMT_SEND_LONG_DATA;
+    this.#current = current;
+    this.#asPlain();
+    this.#host.statement.needs = Need.SESSION;
+    return this.#host.go(bytes, start, end);
+  }
+
+  /** One of these commands, too large to be looked at: it goes home, and the session stays there. */
+  large(command: number, bytes: Buffer, start: number, end: number): boolean {
+    const current = end - start < ID_BYTES ? undefined : this.#find(statementIdOf(bytes, start));
+    const canBe = command === Command.STMT_EXECUTE || command === Command.STMT_SEND_LONG_DATA;
+    if (current === undefined || !canBe) {
+      this.#host.fail(refusal('DBPROXY_MALFORMED_PACKET', `command 0x${command.toString(16)}`));
+      return false;
+    }
+    this.#host.resumeLarge(async (connection) => {
+      await this.#prepareOn(connection, current);
+      const known = this.#knownTo(connection, current)!;
+      if (command === Command.STMT_SEND_LONG_DATA) {
+        current.hasLongData = true;
+        this.#host.pinFor('long_data');
+      }
+      known.typesOf = current;
+      setStatementId(bytes, start, known.id);
+    });
+    return false;
+  }
+
+  /** Makes the command at hand right for a connection as it lies; false when that is not enough. */
+  fits(connection: BackendConnection, bytes: Buffer, start: number, end: number): boolean {
+    const current = this.#current;
+    if (current === null) return true;
+    if (this.#command === Command.STMT_PREPARE) {
+      this.#host.relay.expectPrepared(current.id);
+      return true;
+    }
+    const known = this.#knownTo(connection, current);
+    if (known === undefined) return false;
+    if (this.#command === Command.STMT_SEND_LONG_DATA) this.#pinLongData(current);
+    else if (!this.#typesAreRight(known, current, bytes.subarray(start, end))) return false;
+    setStatementId(bytes, start, known.id);
+    return true;
+  }
+
+  /** There is a statement to run: the connection may have to learn it first. */
+  get runs(): boolean {
+    return this.#current !== null && this.#command !== Command.STMT_PREPARE;
+  }
+
+  /** Has the connection learn the statement that is to run. It may have other settings afterwards. */
+  async teach(connection: BackendConnection): Promise<void> {
+    if (this.#current !== null && this.runs) await this.#prepareOn(connection, this.#current);
+  }
+
+  /** The command at hand as this connection needs it. */
+  fitted(connection: BackendConnection, payload: Buffer): Buffer {
+    const current = this.#current;
+    if (current === null || this.fits(connection, payload, 0, payload.length)) return payload;
+    const place = placeOfTypes(payload, current.parameters, this.#capabilities);
+    const complete = withTypes(payload, place, current.types!);
+    const known = this.#knownTo(connection, current)!;
+    known.typesOf = current;
+    setStatementId(complete, 0, known.id);
+    return complete;
+  }
+
+  /** The command at hand has been answered by this connection. */
+  answered(connection: BackendConnection, errno: number, status: number): void {
+    const current = this.#current;
+    if (current === null) return;
+    switch (this.#command) {
+      case Command.STMT_PREPARE:
+        if (errno === 0) this.#prepared(connection, current);
+        else this.#lastPreparedId = 0;
+        return;
+      case Command.STMT_EXECUTE:
+        current.hasLongData = false;
+        current.hasCursor = errno === 0 && (status & Status.CURSOR_EXISTS) !== 0;
+        if (current.hasCursor) this.#host.pinFor('cursor');
+        return this.#unpin();
+      case Command.STMT_FETCH:
+        if ((status & Status.LAST_ROW_SENT) === 0) return;
+        current.hasCursor = false;
+        return this.#unpin();
+      case Command.STMT_RESET:
+        current.hasLongData = false;
+        current.hasCursor = false;
+        return this.#unpin();
+      default:
+        return;
+    }
+  }
+
+  /** The statement that a command names; undefined when there is none, which has been answered then. */
+  #take(
+    command: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    name: string,
+  ): SessionStatement | undefined {
+    const id = end - start < ID_BYTES ? 0 : statementIdOf(bytes, start);
+    const found = this.#find(id);
+    if (found === undefined) {
+      this.#host.answerError(refusal('DBPROXY_UNKNOWN_PREPARED', id, name));
+      return undefined;
+    }
+    this.#command = command;
+    this.#current = found;
+    return found;
+  }
+
+  #find(id: number): SessionStatement | undefined {
+    return this.#statements.find(id === LAST_STATEMENT_ID ? this.#lastPreparedId : id);
+  }
+
+  #knownTo(connection: BackendConnection | null, { key }: SessionStatement): ServerStatement | undefined {
+    return connection?.prepared.find(key);
+  }
+
+  /** The command leaves nothing that the record must know. */
+  #asPlain(): void {
+    const { statement } = this.#host;
+    statement.class = 'session';
+    statement.needs = 0;
+    statement.leaves = 0;
+    statement.hint = 'none';
+  }
+
+  #prepared(connection: BackendConnection, current: SessionStatement): void {
+    const head = this.#host.relay.preparedHead;
+    current.parameters = head.readUInt16LE(11);
+    this.#lastPreparedId = current.id;
+    this.#statements.add(current);
+    this.#keepOn(connection, current, head.readUInt32LE(5));
+  }
+
+  async #prepareOn(connection: BackendConnection, current: SessionStatement): Promise<void> {
+    if (this.#knownTo(connection, current) !== undefined) return;
+    await this.#host.connections.bring(connection, current.settings);
+    const { id } = await connection.prepareStatement(current.prepare);
+    this.#keepOn(connection, current, id);
+  }
+
+  #keepOn(connection: BackendConnection, { key }: SessionStatement, id: number): void {
+    const closing = connection.prepared.keep(key, { id, typesOf: null }, this.#config.statementCache);
+    this.#closeOn(connection, closing);
+  }
+
+  #closeOn(connection: BackendConnection, ids: readonly number[]): void {
+    for (const id of ids) {
+      const body = Buffer.alloc(4);
+      body.writeUInt32LE(id);
+      connection.write(writeCommand(Command.STMT_CLOSE, body));
+    }
+  }
+
+  /** True when the server knows the types of the parameters, or is told them by the command as it is. */
+  #typesAreRight(known: ServerStatement, current: SessionStatement, payload: Buffer): boolean {
+    if (this.#command !== Command.STMT_EXECUTE && this.#command !== Command.STMT_BULK_EXECUTE) return true;
+    const place = placeOfTypes(payload, current.parameters, this.#capabilities);
+    if (place.saidAt < 0) return true;
+    if (place.end > place.start) {
+      const types = payload.subarray(place.start, place.end);
+      if (current.types === null || !current.types.equals(types)) current.types = Buffer.from(types);
+      known.typesOf = current;
+      return true;
+    }
+    // With no types sent ever, the server has its own word for that.
+    return known.typesOf === current || current.types === null;
+  }
+
+  #pinLongData(current: SessionStatement): void {
+    current.hasLongData = true;
+    this.#host.pinFor('long_data');
+  }
+
+  #unpin(): void {
+    let cursors = 0;
+    let longData = 0;
+    for (const { hasCursor, hasLongData } of this.#statements.all()) {
+      if (hasCursor) cursors++;
+      if (hasLongData) longData++;
+    }
+    if (cursors === 0) this.#host.unpin('cursor');
+    if (longData === 0) this.#host.unpin('long_data');
+  }
+}

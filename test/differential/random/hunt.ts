@@ -1,0 +1,109 @@
+/**
+ * The hunt: scenario after scenario, seed after seed, until so many statements were equal on both sides or
+ * the time is over. What differs is cut down and reported; the hunt may go on after it.
+ */
+import type { LabFlavour } from '../../lab/flavours.ts';
+import { Arena } from './arena.ts';
+import { firstDifference, scenarioText, type Difference } from './difference.ts';
+import { generate } from './generate.ts';
+import type { ProfileName, Scenario } from './scenario.ts';
+import { shrink } from './shrink.ts';
+
+export interface HuntOptions {
+  readonly flavour: LabFlavour;
+  /** Scenarios go round these. */
+  readonly profiles: readonly ProfileName[];
+  /** The first seed; those after it count up. */
+  readonly seed: number;
+  readonly statements: number;
+  /** No new scenario begins after so long. */
+  readonly timeoutMs: number;
+  /** Ends the hunt after so many failures. */
+  readonly mostFailures: number;
+  /** For making one failure shorter; 0: not at all. */
+  readonly shrinkMs: number;
+  onFailure?(failure: Failure): void;
+  onProgress?(statements: number): void;
+}
+
+export interface Failure {
+  readonly scenario: Scenario;
+  readonly difference: Difference;
+}
+
+export interface HuntResult {
+  readonly statements: number;
+  readonly scenarios: number;
+  readonly failures: readonly Failure[];
+  /** Statements by backend, as the proxies have counted them. */
+  readonly served: Readonly<Record<string, number>>;
+}
+
+/** Hunts in an arena of its own. */
+export async function hunt(options: HuntOptions): Promise<HuntResult> {
+  const arena = await Arena.open(options.flavour, options.profiles);
+  try {
+    return await huntIn(arena, options);
+  } finally {
+    await arena.close();
+  }
+}
+
+/** Hunts in an arena that is there. */
+export async function huntIn(arena: Arena, options: HuntOptions): Promise<HuntResult> {
+  const failures: Failure[] = [];
+  const end = performance.now() + options.timeoutMs;
+  let statements = 0;
+  let scenarios = 0;
+  while (statements < options.statements && performance.now() < end) {
+    const profile = options.profiles[scenarios % options.profiles.length]!;
+    const scenario = generate(options.flavour, profile, options.seed + scenarios);
+    scenarios++;
+    statements += statementsIn(scenario);
+    const failure = await tryScenario(arena, scenario, options.shrinkMs);
+    options.onProgress?.(statements);
+    if (failure === null) continue;
+    failures.push(failure);
+    options.onFailure?.(failure);
+    if (failures.length >= options.mostFailures) break;
+  }
+  return { statements, scenarios, failures, served: await arena.served() };
+}
+
+/** Plays a scenario; the failure cut down as far as `shrinkMs` allows, or null when both sides agree. */
+export async function tryScenario(
+  arena: Arena,
+  scenario: Scenario,
+  shrinkMs: number,
+): Promise<Failure | null> {
+  const difference = await differenceOf(arena, scenario);
+  if (difference === null) return null;
+  let best: Failure = { scenario, difference };
+  const end = performance.now() + shrinkMs;
+  const fails = async (steps: Scenario['steps']): Promise<boolean> => {
+    const shorter = { ...scenario, seed: null, steps };
+    const found = await differenceOf(arena, shorter);
+    if (found !== null) best = { scenario: shorter, difference: found };
+    return found !== null;
+  };
+  const isOver = (): boolean => performance.now() > end;
+  if (isOver()) return best;
+  // What comes after the difference has nothing to do with it, unless it was found in the data left.
+  const upToIt = scenario.steps.slice(0, difference.at + 1);
+  const steps = (await fails(upToIt)) ? upToIt : scenario.steps;
+  await shrink(steps, fails, isOver);
+  return { ...best, scenario: { ...best.scenario, seed: scenario.seed } };
+}
+
+async function differenceOf(arena: Arena, scenario: Scenario): Promise<Difference | null> {
+  try {
+    return firstDifference(await arena.play(scenario));
+  } catch (error) {
+    // The arena itself is broken: no more scenarios can be played in it.
+    throw new Error(`while this was played:\n${scenarioText(scenario)}`, { cause: error });
+  }
+}
+
+function statementsIn({ steps }: Scenario): number {
+  return steps.filter((step) => !('lag' in step)).length;
+}

@@ -1,0 +1,79 @@
+/**
+ * What may differ between two runs of a scenario, and why: this table is all that is not compared. Rows of a
+ * statement without ORDER BY are compared as a set, because a server promises no more.
+ */
+import type { Meaning } from '../../support/wire-decode.ts';
+
+/** What one step was answered, ready to be compared. */
+export type Answer = readonly Meaning[];
+
+interface Mask {
+  readonly what: string;
+  readonly why: string;
+  apply(meaning: Meaning): Meaning;
+}
+
+/** They tell of the plan that the optimizer took, by statistics that it takes from samples. */
+const OF_THE_PLAN = ['no_good_index', 'no_index', 'slow'];
+
+export const MASKS: readonly Mask[] = [
+  {
+    what: 'status flags of the plan',
+    why: 'statistics of tables are sampled in the background',
+    apply: (meaning) =>
+      meaning.kind === 'ok' || meaning.kind === 'eof'
+        ? { ...meaning, status: meaning.status.filter((flag) => !OF_THE_PLAN.includes(flag)) }
+        : meaning,
+  },
+  {
+    what: 'positions in the log of changes that OK packets tell',
+    why: 'each server counts its own history',
+    apply: (meaning) =>
+      meaning.kind === 'ok' ? { ...meaning, tracked: meaning.tracked.map(withoutPosition) } : meaning,
+  },
+  {
+    what: 'the order in which an OK packet tells changed variables',
+    why: 'MariaDB tells them in the order of addresses in its memory',
+    apply: (meaning) =>
+      meaning.kind === 'ok' ? { ...meaning, tracked: meaning.tracked.toSorted() } : meaning,
+  },
+  {
+    what: 'numbers in COM_STATISTICS',
+    why: 'uptime and counters of the server',
+    apply: (meaning) =>
+      meaning.kind === 'text' ? { ...meaning, text: meaning.text.replace(/[\d.]+/g, '#') } : meaning,
+  },
+];
+
+/** The answer without what may differ; `sql` is what was run, where one can say. */
+export function masked(answer: Answer, sql: string): Answer {
+  const meanings = answer.map((meaning) => MASKS.reduce((so, mask) => mask.apply(so), meaning));
+  return isOrdered(sql) ? meanings : withRowsSorted(meanings);
+}
+
+function isOrdered(sql: string): boolean {
+  return /\border\s+by\b/i.test(sql) || /^\s*(show|handler|describe|call|get)\b/i.test(sql);
+}
+
+/** Sorts the rows of each result where they stand; the numbers of the packets stay in their places. */
+function withRowsSorted(meanings: readonly Meaning[]): Meaning[] {
+  const sorted = [...meanings];
+  for (let start = 0; start < sorted.length; start++) {
+    let end = start;
+    while (sorted[end]?.kind === 'row') end++;
+    if (end - start < 2) continue;
+    const rows = sorted
+      .slice(start, end)
+      .flatMap((meaning) => (meaning.kind === 'row' ? [meaning.cells] : []));
+    const inOrder = rows.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+    inOrder.forEach((cells, index) => {
+      sorted[start + index] = { ...sorted[start + index]!, kind: 'row', cells };
+    });
+    start = end;
+  }
+  return sorted;
+}
+
+function withoutPosition(tracked: string): string {
+  return tracked.replace(/\b\d+-\d+-\d+\b/g, 'GTID').replace(/(^gtids.*:)[\d:-]+$/, '$1#');
+}

@@ -1,0 +1,272 @@
+/**
+ * Plays a scenario on one side, direct or through the proxy: its sessions are clients of the raw protocol,
+ * and what each step was answered is kept for comparison. Nothing that a server says stops it: an error, a
+ * closed connection and an answer that does not come are answers, too.
+ */
+import { WireClient, type WireOptions, type WireParameter } from '../../support/wire-client.ts';
+import { lenenc } from '../../support/wire-login.ts';
+import { CLIENT_OPTIONS } from './clients.ts';
+import { masked, type Answer } from './masks.ts';
+import type { Action, LagAction, Scenario } from './scenario.ts';
+
+/** How to connect to this side. */
+export interface Side {
+  readonly port: number;
+  /** Moves the replica; on the direct side there is none. */
+  moveReplica(action: LagAction): Promise<void>;
+}
+
+/** Longer than any lock timeout of the servers. */
+const ANSWER_TIMEOUT_MS = 8_000;
+
+/** An id that no server gives to a prepared statement so soon. */
+const NO_STATEMENT = 999_999;
+
+/** Plays all steps; one answer for each. */
+export async function play(scenario: Scenario, side: Side): Promise<Answer[]> {
+  const sessions = Array.from({ length: scenario.sessions }, () => new SessionPlayer(scenario, side.port));
+  const answers: Answer[] = [];
+  try {
+    for (const session of sessions) await session.login();
+    for (const step of scenario.steps) {
+      if ('lag' in step) {
+        await side.moveReplica(step.lag);
+        answers.push([]);
+      } else answers.push(await sessions[step.session]!.act(step));
+    }
+    return answers;
+  } finally {
+    for (const session of sessions) session.end();
+  }
+}
+
+interface Slot {
+  readonly id: number;
+  readonly sql: string;
+  /** Parameters whose values came as long data. */
+  readonly long: Set<number>;
+  /** An execution has sent the types. */
+  typesSent: boolean;
+}
+
+/** One session of a scenario. */
+class SessionPlayer {
+  readonly #options: Partial<WireOptions> & { port: number };
+  #client: WireClient | null = null;
+  readonly #slots = new Map<number, Slot>();
+  /** Its last statement was a SELECT that gave rows. */
+  #hasSelected = false;
+  /** Ids of prepared statements as this session counts them, by the server's. */
+  readonly #numbers = new Map<number, number>();
+
+  constructor(scenario: Scenario, port: number) {
+    const { user, flags } = scenario;
+    this.#options = {
+      ...CLIENT_OPTIONS[flags],
+      ...accountOf(user),
+      port,
+      database: 'w1',
+      timeoutMs: ANSWER_TIMEOUT_MS,
+    };
+  }
+
+  async login(): Promise<Answer> {
+    this.#forget();
+    this.#client = await WireClient.connect(this.#options);
+    // MariaDB may count warnings here of a session that its thread served before.
+    return this.#client.loginAnswer.map((one) => (one.kind === 'ok' ? { ...one, warnings: 0 } : one));
+  }
+
+  end(): void {
+    this.#client?.destroy();
+    this.#client = null;
+  }
+
+  /** Does one step; what goes wrong on the way is the answer. */
+  async act(action: Action): Promise<Answer> {
+    if (this.#client === null && action.do !== 'reconnect') return said('the connection is closed');
+    const sql = this.#textOf(action);
+    // After EXPLAIN and on a new connection MariaDB answers what it finds in memory it has used before.
+    if (/^[^;]*found_rows\(/i.test(sql) && !this.#hasSelected)
+      return said('left out: FOUND_ROWS() of no SELECT');
+    try {
+      const answer = await this.#perform(action);
+      const surplus = this.#client?.unasked ?? 0;
+      const isClosed = answer.at(-1)?.kind === 'closed';
+      if (isClosed) this.end();
+      else if (surplus > 0) return this.#broken(`${surplus} packets that nobody asked for`);
+      this.#hasSelected = isSelect(sql) && answer[0]?.kind === 'column_count';
+      return masked(this.#withoutIds(answer), sql);
+    } catch (error) {
+      return this.#broken((error as Error).message);
+    }
+  }
+
+  #broken(why: string): Answer {
+    this.end();
+    return said(`broken: ${why}`);
+  }
+
+  async #perform(action: Action): Promise<Answer> {
+    const client = this.#client;
+    if (action.do === 'reconnect' || client === null) return this.#reconnect();
+    switch (action.do) {
+      case 'query':
+        return client.query(action.latin1 === true ? Buffer.from(action.sql, 'latin1') : action.sql);
+      case 'prepare':
+        return this.#prepare(client, action.slot, action.sql);
+      case 'execute':
+        return this.#execute(client, action);
+      case 'fetch':
+        return client.fetch(this.#idIn(action.slot), action.rows);
+      case 'long_data':
+        this.#slots.get(action.slot)?.long.add(action.index);
+        client.longData(this.#idIn(action.slot), action.index, Buffer.from(action.text));
+        return [];
+      case 'reset_statement':
+        this.#slots.get(action.slot)?.long.clear();
+        return client.resetStatement(this.#idIn(action.slot));
+      case 'close':
+        client.close(this.#idIn(action.slot));
+        this.#slots.delete(action.slot);
+        return [];
+      case 'init_db':
+        return client.single(0x02, Buffer.from(action.database));
+      case 'field_list':
+        return client.fieldList(action.table);
+      case 'set_option':
+        return client.single(0x1b, Buffer.from([action.several ? 0 : 1, 0]));
+      case 'reset': {
+        const answer = await client.single(0x1f);
+        if (answer.at(-1)?.kind === 'ok') this.#forget();
+        return answer;
+      }
+      case 'change_user': {
+        this.#forget();
+        const { user, password } = accountOf(action.user);
+        return client.changeUser(user, password, action.database, 45);
+      }
+      case 'ping':
+        return client.ping();
+    }
+  }
+
+  async #reconnect(): Promise<Answer> {
+    if (this.#client !== null) {
+      this.#client.send(0x01);
+      await this.#client.readClose();
+      this.end();
+    }
+    return this.login();
+  }
+
+  async #prepare(client: WireClient, slot: number, sql: string): Promise<Answer> {
+    this.#slots.delete(slot);
+    const answer = await client.prepare(sql);
+    if (answer[0]?.kind === 'prepared') {
+      const { id } = answer[0];
+      this.#slots.set(slot, { id, sql, long: new Set(), typesSent: false });
+      this.#numbers.set(id, this.#numbers.size + 1);
+    }
+    return answer;
+  }
+
+  async #execute(client: WireClient, action: Extract<Action, { do: 'execute' }>): Promise<Answer> {
+    const slot = this.#slots.get(action.slot);
+    const parameters = action.values.map((value, index) =>
+      parameterOf(action.kinds[index] === 'n', value, slot?.long.has(index) ?? false),
+    );
+    slot?.long.clear();
+    const typesToo = action.bare !== true || slot?.typesSent !== true;
+    const cursor = action.cursor === true ? 1 : 0;
+    const answer = await client.execute(this.#idIn(action.slot), parameters, { cursor, typesToo });
+    if (slot !== undefined) slot.typesSent = !answer.some(({ kind }) => kind === 'error');
+    return answer;
+  }
+
+  #idIn(slot: number): number {
+    return this.#slots.get(slot)?.id ?? NO_STATEMENT;
+  }
+
+  #textOf(action: Action): string {
+    switch (action.do) {
+      case 'query':
+        return action.sql;
+      case 'execute':
+      case 'fetch':
+        return this.#slots.get(action.slot)?.sql ?? '';
+      case 'prepare':
+      case 'long_data':
+      case 'reset_statement':
+      case 'close':
+      case 'init_db':
+      case 'field_list':
+      case 'set_option':
+      case 'reset':
+      case 'change_user':
+      case 'ping':
+      case 'reconnect':
+        return '';
+    }
+  }
+
+  /** Ids of statements count on for the life of a connection, which a pool may share: only their order counts. */
+  #withoutIds(answer: Answer): Answer {
+    const renumbered = (text: string): string =>
+      text.replace(/(statement (?:handler )?\()(\d+)/, (_, before: string, id: string) => {
+        return `${before}${this.#numbers.get(Number(id)) ?? id}`;
+      });
+    return answer.map((meaning) => {
+      // eslint-disable-next-line @typescript-eslint/switch-exhaustiveness-check -- the others name no statement
+      switch (meaning.kind) {
+        case 'prepared':
+          return { ...meaning, id: this.#numbers.get(meaning.id) ?? 0 };
+        case 'error':
+          return { ...meaning, message: renumbered(meaning.message) };
+        case 'row':
+          // SHOW WARNINGS tells the message again.
+          return {
+            ...meaning,
+            cells: meaning.cells.map((cell) => (cell === null ? null : renumbered(cell))),
+          };
+        default:
+          return meaning;
+      }
+    });
+  }
+
+  #forget(): void {
+    this.#slots.clear();
+    this.#numbers.clear();
+    this.#hasSelected = false;
+  }
+}
+
+function accountOf(user: string): { user: string; password: string } {
+  return { user, password: user };
+}
+
+function isSelect(sql: string): boolean {
+  return /^\W*(select|with|values|table)\b/i.test(sql);
+}
+
+function said(text: string): Answer {
+  return [{ kind: 'closed', text, sequence: 0, pieces: 0 }];
+}
+
+const LONGLONG = 8;
+const STRING = 254;
+
+/** A parameter of its kind, also where it is null; without bytes where they came as long data. */
+function parameterOf(isNumber: boolean, value: string | number | null, isLong: boolean): WireParameter {
+  const type = isNumber ? LONGLONG : STRING;
+  if (isLong) return { type: STRING, value: Buffer.alloc(0) };
+  if (value === null) return { type, value: null };
+  if (isNumber) {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt(value));
+    return { type, value: bytes };
+  }
+  const bytes = Buffer.from(String(value), 'utf8');
+  return { type, value: Buffer.concat([lenenc(bytes.length), bytes]) };
+}
