@@ -29,7 +29,7 @@ const BACKEND_CONNECTIONS = 400;
  * The split endpoint as for many clients on few cores: the primary, too, has its share of the reads, as HAProxy
  * gives it, and short reads share connections.
  */
-const SPLIT = { pool: 'transaction', pipelining: 'off' };
+const SPLIT = { pool: 'transaction', pipelining: 'on' };
 const SERVER_OPTIONS = [
   `--max-connections=${SERVER_CONNECTIONS}`,
   `--back-log=${SERVER_CONNECTIONS}`,

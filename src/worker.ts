@@ -311,6 +311,7 @@ class Worker {
         clock: systemClock,
         idleTimeoutMs: config.poolIdleTimeoutMs,
         connectTimeoutMs: config.connectTimeoutMs,
+        workers: this.#config.dbproxy.workers,
         channel: channelOf(config),
         onConnectFailure: (name, error) => this.#send({ type: 'backend-failed', backend: name, error }),
       });

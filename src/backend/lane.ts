@@ -7,7 +7,7 @@
  * Only statements ride that depend on nothing but the settings of the connection, and that have proved
  * fast. A slow one closes the lane: nobody new gets in until it is empty.
  */
-import { afterThisRound } from '../base/clock.ts';
+import { afterThisRound, type Clock } from '../base/clock.ts';
 import { NOT_ENDED, type ReplyTracker } from '../protocol/reply-tracker.ts';
 import type { BackendConnection, ConnectionUser } from './connection.ts';
 
@@ -28,11 +28,10 @@ interface Ride {
   readonly tracker: ReplyTracker;
   /** Null when its session is over: the answer still comes, and nobody wants it. */
   rider: Rider | null;
-  readonly sinceMs: number;
 }
 
 /** What goes out in one write at most; more than that goes in several. */
-const OUTPUT_BYTES = 64 * 1024;
+const OUTPUT_BYTES = 16 * 1024;
 
 /** A statement that takes so many times longer than a fast one keeps others waiting. */
 const SLOW_FACTOR = 10;
@@ -40,16 +39,20 @@ const SLOW_FACTOR = 10;
 export class Lane implements ConnectionUser {
   readonly connection: BackendConnection;
   readonly #onEmpty: (lane: Lane) => void;
+  readonly #clock: Clock;
   readonly #rides: Ride[] = [];
   #output: Buffer = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   #outputLength = 0;
+  /** Since when the server has been at work on the first ride. */
+  #headSinceMs = 0;
   #isScheduled = false;
   #isBlocked = false;
   #waitsForClient = false;
 
   /** `onEmpty` is called whenever the last answer has ended: the lane is over, or begins anew with a rider. */
-  constructor(connection: BackendConnection, onEmpty: (lane: Lane) => void) {
+  constructor(connection: BackendConnection, clock: Clock, onEmpty: (lane: Lane) => void) {
     this.connection = connection;
+    this.#clock = clock;
     this.#onEmpty = onEmpty;
   }
 
@@ -61,14 +64,15 @@ export class Lane implements ConnectionUser {
   /** Somebody more may ride: not too many do, and none of them is slow. */
   admits(mostRiders: number, fastMs: number, nowMs: number): boolean {
     if (this.#isBlocked || this.#waitsForClient || this.#rides.length >= mostRiders) return false;
-    const first = this.#rides[0];
-    return first === undefined || nowMs - first.sinceMs < SLOW_FACTOR * fastMs;
+    return this.#rides.length === 0 || nowMs - this.#headSinceMs < SLOW_FACTOR * fastMs;
   }
 
   /** Sends the command that is `bytes[start, end)`, its header with it, for a rider whose tracker has begun. */
   ride(rider: Rider, bytes: Buffer, start: number, end: number, nowMs: number): void {
     this.connection.user = this;
-    this.#rides.push({ tracker: rider.tracker, rider, sinceMs: nowMs });
+    this.connection.lastUser = this;
+    if (this.#rides.length === 0) this.#headSinceMs = nowMs;
+    this.#rides.push({ tracker: rider.tracker, rider });
     const length = end - start;
     if (this.#outputLength + length > OUTPUT_BYTES) this.#flush();
     if (length > OUTPUT_BYTES) {
@@ -83,6 +87,11 @@ export class Lane implements ConnectionUser {
       this.#isScheduled = false;
       this.#flush();
     });
+  }
+
+  /** Nobody rides after all. */
+  cancel(): void {
+    this.#onEmpty(this);
   }
 
   /** The rider's session is over: its answer is for nobody. */
@@ -111,6 +120,7 @@ export class Lane implements ConnectionUser {
       offset = end;
     }
     if (this.#rides.length === 0) this.#onEmpty(this);
+    else this.#headSinceMs = this.#clock.nowMs();
   }
 
   onBackendDrain(): void {

@@ -31,6 +31,7 @@ import {
   type LoginOk,
   type Preparation,
 } from './connection.ts';
+import { Lane } from './lane.ts';
 import type { Slots } from './slots.ts';
 
 /** What a pool must know of its backend; it changes with the snapshots. */
@@ -48,6 +49,8 @@ export interface PoolOptions {
   connectTimeoutMs: number;
   /** How the server is connected to, its address apart. */
   channel: Omit<BackendChannel, 'endpoint'>;
+  /** Workers that share max_connections. */
+  workers: number;
   /** A connection could not be opened: the server should be looked at. */
   onConnectFailure: (backend: string, error: string) => void;
 }
@@ -58,6 +61,14 @@ export interface PoolRequest extends ConnectionWish {
   timeoutMs: number;
   /** The settings that a session wants which shares connections; absent: it wants the connection for itself. */
   settings?: Settings;
+}
+
+/** How short reads share connections. */
+export interface LaneTerms {
+  /** Share a connection that is in use even while others are idle. */
+  readonly sharesFirst: boolean;
+  readonly mostRiders: number;
+  readonly fastMs: number;
 }
 
 interface Waiter {
@@ -93,6 +104,9 @@ export class BackendPool {
   readonly #resetting = new Set<BackendConnection>();
   /** Were idle, are being closed; they hold their slots until they are gone. */
   readonly #closing = new Set<BackendConnection>();
+  /** Lent to several sessions at once, by identity. */
+  readonly #lanes = new Map<string, Lane[]>();
+  readonly #laneOf = new WeakMap<BackendConnection, Lane>();
   readonly #waiters: Waiter[] = [];
   readonly #opening = new Set<Opening>();
   #waits = 0;
@@ -157,6 +171,25 @@ export class BackendPool {
     if (connection.lastUser !== user || !this.#idle.remove(connection)) return false;
     this.#lent.add(connection);
     return true;
+  }
+
+  /**
+   * A lane with the right settings for one short read; null when there is none, or others wait. A lane that is
+   * not used by the caller at once is given back by nobody.
+   */
+  board(request: Omit<PoolRequest, 'timeoutMs'>, settings: Settings, terms: LaneTerms): Lane | null {
+    if (this.#waiters.length > 0) return null;
+    const shared = terms.sharesFirst ? this.#joinLane(request, settings, terms) : null;
+    if (shared !== null) return shared;
+    const found = this.#findShared(request, settings);
+    if (found?.hasSettings(request.preparation, settings) === true) {
+      this.#idle.remove(found);
+      this.#lent.add(found);
+      return this.#openLane(found);
+    }
+    const { maxConnections } = this.#target;
+    const isAllowedMore = this.#lent.size + this.#opening.size < maxConnections / this.#options.workers;
+    return terms.sharesFirst || isAllowedMore ? null : this.#joinLane(request, settings, terms);
   }
 
   /** Takes a connection back from a session that shares it; it serves the next one as it is. */
@@ -369,6 +402,45 @@ export class BackendPool {
       if (mine[index]!.hasSettings(preparation, settings)) return mine[index];
     }
     return mine.findLast((connection) => connection.changeTo(preparation, settings).kind === 'set');
+  }
+
+  /** The lane with the fewest riders that takes one more. */
+  #joinLane(
+    { identity, preparation }: Omit<PoolRequest, 'timeoutMs'>,
+    settings: Settings,
+    { mostRiders, fastMs }: LaneTerms,
+  ): Lane | null {
+    const lanes = this.#lanes.get(identityKey(identity));
+    if (lanes === undefined || lanes.length === 0) return null;
+    const nowMs = this.#options.clock.nowMs();
+    let best: Lane | null = null;
+    for (const lane of lanes) {
+      if (best !== null && lane.depth >= best.depth) continue;
+      const { connection } = lane;
+      const fits =
+        connection.hasSettings(preparation, settings) && this.#isSame(connection.identity, identity);
+      if (fits && lane.admits(mostRiders, fastMs, nowMs)) best = lane;
+    }
+    return best;
+  }
+
+  #openLane(connection: BackendConnection): Lane {
+    let lane = this.#laneOf.get(connection);
+    if (lane === undefined) {
+      lane = new Lane(connection, this.#options.clock, (empty) => this.#closeLane(empty));
+      this.#laneOf.set(connection, lane);
+    }
+    const key = identityKey(connection.identity);
+    const lanes = this.#lanes.get(key);
+    if (lanes === undefined) this.#lanes.set(key, [lane]);
+    else lanes.push(lane);
+    return lane;
+  }
+
+  #closeLane(lane: Lane): void {
+    const lanes = this.#lanes.get(identityKey(lane.connection.identity))!;
+    lanes.splice(lanes.indexOf(lane), 1);
+    this.giveBack(lane.connection);
   }
 
   #prepareFor(connection: BackendConnection, waiter: Waiter): void {

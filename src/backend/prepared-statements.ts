@@ -7,8 +7,8 @@
 export interface ServerStatement {
   /** The server's id. */
   readonly id: number;
-  /** Whose parameter types the server remembers from its last execution: compared, never called. */
-  typesOf: object | null;
+  /** The types of the parameters that the server remembers from its last execution; null before the first. */
+  types: Buffer | null;
 }
 
 export class PreparedStatements {

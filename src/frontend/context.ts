@@ -3,7 +3,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
-import type { BackendPool } from '../backend/pool.ts';
+import type { BackendPool, LaneTerms } from '../backend/pool.ts';
 import type { Slots } from '../backend/slots.ts';
 import type { ListenerConfig } from '../config/config.ts';
 import type { SessionPlace } from '../ipc/messages.ts';
@@ -13,6 +13,7 @@ import type { RsaKeys } from '../protocol/login-server.ts';
 import type { TlsServer } from '../transport/tls-stream.ts';
 import type { CausalReads, CausalWords } from './causal.ts';
 import type { Counters } from './counters.ts';
+import type { Digests } from './digests.ts';
 import type { KnownSettings } from './known-settings.ts';
 import type { Offer } from './offer.ts';
 import type { Rules } from './rules.ts';
@@ -49,6 +50,9 @@ export interface SharedEndpoint {
   readonly rules: Rules;
   readonly knownSettings: KnownSettings;
   readonly retries: Map<string, number>;
+  readonly digests: Digests;
+  /** How short reads share connections; null where they do not. */
+  readonly laneTerms: LaneTerms | null;
   /** What there is to know of the servers behind it; the same object until that changes. */
   facts(): ServerFacts;
 }

@@ -14,25 +14,24 @@ export interface Digest {
   count: number;
   sumMs: number;
   maxMs: number;
-  /** Follows the durations: an eighth of each new one. */
-  meanMs: number;
+  /** What one takes when nothing is in its way: goes down with each quicker one at once, up slowly. */
+  typicalMs: number;
+  /** One of them had warnings, or failed: its client may ask after it. */
+  hasComplained: boolean;
   bytes: number;
   maxBytes: number;
   primary: number;
   replica: number;
   pipelined: number;
-  /** Until when it does not count as fast, whatever its mean is. */
-  slowUntilMs: number;
 }
 
 /** A form counts as fast only after so many. */
 const PROVED_BY = 20;
 /** Answers that are larger keep others waiting. */
 const SMALL_BYTES = 16 * 1024;
-/** After a slow one. */
-const SLOW_FOR_MS = 60_000;
-/** The mean follows by this share. */
-const MEAN_SHARE = 1 / 8;
+/** The typical duration follows quicker ones by one share, slower ones by another: a busy machine makes all slow. */
+const DOWN_SHARE = 1 / 2;
+const UP_SHARE = 1 / 64;
 
 export class Digests {
   readonly #limit: number;
@@ -63,13 +62,13 @@ export class Digests {
       count: 0,
       sumMs: 0,
       maxMs: 0,
-      meanMs: 0,
+      typicalMs: 0,
+      hasComplained: false,
       bytes: 0,
       maxBytes: 0,
       primary: 0,
       replica: 0,
       pipelined: 0,
-      slowUntilMs: 0,
     };
     this.#byKey.set(keyOf(high, low), digest);
     return digest;
@@ -103,7 +102,8 @@ export function recordDigest(
   digest.count++;
   digest.sumMs += durationMs;
   if (durationMs > digest.maxMs) digest.maxMs = durationMs;
-  digest.meanMs += digest.count === 1 ? durationMs : (durationMs - digest.meanMs) * MEAN_SHARE;
+  const change = durationMs - digest.typicalMs;
+  digest.typicalMs += digest.count === 1 ? change : change * (change < 0 ? DOWN_SHARE : UP_SHARE);
   digest.bytes += bytes;
   if (bytes > digest.maxBytes) digest.maxBytes = bytes;
   if (way.atHome) digest.primary++;
@@ -111,19 +111,14 @@ export function recordDigest(
   if (way.pipelined) digest.pipelined++;
 }
 
-/** It has proved to be answered in less than `fastMs`, shortly. */
-export function isFast(digest: Digest, fastMs: number, nowMs: number): boolean {
+/** It has proved to be answered in less than `fastMs`, shortly, and without a word to ask after. */
+export function isFast(digest: Digest, fastMs: number): boolean {
   return (
     digest.count >= PROVED_BY &&
-    digest.meanMs < fastMs &&
+    digest.typicalMs < fastMs &&
     digest.maxBytes <= SMALL_BYTES &&
-    nowMs >= digest.slowUntilMs
+    !digest.hasComplained
   );
-}
-
-/** One of them has kept others waiting. */
-export function markSlow(digest: Digest, nowMs: number): void {
-  digest.slowUntilMs = nowMs + SLOW_FOR_MS;
 }
 
 /** As much of the digest as a number holds exactly. */

@@ -10,16 +10,19 @@
  */
 import { refusal } from '../base/errors.ts';
 import { initialSettings, type BackendConnection } from '../backend/connection.ts';
+import { Lane } from '../backend/lane.ts';
 import { Command, Status } from '../protocol/constants.ts';
 import { parseOk, ServerError, writeOk, writePayload } from '../protocol/packets.ts';
 import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
 import { destinationOf, type Destination, type SplitView } from '../routing/split.ts';
 import { classify } from '../sql/classify.ts';
+import { digestText } from '../sql/digest-text.ts';
 import { mayBeKill, parseKill, type KillStatement } from '../sql/kill.ts';
 import { parseSet, parseUse, type Assignment } from '../sql/set-statement.ts';
 import { Leave, Need, Statement, type RouteHint } from '../sql/statement.ts';
 import type { SessionContext, SessionEndpoint, ServerFacts, SharedEndpoint } from './context.ts';
 import { dialectOf } from './dialect.ts';
+import { isFast, recordDigest, type Digest } from './digests.ts';
 import type { SessionRequest } from './find-backend.ts';
 import type { Dispatcher, Relay } from './relay.ts';
 import { SessionConnections } from './session-connections.ts';
@@ -85,6 +88,9 @@ const NO_NEEDS = 0;
 /** ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION */
 const READ_ONLY_TRANSACTION = 1792;
 
+/** Of a digest's text, as SHOW DIGESTS has it. */
+const MOST_DIGEST_TEXT = 1024;
+
 /** A SET that has been answered, by which others may be. */
 interface LearntSet {
   readonly key: string | null;
@@ -123,6 +129,17 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #mayRetry = false;
   #retries = 0;
   readonly #excluded = new Set<string>();
+  /** What is remembered of statements of this form. */
+  #digest: Digest | undefined;
+  #bytesBefore = 0;
+  /** The command at hand lies in the client's input, with its header before it. */
+  #isInInput = false;
+  /** The lane on which it travels. */
+  #lane: Lane | null = null;
+  /** Who has answered the last statement. */
+  #answeredBy = '';
+  #answeredAtHome = true;
+  #wasPipelined = false;
   /** The connection that the relay has; stays while the session is pinned. */
   #attached: BackendConnection | null = null;
   /** Which connection ran the last statement, and the last SELECT. */
@@ -193,6 +210,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       return false;
     }
     this.#begin(command);
+    this.#isInInput = start > 0;
     switch (command) {
       case Command.QUERY:
       case Command.STMT_PREPARE:
@@ -228,11 +246,15 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   onAnswered(): void {
+    if (this.#lane !== null) return this.#rideEnded(this.#lane);
     const connection = this.#attached!;
+    this.#answeredBy = connection.backend;
+    this.#answeredAtHome = this.connections.isHome(connection);
+    this.#wasPipelined = false;
     const { tracker } = this.relay;
     const { needs, leaves } = this.statement;
     const { errno, status } = tracker;
-    const atHome = this.connections.isHome(connection);
+    const atHome = this.#answeredAtHome;
     this.#mayRetry = false;
     this.record.answered({ needs, leaves, errno, status, atHome }, this.#context.clock.nowMs());
     if ((needs & Need.DIAGNOSTICS) === 0) {
@@ -249,6 +271,22 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (this.#settling === null) this.#leaveIfFree();
   }
 
+  /** A statement that depends on nothing and leaves nothing: only what may be asked after it is noted. */
+  #rideEnded({ connection }: Lane): void {
+    const { errno, warnings, status } = this.relay.tracker;
+    this.#lane = null;
+    this.#mayRetry = false;
+    this.#answeredBy = connection.backend;
+    this.#answeredAtHome = this.connections.isHome(connection);
+    this.#wasPipelined = true;
+    if (errno === 0) this.record.status = status;
+    this.#hasDiagnostics = errno !== 0 || warnings > 0;
+    // Others have used it since, or will before anybody asks.
+    this.#last = connection;
+    this.#lastSelect = connection;
+    this.#hasFoundRows = false;
+  }
+
   onAnswerTaken(): void {
     if (!this.#leaveWhenTaken) return;
     this.#leaveWhenTaken = false;
@@ -256,12 +294,23 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   onRefused(errno: number, answer: Buffer): void {
-    const connection = this.#attached!;
     if (!this.#mayRetry) return this.#answerRefusal(errno, answer);
-    this.#detach();
-    this.connections.leave(connection, false);
+    this.#leaveFailed();
     this.#count('refused');
     this.#retryAt('home');
+  }
+
+  /** The connection that has not answered goes; its pool sees what is left of it. */
+  #leaveFailed(): BackendConnection {
+    if (this.#lane !== null) {
+      const { connection } = this.#lane;
+      this.#lane = null;
+      return connection;
+    }
+    const connection = this.#attached!;
+    this.#detach();
+    this.connections.leave(connection, false);
+    return connection;
   }
 
   /** A write in a READ ONLY transaction that is on a replica: the client hears what the primary would say. */
@@ -282,11 +331,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   onLost(reason: string): void {
-    const connection = this.#attached!;
     const wasSent = this.relay.abandonAnswer();
     const pinned = this.pinned;
-    this.#detach();
-    this.connections.leave(connection, false);
+    const connection = this.#leaveFailed();
     this.#shared.causal.forget(connection.backend);
     if (this.#stopped) return;
     const lost = refusal('DBPROXY_BACKEND_LOST', connection.backend, reason);
@@ -344,8 +391,12 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** The statement at hand has been answered after `durationMs`. */
   count(durationMs: number): void {
     const { name } = this.#endpoint.config;
-    const backend = this.#last?.backend ?? '';
-    this.#context.counters.queries(name, backend, this.statement.class).record(durationMs);
+    this.#context.counters.queries(name, this.#answeredBy, this.statement.class).record(durationMs);
+    if (this.#digest === undefined) return;
+    const bytes = this.relay.bytesToClient - this.#bytesBefore;
+    const way = { atHome: this.#answeredAtHome, pipelined: this.#wasPipelined };
+    if (this.#hasDiagnostics) this.#digest.hasComplained = true;
+    recordDigest(this.#digest, durationMs, bytes, way);
   }
 
   /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */
@@ -359,6 +410,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** The session is over. `reusable`: nothing is under way on its connection. */
   stop(reusable: boolean): void {
     this.#stopped = true;
+    this.#lane = null;
     const connection = this.#attached;
     this.#detach();
     if (connection !== null) {
@@ -382,7 +434,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** Sends the command to where its statement says, now (true) or later. */
   go(bytes: Buffer, start: number, end: number): boolean {
     this.#to = this.#destination();
-    const connection = this.#quick();
+    const found = this.#quick();
+    if (found instanceof Lane) return this.#ride(found, bytes, start, end);
+    const connection = found;
     if (connection !== null && this.#prepared.fits(connection, bytes, start, end)) {
       this.#attach(connection);
       if (this.#mayBeSentAgain()) this.#keepCopy(bytes, start, end);
@@ -395,6 +449,18 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   goLater(payload: Buffer): void {
     this.#host.background(this.#goSlowly(payload));
+  }
+
+  /** Finds what is known of statements of this form, whose text is at hand where it is a new one. */
+  remember(bytes: Buffer | null, text: number, end: number): void {
+    const { digestHigh, digestLow, class: kind } = this.statement;
+    const { digests, rules } = this.#shared;
+    this.#wish = rules.wishFor(this.#user, digestHigh, digestLow);
+    this.#bytesBefore = this.relay.bytesToClient;
+    this.#digest = digests.find(digestHigh, digestLow);
+    if (this.#digest !== undefined || bytes === null) return;
+    const words = digestText(bytes, text, end, this.record.dialect, MOST_DIGEST_TEXT);
+    this.#digest = digests.add(digestHigh, digestLow, words, kind);
   }
 
   /** An OK of our own, with the flags of the server's last word. */
@@ -420,6 +486,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #begin(command: number): void {
     this.#command = command;
     this.#wish = 'none';
+    this.#digest = undefined;
     this.#assignments = undefined;
     this.#newSetKey = null;
     this.#database = null;
@@ -465,7 +532,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       return false;
     const { statement } = this;
     classify(bytes, text, end, this.#dialect(), statement);
-    this.#wish = this.#shared.rules.wishFor(this.#user, statement.digestHigh, statement.digestLow);
+    this.remember(bytes, text, end);
     if (!isQuery) return this.#prepared.prepare(bytes, start, end);
     if (this.#isStrange()) {
       if (this.#refusesInReadOnly()) return false;
@@ -572,7 +639,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   // The quick way.
 
-  #quick(): BackendConnection | null {
+  #quick(): BackendConnection | Lane | null {
     const asksInsertId = (this.statement.needs & Need.LAST_INSERT_ID) !== 0;
     if (this.#to === 'here') {
       const connection = this.#attached;
@@ -581,7 +648,31 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
     if (asksInsertId || this.#to === 'last') return null;
     if (this.#hasDiagnostics || this.#hasFoundRows) this.#forgetLast();
-    return this.connections.quick(this.#to);
+    return this.connections.quick(this.#to, this.#mayShare() ? this.#shared.laneTerms : null);
+  }
+
+  /** It depends on nothing, is fast, and nobody has had to ask after one like it. */
+  #mayShare(): boolean {
+    const { laneTerms } = this.#shared;
+    if (laneTerms === null || this.#digest === undefined || !this.#isInInput) return false;
+    const { class: kind, needs, leaves } = this.statement;
+    const isPlain = kind === 'read' && needs === 0 && leaves === 0 && this.#command !== Command.STMT_PREPARE;
+    return isPlain && isFast(this.#digest, laneTerms.fastMs);
+  }
+
+  /** Travels together with statements of others; the answer comes to `onRideEnded` by way of the relay. */
+  #ride(lane: Lane, bytes: Buffer, start: number, end: number): boolean {
+    const { connection } = lane;
+    const nowMs = this.#context.clock.nowMs();
+    if (!this.#prepared.fits(connection, bytes, start, end)) {
+      if (lane.depth === 0) lane.cancel();
+      this.goLater(Buffer.from(bytes.subarray(start, end)));
+      return false;
+    }
+    if (this.#mayBeSentAgain()) this.#keepCopy(bytes, start, end);
+    this.#lane = lane;
+    this.relay.ride(lane, bytes, start, end, nowMs);
+    return false;
   }
 
   /** What the connection of the last statement knows of it is not asked for. */

@@ -18,6 +18,7 @@
  */
 import type { ByteStream, SocketHandler } from '../base/socket.ts';
 import type { BackendConnection, ConnectionUser } from '../backend/connection.ts';
+import type { Lane, Rider } from '../backend/lane.ts';
 import { Capability, Command, HEADER_BYTES, MAX_PACKET_PAYLOAD, Status } from '../protocol/constants.ts';
 import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
 import { hasNoReply, NOT_ENDED, ReplyTracker } from '../protocol/reply-tracker.ts';
@@ -125,7 +126,7 @@ const EMPTY = Buffer.alloc(0);
 /** Header, mark, id, and the numbers of columns and parameters: the beginning of the answer to PREPARE. */
 export const PREPARED_HEAD_BYTES = HEADER_BYTES + 9;
 
-export class Relay implements SocketHandler, ConnectionUser {
+export class Relay implements SocketHandler, ConnectionUser, Rider {
   readonly #client: ByteStream;
   /** Null only while a session that changes connections has none. */
   #backend: BackendConnection | null;
@@ -167,8 +168,12 @@ export class Relay implements SocketHandler, ConnectionUser {
   /** The answer may be the server's refusal: it is looked at before the client gets it. */
   #mayBeRefused = false;
   #heldAnswer: Buffer = EMPTY;
+  #refusal: { errno: number; answer: Buffer } | null = null;
   #keepsAnswer = false;
   #kept: Buffer = EMPTY;
+  /** The lane on which the command at hand travels. */
+  #lane: Lane | null = null;
+  #pausedLane: Lane | null = null;
   /** The connection whose input the client is slow to take. */
   #pausedBackend: BackendConnection | null = null;
   /** The client's name for the statement that is being prepared; 0: none is. */
@@ -239,6 +244,48 @@ export class Relay implements SocketHandler, ConnectionUser {
     this.#kept = EMPTY;
     const isWhole = kept.length > HEADER_BYTES && kept.length === HEADER_BYTES + kept.readUIntLE(0, 3);
     return isWhole ? kept.subarray(HEADER_BYTES) : null;
+  }
+
+  /**
+   * Has the command at hand travel on a lane, together with those of others. `bytes[start, end)` is its payload,
+   * with its header before it.
+   */
+  ride(lane: Lane, bytes: Buffer, start: number, end: number, nowMs: number): void {
+    this.#command = bytes[start]!;
+    this.#lane = lane;
+    this.tracker.begin(this.#command);
+    this.#host.onSent(this.#command);
+    lane.ride(this, bytes, start - HEADER_BYTES, end, nowMs);
+  }
+
+  onLaneBytes(bytes: Buffer, ended: boolean): boolean {
+    let answer: Buffer | null = bytes;
+    if (this.#mayBeRefused) {
+      answer = this.#look(bytes);
+      if (answer === null) {
+        if (ended) this.#lane = null;
+        if (this.#refusal !== null) this.#tellRefusal();
+        return true;
+      }
+    }
+    this.bytesToClient += answer.length;
+    // The input that the bytes are in goes on to be used, whether the client has taken them or not.
+    const isTaken = this.#client.write(Buffer.from(answer));
+    if (!isTaken) {
+      this.#clientBlocked = true;
+      this.#pausedLane = this.#lane;
+    }
+    if (ended) {
+      this.#lane = null;
+      this.#answered();
+    }
+    return isTaken;
+  }
+
+  onLaneLost(reason: string): void {
+    this.#lane = null;
+    if (this.answerStarted) this.#host.onBackendGone(reason);
+    else this.#dispatcher!.onLost(reason);
   }
 
   /** Sends commands of dbproxy's own and the client's, in one write; the client gets the last answer only. */
@@ -347,6 +394,8 @@ export class Relay implements SocketHandler, ConnectionUser {
   /** The session goes on without this relay: whatever comes is not its business any more. */
   stop(): void {
     this.#phase = STOPPED;
+    this.#lane?.leave(this);
+    this.#pausedLane?.clientReady();
   }
 
   onData(length: number): void {
@@ -359,6 +408,8 @@ export class Relay implements SocketHandler, ConnectionUser {
     this.#clientBlocked = false;
     this.#pausedBackend?.resume();
     this.#pausedBackend = null;
+    this.#pausedLane?.clientReady();
+    this.#pausedLane = null;
     this.#dispatcher?.onAnswerTaken();
     this.#continue();
   }
@@ -378,7 +429,11 @@ export class Relay implements SocketHandler, ConnectionUser {
     if (start < 0 || start === length) return;
     let answer: Buffer | null = backend.input.subarray(start, length);
     if (this.#mayBeRefused) answer = this.#look(answer);
-    if (answer === null) return;
+    if (answer === null) {
+      if (this.#refusal === null) return;
+      this.tracker.feed(this.#refusal.answer, 0, this.#refusal.answer.length);
+      return this.#tellRefusal();
+    }
     if (this.#clientStatementId !== 0) this.#rename(answer);
     if (this.#keepsAnswer && this.#kept.length < MOST_KEPT_BYTES)
       this.#kept = Buffer.concat([this.#kept, answer]);
@@ -423,7 +478,7 @@ export class Relay implements SocketHandler, ConnectionUser {
 
   /**
    * Looks at the beginning of an answer, which may come in pieces. Answers what there is for the client; null
-   * while that is nothing: more has to come, or the server has refused, which the dispatcher is told.
+   * while that is nothing: more has to come, or the server has refused (`#refusal`).
    */
   #look(bytes: Buffer): Buffer | null {
     const answer = this.#heldAnswer.length === 0 ? bytes : Buffer.concat([this.#heldAnswer, bytes]);
@@ -438,9 +493,14 @@ export class Relay implements SocketHandler, ConnectionUser {
     if (!isError || answer.length < ERROR_HEAD_BYTES) return answer;
     const errno = answer.readUInt16LE(HEADER_BYTES + 1);
     if (!READ_ONLY_ERRORS.has(errno)) return answer;
-    this.tracker.feed(answer, 0, answer.length);
-    this.#dispatcher!.onRefused(errno, Buffer.from(answer));
+    this.#refusal = { errno, answer: Buffer.from(answer) };
     return null;
+  }
+
+  #tellRefusal(): void {
+    const { errno, answer } = this.#refusal!;
+    this.#refusal = null;
+    this.#dispatcher!.onRefused(errno, answer);
   }
 
   /** Puts the client's name of a statement in the place of the server's, which is kept. */

@@ -6,11 +6,14 @@
  */
 import { isRefusal, refusal } from '../base/errors.ts';
 import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
+import type { Lane } from '../backend/lane.ts';
+import type { LaneTerms } from '../backend/pool.ts';
 import type { Settings } from '../backend/settings.ts';
 import { Command } from '../protocol/constants.ts';
 import { writeCommand, writePayload } from '../protocol/packets.ts';
 import { queryPayload } from '../protocol/query-attributes.ts';
-import { maySessionBegin, route, type Endpoint } from '../routing/router.ts';
+import { maySessionBegin, route, type Endpoint, type Route } from '../routing/router.ts';
+import type { BackendView } from '../topology/snapshot.ts';
 import { waitForPosition } from './causal.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { explained, isRefusedLogin, type SessionRequest } from './find-backend.ts';
@@ -46,6 +49,8 @@ export class SessionConnections {
   #lastInsert: BackendConnection | null = null;
   /** Why a held connection must not be given up at once: until when. */
   #graceUntilMs = 0;
+  /** The server that the quick way has chosen for the statement at hand. */
+  #chosen: string | null = null;
   /** LAST_INSERT_ID() is being asked for. */
   #learning: Promise<void> | null = null;
   /** The position that reads must have seen; null: none. */
@@ -83,26 +88,37 @@ export class SessionConnections {
     return this.#held.has(backend);
   }
 
-  /** A connection that is there now and has the right settings; null when something has to be waited for. */
-  quick(side: Side): BackendConnection | null {
+  /**
+   * A connection that is there now and has the right settings, or with `terms` a lane; null when something has to
+   * be waited for.
+   */
+  quick(side: Side, terms: LaneTerms | null): BackendConnection | Lane | null {
+    this.#chosen = null;
     if (side === 'replica' && this.#mustAsk()) return null;
-    const backend = this.#choose(side, NONE);
+    const backend = this.#choose(side);
     if (backend === null) return null;
-    if (side === 'replica' && !backend.isPrimary && !this.#isSatisfiedOn(backend.name)) return null;
+    const { name, role } = backend;
+    const isOnReplica = side === 'replica' && role !== 'primary';
+    this.#chosen = name;
+    if (isOnReplica && !this.#isSatisfiedOn(name)) return null;
     // What was decided for a replica ends at the primary when that serves the reads.
-    const request = side === 'home' || backend.isPrimary ? this.#homeRequest : this.#replicaRequest;
+    const request = isOnReplica ? this.#replicaRequest : this.#homeRequest;
     const settings = this.#settingsFor(request);
-    const held = this.#held.get(backend.name);
+    const held = this.#held.get(name);
     if (held !== undefined) {
       if (held.closed || !held.hasSettings(request.preparation, settings)) return null;
       this.#take(held);
       return held;
     }
-    const pool = this.#context.pool(backend.name);
+    const pool = this.#context.pool(name);
+    if (terms !== null) {
+      const lane = pool.board(request, settings, terms);
+      if (lane !== null) return lane;
+    }
     const found = pool.take(request, settings);
     if (found === null || found.hasSettings(request.preparation, settings)) return found;
     // The slow way brings it to the settings.
-    this.#held.set(backend.name, found);
+    this.#held.set(name, found);
     return null;
   }
 
@@ -253,33 +269,35 @@ export class SessionConnections {
   }
 
   /** The server for a side now, by the newest snapshot. */
-  #choose(side: Side, excluded: ReadonlySet<string>): { name: string; isPrimary: boolean } | null {
-    const endpoint = side === 'home' ? this.#homeEndpoint : this.#readEndpoint;
-    const { credits } = this.#endpoint;
-    const { backend } = route(
-      this.#context.snapshot(),
-      endpoint,
-      credits,
-      (name) => this.#context.pool(name).inUse,
-      excluded,
-    );
-    return backend === null ? null : { name: backend.name, isPrimary: backend.role === 'primary' };
+  #choose(side: Side): BackendView | null {
+    return this.#route(side === 'home' ? this.#homeEndpoint : this.#readEndpoint, NONE).backend;
+  }
+
+  #route(endpoint: Endpoint, excluded: ReadonlySet<string>): Route {
+    const usedOn = (name: string): number => this.#context.pool(name).inUse;
+    return route(this.#context.snapshot(), endpoint, this.#endpoint.credits, usedOn, excluded);
+  }
+
+  /** What the quick way has chosen, so that one statement counts once in the shares of the servers. */
+  #routeOnce(endpoint: Endpoint, excluded: ReadonlySet<string>): Route {
+    const name = this.#chosen;
+    this.#chosen = null;
+    const snapshot = this.#context.snapshot();
+    const backend = snapshot.backends.find((view) => view.name === name);
+    const isGood = backend !== undefined && !excluded.has(backend.name);
+    return isGood && maySessionBegin(snapshot, endpoint, backend.name)
+      ? { backend, reason: '' }
+      : this.#route(endpoint, excluded);
   }
 
   async #acquire(side: Side, excluded: ReadonlySet<string>): Promise<BackendConnection> {
     const { clock } = this.#context;
-    const { config, credits } = this.#endpoint;
+    const { config } = this.#endpoint;
     const endpoint = side === 'home' ? this.#homeEndpoint : this.#readEndpoint;
     const deadlineMs = clock.nowMs() + config.queueTimeoutMs;
     const failed = new Set(excluded);
     for (;;) {
-      const chosen = route(
-        this.#context.snapshot(),
-        endpoint,
-        credits,
-        (name) => this.#context.pool(name).inUse,
-        failed,
-      );
+      const chosen = this.#routeOnce(endpoint, failed);
       const leftMs = deadlineMs - clock.nowMs();
       if (chosen.backend !== null) {
         const { name, role } = chosen.backend;

@@ -1,11 +1,13 @@
 /**
  * What the sessions of one endpoint that change connections have in common, in one worker.
  */
+import type { LaneTerms } from '../backend/pool.ts';
 import type { ListenerConfig, ProxyConfig } from '../config/config.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import { CausalReads } from './causal.ts';
 import type { ServerFacts, SharedEndpoint } from './context.ts';
 import { KnownSettings } from './known-settings.ts';
+import { Digests } from './digests.ts';
 import { Rules } from './rules.ts';
 import { factsOf, sameFacts } from './server-facts.ts';
 
@@ -14,12 +16,16 @@ export class EndpointShares implements SharedEndpoint {
   readonly knownSettings = new KnownSettings();
   readonly retries = new Map<string, number>();
   readonly rules: Rules;
+  readonly digests: Digests;
+  readonly laneTerms: LaneTerms | null;
   readonly #cluster: string;
   #facts: ServerFacts;
   #primary: string | null = null;
 
   constructor(listener: ListenerConfig, config: ProxyConfig, snapshot: Snapshot) {
     this.rules = new Rules(config.rules, listener.name);
+    this.digests = new Digests(config.dbproxy.digestLimit);
+    this.laneTerms = laneTermsOf(listener);
     this.#cluster = listener.cluster;
     this.#facts = factsOf(snapshot, listener.cluster);
     this.take(snapshot);
@@ -50,4 +56,9 @@ export class EndpointShares implements SharedEndpoint {
 /** True where sessions change connections. */
 export function sharesConnections({ mode, pool }: ListenerConfig): boolean {
   return mode === 'split' || pool === 'transaction';
+}
+
+function laneTermsOf({ pipelining, pipelineDepth, pipelineThresholdMs }: ListenerConfig): LaneTerms | null {
+  if (pipelining === 'off') return null;
+  return { sharesFirst: pipelining === 'on', mostRiders: pipelineDepth, fastMs: pipelineThresholdMs };
 }

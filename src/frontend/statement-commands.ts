@@ -33,6 +33,8 @@ export interface StatementHost {
   readonly attached: BackendConnection | null;
   /** Sends the command at hand to where its statement says: now (true) or later. */
   go(bytes: Buffer, start: number, end: number): boolean;
+  /** Finds what is known of statements of this form; `bytes[text, end)` is the text of a new one, if it is at hand. */
+  remember(bytes: Buffer | null, text: number, end: number): void;
   answerOk(): void;
   answerError(error: unknown): void;
   /** Ends the session: what its client sends cannot be followed. */
@@ -126,6 +128,7 @@ export class StatementCommands {
     statement.hint = current.hint;
     statement.digestHigh = current.digestHigh;
     statement.digestLow = current.digestLow;
+    this.#host.remember(null, 0, 0);
     // The rows of a cursor are fetched later, while writes must go on: it is opened at home.
     if (asksForCursor(bytes.subarray(start, end))) statement.needs |= Need.SESSION;
     return this.#host.go(bytes, start, end);
@@ -210,7 +213,7 @@ export class StatementCommands {
         current.hasLongData = true;
         this.#host.pinFor('long_data');
       }
-      known.typesOf = current;
+      known.types = null;
       setStatementId(bytes, start, known.id);
     });
     return false;
@@ -249,7 +252,7 @@ export class StatementCommands {
     const place = placeOfTypes(payload, current.parameters, this.#capabilities);
     const complete = withTypes(payload, place, current.types!);
     const known = this.#knownTo(connection, current)!;
-    known.typesOf = current;
+    known.types = current.types;
     setStatementId(complete, 0, known.id);
     return complete;
   }
@@ -333,7 +336,7 @@ export class StatementCommands {
   }
 
   #keepOn(connection: BackendConnection, { key }: SessionStatement, id: number): void {
-    const closing = connection.prepared.keep(key, { id, typesOf: null }, this.#config.statementCache);
+    const closing = connection.prepared.keep(key, { id, types: null }, this.#config.statementCache);
     this.#closeOn(connection, closing);
   }
 
@@ -353,11 +356,12 @@ export class StatementCommands {
     if (place.end > place.start) {
       const types = payload.subarray(place.start, place.end);
       if (current.types === null || !current.types.equals(types)) current.types = Buffer.from(types);
-      known.typesOf = current;
+      known.types = current.types;
       return true;
     }
     // With no types sent ever, the server has its own word for that.
-    return known.typesOf === current || current.types === null;
+    const { types } = current;
+    return types === null || types === known.types || known.types?.equals(types) === true;
   }
 
   #pinLongData(current: SessionStatement): void {

@@ -147,6 +147,7 @@ export class FakeWorker {
         clock: this.clock,
         idleTimeoutMs: 60_000,
         connectTimeoutMs: 2_000,
+        workers: 1,
         channel: PLAIN_CHANNEL,
         onConnectFailure: () => undefined,
       });

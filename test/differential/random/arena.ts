@@ -17,7 +17,7 @@ import { play } from './player.ts';
 import { DATABASES, setupStatements } from './schema.ts';
 import type { LagAction, ProfileName, Scenario } from './scenario.ts';
 
-/** Both sides of a scenario: an answer for each step, then one for the data that was left. */
+/** Both sides of a scenario: an answer for each step, one for the logins, two for the data that was left. */
 export interface Transcripts {
   readonly direct: readonly Answer[];
   readonly proxied: readonly Answer[];

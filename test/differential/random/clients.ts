@@ -14,7 +14,7 @@ export const CLIENT_OPTIONS: Readonly<Record<ClientFlags, Partial<WireOptions>>>
   found_rows: { capabilities: OLD | WireFlag.FOUND_ROWS | WireFlag.DEPRECATE_EOF },
   mariadb: {
     capabilities: MODERN,
-    extended: WireExtended.METADATA | WireExtended.CACHE_METADATA | WireExtended.BULK,
+    extended: WireExtended.METADATA | WireExtended.BULK,
   },
   attributes: { capabilities: MODERN | WireFlag.QUERY_ATTRIBUTES | WireFlag.OPTIONAL_METADATA },
 };

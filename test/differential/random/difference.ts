@@ -6,20 +6,44 @@ import type { Transcripts } from './arena.ts';
 import type { Answer } from './masks.ts';
 import { stepLine, type Scenario } from './scenario.ts';
 
+/** The first step whose answers are not the same. */
 export interface Difference {
-  /** The step, counted from 0; behind the last one: the data that was left. */
+  /** The step, counted from 0; behind the last one: see endWords. */
   readonly at: number;
   readonly direct: Answer;
   readonly proxied: Answer;
+  /** What dbproxy refuses in words of its own, where it does so: then all that follows is another story. */
+  readonly refusal: keyof typeof REFUSALS | null;
 }
 
-/** The first step whose answers are not the same; null when there is none. */
+/** The errors by which dbproxy says what a split endpoint does not do (docs/differences.md). */
+const REFUSALS = {
+  DBPROXY_STATE_GONE: /belongs to the statement before, and its connection has served another session since/,
+  DBPROXY_READ_ONLY_TRANSACTION: /^This READ ONLY transaction runs on a replica/,
+};
+
+/** Where the two part; null when they do not. */
 export function firstDifference({ direct, proxied }: Transcripts): Difference | null {
-  for (let at = 0; at < Math.max(direct.length, proxied.length); at++) {
-    const [left, right] = [direct[at] ?? [], proxied[at] ?? []];
-    if (JSON.stringify(left) !== JSON.stringify(right)) return { at, direct: left, proxied: right };
+  const at = direct.findIndex((answer, index) => !isSame(answer, proxied[index]!));
+  if (at === -1) return null;
+  const refusal = refusalIn(proxied[at]!);
+  const last = proxied.length - 1;
+  // Whatever was refused, the replica must have what the primary has.
+  if (refusal !== null && !isSame(proxied[last - 1]!, proxied[last]!)) {
+    return { at: last, direct: proxied[last - 1]!, proxied: proxied[last]!, refusal: null };
   }
-  return null;
+  return { at, direct: direct[at]!, proxied: proxied[at]!, refusal };
+}
+
+function isSame(left: Answer, right: Answer): boolean {
+  return JSON.stringify(left) === JSON.stringify(right);
+}
+
+function refusalIn(answer: Answer): Difference['refusal'] {
+  const last = answer.at(-1);
+  if (last?.kind !== 'error') return null;
+  const names = Object.keys(REFUSALS) as (keyof typeof REFUSALS)[];
+  return names.find((name) => REFUSALS[name].test(last.message)) ?? null;
 }
 
 /** A scenario as text; `marked` is the step that it is about. */
@@ -37,7 +61,7 @@ export function report(scenario: Scenario, difference: Difference): string {
   const [direct, proxied] = [difference.direct, difference.proxied].map((answer) => answer.map(meaningLine));
   return [
     scenarioText(scenario, difference.at),
-    isStep ? 'the step marked > was answered' : dataWords(scenario, difference),
+    isStep ? 'the step marked > was answered' : endWords(scenario, difference),
     '  directly:',
     ...direct!.map((line) => `    ${proxied!.includes(line) ? ' ' : '-'} ${line}`),
     '  through the proxy:',
@@ -61,8 +85,10 @@ export function signature(scenario: Scenario, difference: Difference): string {
   return `${what}: ${kinds(difference.direct)} / ${kinds(difference.proxied)}`;
 }
 
-function dataWords({ steps }: Scenario, { at }: Difference): string {
-  return at === steps.length ? 'the data left on the primary' : 'the data left on the replica, compared with';
+function endWords({ steps }: Scenario, { at }: Difference): string {
+  return ['how the sessions logged in', 'the data left on the primary', 'the data left on the replica'][
+    at - steps.length
+  ]!;
 }
 
 function meaningLine(meaning: Meaning): string {

@@ -4,7 +4,7 @@
  */
 import type { LabFlavour } from '../../lab/flavours.ts';
 import { Arena } from './arena.ts';
-import { firstDifference, scenarioText, type Difference } from './difference.ts';
+import { firstDifference, scenarioText, signature, type Difference } from './difference.ts';
 import { generate } from './generate.ts';
 import type { ProfileName, Scenario } from './scenario.ts';
 import { shrink } from './shrink.ts';
@@ -22,6 +22,8 @@ export interface HuntOptions {
   readonly mostFailures: number;
   /** For making one failure shorter; 0: not at all. */
   readonly shrinkMs: number;
+  /** Failures whose signature fits are known: counted, and neither cut down nor told. */
+  readonly known?: RegExp;
   onFailure?(failure: Failure): void;
   onProgress?(statements: number): void;
 }
@@ -35,6 +37,9 @@ export interface HuntResult {
   readonly statements: number;
   readonly scenarios: number;
   readonly failures: readonly Failure[];
+  readonly knownFailures: number;
+  /** Scenarios that ended where dbproxy refused a statement in words of its own, by the error's name. */
+  readonly refusals: Readonly<Record<string, number>>;
   /** Statements by backend, as the proxies have counted them. */
   readonly served: Readonly<Record<string, number>>;
 }
@@ -55,19 +60,32 @@ export async function huntIn(arena: Arena, options: HuntOptions): Promise<HuntRe
   const end = performance.now() + options.timeoutMs;
   let statements = 0;
   let scenarios = 0;
+  let knownFailures = 0;
+  const refusals: Record<string, number> = {};
   while (statements < options.statements && performance.now() < end) {
     const profile = options.profiles[scenarios % options.profiles.length]!;
     const scenario = generate(options.flavour, profile, options.seed + scenarios);
     scenarios++;
     statements += statementsIn(scenario);
-    const failure = await tryScenario(arena, scenario, options.shrinkMs);
+    const isKnown = (failure: Failure): boolean =>
+      options.known?.test(signature(failure.scenario, failure.difference)) === true;
+    const failure = await tryScenario(arena, scenario, options.shrinkMs, isKnown);
     options.onProgress?.(statements);
     if (failure === null) continue;
+    const { refusal } = failure.difference;
+    if (refusal !== null) {
+      refusals[refusal] = (refusals[refusal] ?? 0) + 1;
+      continue;
+    }
+    if (isKnown(failure)) {
+      knownFailures++;
+      continue;
+    }
     failures.push(failure);
     options.onFailure?.(failure);
     if (failures.length >= options.mostFailures) break;
   }
-  return { statements, scenarios, failures, served: await arena.served() };
+  return { statements, scenarios, failures, knownFailures, refusals, served: await arena.served() };
 }
 
 /** Plays a scenario; the failure cut down as far as `shrinkMs` allows, or null when both sides agree. */
@@ -75,16 +93,20 @@ export async function tryScenario(
   arena: Arena,
   scenario: Scenario,
   shrinkMs: number,
+  isKnown: (failure: Failure) => boolean = () => false,
 ): Promise<Failure | null> {
   const difference = await differenceOf(arena, scenario);
   if (difference === null) return null;
   let best: Failure = { scenario, difference };
+  if (isKnown(best) || difference.refusal !== null) return best;
   const end = performance.now() + shrinkMs;
   const fails = async (steps: Scenario['steps']): Promise<boolean> => {
     const shorter = { ...scenario, seed: null, steps };
     const found = await differenceOf(arena, shorter);
-    if (found !== null) best = { scenario: shorter, difference: found };
-    return found !== null;
+    if (found === null || found.refusal !== null || isKnown({ scenario: shorter, difference: found }))
+      return false;
+    best = { scenario: shorter, difference: found };
+    return true;
   };
   const isOver = (): boolean => performance.now() > end;
   if (isOver()) return best;

@@ -22,19 +22,20 @@ const ANSWER_TIMEOUT_MS = 8_000;
 /** An id that no server gives to a prepared statement so soon. */
 const NO_STATEMENT = 999_999;
 
-/** Plays all steps; one answer for each. */
+/** Plays all steps; one answer for each, then one for how the sessions logged in. */
 export async function play(scenario: Scenario, side: Side): Promise<Answer[]> {
   const sessions = Array.from({ length: scenario.sessions }, () => new SessionPlayer(scenario, side.port));
   const answers: Answer[] = [];
   try {
-    for (const session of sessions) await session.login();
+    const logins: Answer[] = [];
+    for (const session of sessions) logins.push(await session.login());
     for (const step of scenario.steps) {
       if ('lag' in step) {
         await side.moveReplica(step.lag);
         answers.push([]);
       } else answers.push(await sessions[step.session]!.act(step));
     }
-    return answers;
+    return [...answers, logins.flat()];
   } finally {
     for (const session of sessions) session.end();
   }
@@ -73,8 +74,10 @@ class SessionPlayer {
   async login(): Promise<Answer> {
     this.#forget();
     this.#client = await WireClient.connect(this.#options);
+    const { capabilities, extended, loginAnswer } = this.#client;
     // MariaDB may count warnings here of a session that its thread served before.
-    return this.#client.loginAnswer.map((one) => (one.kind === 'ok' ? { ...one, warnings: 0 } : one));
+    const welcome = loginAnswer.map((one) => (one.kind === 'ok' ? { ...one, warnings: 0 } : one));
+    return [...welcome, ...said(`agreed on flags ${capabilities.toString(16)} ${extended.toString(16)}`)];
   }
 
   end(): void {
@@ -251,7 +254,7 @@ function isSelect(sql: string): boolean {
 }
 
 function said(text: string): Answer {
-  return [{ kind: 'closed', text, sequence: 0, pieces: 0 }];
+  return [{ kind: 'text', text, sequence: 0, pieces: 0 }];
 }
 
 const LONGLONG = 8;
