@@ -283,6 +283,7 @@ class Worker {
   /** What idles in the name of an account that has changed must not serve who logs in from now on. */
   #takeAccounts(accounts: ClusterAccounts): void {
     const changed = this.#users.take(accounts);
+    if (changed.size > 0) for (const shared of this.#shares.values()) shared.logins.clear();
     for (const { name, cluster } of this.#config.backends) {
       if (cluster === accounts.cluster) this.#pools.get(name)?.dropIdle((user) => changed.has(user));
     }

@@ -378,7 +378,6 @@ export class BackendConnection implements SocketHandler {
   async prepare(preparation: Preparation): Promise<void> {
     try {
       await this.#becomeUser(preparation);
-      await this.#forgetWarnings();
       await this.#settle(preparation);
     } catch (error) {
       this.close();
@@ -434,16 +433,23 @@ export class BackendConnection implements SocketHandler {
     });
   }
 
-  /** MySQL 5.6 keeps the warnings of the session before, and counts them in each OK until a statement is run. */
-  async #forgetWarnings(): Promise<void> {
+  /** What a change of user does not take away at MySQL before 5.7, though its manual says so. */
+  async #forgetLeftovers(): Promise<void> {
+    if (!isOldMySql(this.#greeting!.serverVersion)) return;
     const { status, payload } = this.loginOk;
-    if (parseOk(payload).warnings === 0) return;
-    await this.execute('DO 0');
+    await this.execute('SET timestamp = DEFAULT, insert_id = 0, last_insert_id = 0');
+    await this.forgetDiagnostics();
     this.loginOk = { status, payload: withoutWarnings(payload) };
+  }
+
+  /** Empties the list of warnings and errors: only a statement with a table in it does so at every server. */
+  async forgetDiagnostics(): Promise<void> {
+    await this.queryValue('SELECT 1 FROM (SELECT 1) t');
   }
 
   /** What a change of user alone does not bring. */
   async #settle(preparation: Preparation): Promise<void> {
+    await this.#forgetLeftovers();
     const settings = flagSettings(preparation.settingFlags);
     if (settings !== '') await this.execute(settings);
     if (preparation.readOnly) await this.#makeReadOnly();
@@ -469,6 +475,11 @@ export class BackendConnection implements SocketHandler {
   /** Runs a statement without rows; rejects with ServerError, the connection stays usable then. */
   async execute(sql: string): Promise<LoginOk> {
     return this.#command(writePayload(0, queryPayload(sql, this.#capabilities)));
+  }
+
+  /** Runs a command, by its payload, that is answered by one packet; rejects as `execute` does. */
+  async command(payload: Buffer): Promise<LoginOk> {
+    return this.#command(writePayload(0, payload));
   }
 
   /** COM_INIT_DB; rejects as `execute` does. */
@@ -672,6 +683,11 @@ export class BackendConnection implements SocketHandler {
 /** The settings of a first state. */
 export function initialSettings({ database }: Preparation): Settings {
   return Settings.initial(Buffer.from(database, 'utf8').toString('latin1'));
+}
+
+/** MySQL 5.5 and 5.6; MariaDB's greeting says 5.5.5 before its own version. */
+function isOldMySql(version: string): boolean {
+  return /^5\.[0-6]\./.test(version) && !version.includes('MariaDB');
 }
 
 /** First value of a row in the text protocol. */

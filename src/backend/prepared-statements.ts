@@ -43,6 +43,12 @@ export class PreparedStatements {
     return closing;
   }
 
+  /** True when the server may know a statement by this number. */
+  hasId(id: number): boolean {
+    for (const statement of this.#byKey.values()) if (statement.id === id) return true;
+    return false;
+  }
+
   /** Forgets a statement that the server does not have any more. */
   forget(key: string): void {
     this.#byKey.delete(key);

@@ -14,6 +14,7 @@ import type { TlsServer } from '../transport/tls-stream.ts';
 import type { CausalReads, CausalWords } from './causal.ts';
 import type { Counters } from './counters.ts';
 import type { Digests } from './digests.ts';
+import type { KnownLogins } from './known-logins.ts';
 import type { KnownSettings } from './known-settings.ts';
 import type { Offer } from './offer.ts';
 import type { Rules } from './rules.ts';
@@ -49,6 +50,7 @@ export interface SharedEndpoint {
   readonly causal: CausalReads;
   readonly rules: Rules;
   readonly knownSettings: KnownSettings;
+  readonly logins: KnownLogins;
   readonly retries: Map<string, number>;
   readonly digests: Digests;
   /** How short reads share connections; null where they do not. */

@@ -134,6 +134,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #bytesBefore = 0;
   /** The command at hand lies in the client's input, with its header before it. */
   #isInInput = false;
+  /** Payload of the START TRANSACTION READ ONLY that is at hand, and of the one that nothing has followed yet. */
+  #begun: Buffer | null = null;
+  #readOnlyStart: Buffer | null = null;
   /** The lane on which it travels. */
   #lane: Lane | null = null;
   /** Who has answered the last statement. */
@@ -145,13 +148,15 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** Which connection ran the last statement, and the last SELECT. */
   #last: BackendConnection | null = null;
   #lastSelect: BackendConnection | null = null;
+  /** Which one asked a sequence last. */
+  #lastSequence: BackendConnection | null = null;
+  /** The statement at hand asks for the value that a sequence has given before. */
+  #asksPreviousValue = false;
   /** The last statement left warnings, or an error. */
   #hasDiagnostics = false;
   #hasFoundRows = false;
   /** Work after an answer that the next command has to wait for. */
   #settling: Promise<void> | null = null;
-  /** What is set on the attached connection may be other than its record says. */
-  #isUnsure = false;
   #leaveWhenTaken = false;
   readonly #leaving = new Map<string, () => void>();
   #stopped = false;
@@ -257,15 +262,19 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const atHome = this.#answeredAtHome;
     this.#mayRetry = false;
     this.record.answered({ needs, leaves, errno, status, atHome }, this.#context.clock.nowMs());
-    if ((needs & Need.DIAGNOSTICS) === 0) {
+    const complains = errno !== 0 || tracker.warnings > 0;
+    if ((needs & Need.DIAGNOSTICS) === 0 || complains) {
       this.#last = connection;
-      this.#hasDiagnostics = errno !== 0 || tracker.warnings > 0;
-      if (this.statement.class === 'read') {
-        this.#lastSelect = connection;
-        this.#hasFoundRows = (leaves & Leave.FOUND_ROWS) !== 0;
-      }
+      this.#hasDiagnostics = complains;
     }
-    if (tracker.toldInsertId || (leaves & Leave.LAST_INSERT_ID) !== 0) this.connections.inserted(connection);
+    if (this.statement.class === 'read' && (needs & Need.DIAGNOSTICS) === 0) {
+      this.#lastSelect = connection;
+      this.#hasFoundRows = (leaves & Leave.FOUND_ROWS) !== 0;
+    }
+    if ((needs & Need.SEQUENCE) !== 0) this.#lastSequence = connection;
+    const mayHaveInserted = tracker.toldInsertId || (leaves & (Leave.LAST_INSERT_ID | Leave.ANYTHING)) !== 0;
+    if (mayHaveInserted) this.connections.inserted(connection);
+    this.#noteReadOnlyStart(connection, errno);
     this.#prepared.answered(connection, errno, status);
     this.#settle(connection, errno);
     if (this.#settling === null) this.#leaveIfFree();
@@ -415,7 +424,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#detach();
     if (connection !== null) {
       const isQuiet = reusable && this.#settling === null;
-      if (isQuiet && !this.pinned && !this.#isUnsure) this.connections.leave(connection, false);
+      if (isQuiet && !this.pinned) this.connections.leave(connection, false);
       else this.connections.discard(connection, isQuiet);
     }
     this.connections.stop();
@@ -491,6 +500,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#newSetKey = null;
     this.#database = null;
     this.#dropsDatabase = false;
+    this.#asksPreviousValue = false;
     this.#mayRetry = false;
     this.#retries = 0;
     if (this.#excluded.size > 0) this.#excluded.clear();
@@ -535,10 +545,13 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.remember(bytes, text, end);
     if (!isQuery) return this.#prepared.prepare(bytes, start, end);
     if (this.#isStrange()) {
-      if (this.#refusesInReadOnly()) return false;
+      if (this.#mustBeAtHome()) return this.#moveHome(bytes, start, end);
       if (statement.class === 'write') this.relay.expectRefusal();
     }
     const { leaves } = statement;
+    this.#begun = (leaves & Leave.READ_ONLY) === 0 ? null : Buffer.from(bytes.subarray(start, end));
+    if ((statement.needs & Need.SEQUENCE) !== 0)
+      this.#asksPreviousValue = asksPreviousValue(bytes, text, end);
     if ((leaves & (Leave.SETTINGS | Leave.DATABASE | Leave.IMPLICIT_COMMIT)) !== 0) {
       if (this.#changesSession(bytes, text, end)) return false;
     }
@@ -610,16 +623,43 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return connection !== null && this.pinned && !this.connections.isHome(connection);
   }
 
-  /**
-   * A READ ONLY transaction is on a replica. True: what the statement wants is not possible there, and it has
-   * been answered. A BEGIN ends that transaction and may begin the next one elsewhere.
-   */
-  #refusesInReadOnly(): boolean {
+  /** A READ ONLY transaction is on a replica, and the statement wants what is possible at home only. */
+  #mustBeAtHome(): boolean {
     const { needs, leaves } = this.statement;
-    const isPrimaryOnly = (needs & NEEDS_PRIMARY) !== 0 || (leaves & LEAVES_ON_PRIMARY) !== 0;
-    if (!isPrimaryOnly) return false;
-    this.#host.answerError(refusal('DBPROXY_READ_ONLY_TRANSACTION', 'what this statement does'));
-    return true;
+    return (needs & NEEDS_PRIMARY) !== 0 || (leaves & LEAVES_ON_PRIMARY) !== 0;
+  }
+
+  /**
+   * A transaction that has read nothing yet can as well begin at home; one that has read must not see another
+   * state of the data from now on.
+   */
+  #moveHome(bytes: Buffer, start: number, end: number): boolean {
+    if (this.#readOnlyStart === null) {
+      this.#host.answerError(refusal('DBPROXY_READ_ONLY_TRANSACTION', 'what this statement does'));
+    } else this.#host.background(this.#moveHomeAndGo(Buffer.from(bytes.subarray(start, end))));
+    return false;
+  }
+
+  async #moveHomeAndGo(payload: Buffer): Promise<void> {
+    const begin = this.#readOnlyStart!;
+    this.#readOnlyStart = null;
+    let connection: BackendConnection | null = null;
+    try {
+      await this.#endReadOnly();
+      connection = await this.connections.obtain('home', this.#excluded);
+      if (this.#host.isOver()) return this.#abandon(connection);
+      await this.connections.bring(connection);
+      const { status } = await connection.command(begin);
+      const outcome = { needs: Need.TRANSACTION, leaves: Leave.TRANSACTION, errno: 0, status, atHome: true };
+      this.record.answered(outcome, this.#context.clock.nowMs());
+      if (this.#host.isOver()) return this.#abandon(connection);
+      this.#attach(connection);
+      this.#to = 'here';
+      await this.#goSlowly(payload);
+    } catch (error) {
+      if (connection !== null) this.#abandon(connection);
+      if (!this.#host.isOver()) this.#host.answerError(error);
+    }
   }
 
   #destination(): Destination {
@@ -646,8 +686,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       if (connection === null || this.#endsReadOnly()) return null;
       return asksInsertId && connection.lastInserter !== this.record ? null : connection;
     }
-    if (asksInsertId || this.#to === 'last') return null;
-    if (this.#hasDiagnostics || this.#hasFoundRows) this.#forgetLast();
+    if (asksInsertId || this.#to === 'last' || this.#asksPreviousValue) return null;
     return this.connections.quick(this.#to, this.#mayShare() ? this.#shared.laneTerms : null);
   }
 
@@ -673,13 +712,6 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#lane = lane;
     this.relay.ride(lane, bytes, start, end, nowMs);
     return false;
-  }
-
-  /** What the connection of the last statement knows of it is not asked for. */
-  #forgetLast(): void {
-    this.#hasDiagnostics = false;
-    if (this.statement.class === 'read') this.#hasFoundRows = false;
-    if (!this.#hasFoundRows) this.connections.letGo();
   }
 
   #attach(connection: BackendConnection): void {
@@ -749,9 +781,27 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       case 'last':
         return this.#obtainLast();
       case 'home':
+        return this.#asksPreviousValue
+          ? this.#obtainSequence()
+          : this.connections.obtain('home', this.#excluded);
       case 'replica':
-        return this.connections.obtain(this.#to, this.#excluded);
+        return this.connections.obtain('replica', this.#excluded);
     }
+  }
+
+  /** LASTVAL() and PREVIOUS VALUE FOR: of the connection that asked the sequence before. */
+  #obtainSequence(): Promise<BackendConnection> {
+    const wanted = this.#lastSequence;
+    if (wanted === null) return this.#obtainFresh();
+    if (this.connections.again(wanted, this)) return Promise.resolve(wanted);
+    throw refusal('DBPROXY_STATE_GONE', 'the previous value of a sequence');
+  }
+
+  /** A connection at home on which nobody has left anything. */
+  async #obtainFresh(): Promise<BackendConnection> {
+    const connection = await this.connections.obtain('home', this.#excluded);
+    await this.connections.renew(connection);
+    return connection;
   }
 
   /**
@@ -766,9 +816,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       throw refusal('DBPROXY_STATE_GONE', 'FOUND_ROWS()');
     if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw refusal('DBPROXY_STATE_GONE', 'ROW_COUNT()');
     if (this.#hasDiagnostics) throw refusal('DBPROXY_STATE_GONE', 'what SHOW WARNINGS tells');
+    // A statement that dbproxy has answered itself, or none at all.
+    if ((needs & Need.DIAGNOSTICS) === 0) return this.#obtainFresh();
     const connection = await this.connections.obtain('home', this.#excluded);
-    // It knows of a statement of somebody else.
-    await connection.execute('DO 0');
+    await this.connections.bring(connection);
+    await connection.forgetDiagnostics();
     return connection;
   }
 
@@ -781,7 +833,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
     if (connection === this.#attached) this.#detach();
     await this.#prepared.teach(connection);
-    if (this.#to !== 'last') await this.connections.bring(connection);
+    await this.connections.bring(connection);
     if (asksInsertId) await this.connections.bringLastInsertId(connection);
     return [];
   }
@@ -845,6 +897,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   // After the answer.
+
+  /** START TRANSACTION READ ONLY on a replica may be moved home as long as nothing else has been run in it. */
+  #noteReadOnlyStart(connection: BackendConnection, errno: number): void {
+    const begins = this.#to === 'replica' && (this.statement.leaves & Leave.READ_ONLY) !== 0 && errno === 0;
+    const isOnReplica = !this.connections.isHome(connection) && this.#command === Command.QUERY;
+    this.#readOnlyStart = begins && isOnReplica ? this.#begun : null;
+    this.#begun = null;
+  }
 
   /** Takes note of what the statement has changed; what a server must be asked for is settled before the next one. */
   #settle(connection: BackendConnection, errno: number): void {
@@ -984,9 +1044,10 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       return;
     }
     this.#detach();
-    if (this.#isUnsure) this.connections.discard(connection, true);
-    else this.connections.leave(connection, this.#hasDiagnostics || this.#hasFoundRows);
-    this.#isUnsure = false;
+    const isAskedAfter = this.#hasDiagnostics || this.#hasFoundRows;
+    this.connections.leave(connection, isAskedAfter);
+    // What other connections knew of the statement before is not asked for any more.
+    this.connections.letGo(isAskedAfter ? connection : null);
     const left = this.#leaving.get(connection.backend);
     if (left === undefined) return;
     this.#leaving.delete(connection.backend);
@@ -1019,6 +1080,11 @@ function isSelfContained(assignment: Assignment): boolean {
     case 'other':
       return false;
   }
+}
+
+/** It may ask for what a sequence has given before, besides or instead of something new. */
+function asksPreviousValue(bytes: Buffer, start: number, end: number): boolean {
+  return /lastval|previous|currval/i.test(bytes.toString('latin1', start, end));
 }
 
 /** DROP DATABASE and DROP SCHEMA, which may be the one in use. */

@@ -230,12 +230,17 @@ export class SessionConnections {
     this.#linger(connection);
   }
 
-  /** Nothing depends any more on what held connections know of the last statement. */
-  letGo(): void {
-    if (this.#keepsAll) return;
+  /** Nothing depends any more on what held connections know of the last statement, but for one of them. */
+  letGo(butFor: BackendConnection | null): void {
+    if (this.#keepsAll || this.#held.size === 0) return;
     for (const connection of [...this.#held.values()]) {
-      if (connection !== this.#lastInsert) this.#release(connection);
+      if (connection !== this.#lastInsert && connection !== butFor) this.#release(connection);
     }
+  }
+
+  /** Takes away whatever others have left on a connection that was just obtained. */
+  async renew(connection: BackendConnection): Promise<void> {
+    await connection.prepare(this.#requestOf(connection).preparation);
   }
 
   /** Gives a connection back that is in a state nobody knows; it is reset, or closed where that is not enough. */

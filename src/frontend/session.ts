@@ -5,12 +5,7 @@
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import type { ByteSocket, ByteStream, SocketHandler } from '../base/socket.ts';
-import {
-  initialSettings,
-  PasswordNeeded,
-  type BackendConnection,
-  type LoginOk,
-} from '../backend/connection.ts';
+import { PasswordNeeded, type BackendConnection, type LoginOk } from '../backend/connection.ts';
 import { takeSlotInTime } from '../backend/slots.ts';
 import type { SessionInfo, SessionPlace } from '../ipc/messages.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
@@ -24,6 +19,7 @@ import { parseKill, type KillStatement } from '../sql/kill.ts';
 import { guardRead } from '../sql/read-guard.ts';
 import type { SessionContext, SessionEndpoint } from './context.ts';
 import type { QueryCounter } from './counters.ts';
+import { flagsOf, loginKey, type KnownLogin } from './known-logins.ts';
 import { findBackend, sessionRequest, type SessionRequest } from './find-backend.ts';
 import { LoginConversation, type LoginHost } from './login-conversation.ts';
 import { StatementDispatcher, type DispatchHost } from './dispatcher.ts';
@@ -32,9 +28,6 @@ import type { KnownUser } from './users.ts';
 
 /** login: until accepted. waiting: for a backend. relay: in service. ended: closing or closed. */
 type State = 'login' | 'waiting' | 'relay' | 'ended';
-
-/** Payload of an OK that says nothing but that autocommit is on. */
-const PLAIN_OK = Buffer.from([0, 0, 0, 2, 0, 0, 0]);
 
 /** A session that guesses is ended; MariaDB counts as far. */
 const MOST_REFUSED_CHANGES = 3;
@@ -369,6 +362,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
       this.#userSlot = slot;
       if (this.#isOver()) return this.#releaseUserSlot();
       const request = this.#poolRequest();
+      const known = this.endpoint.shared?.logins.find(loginKey(request));
+      if (known !== undefined) return this.#serveShared(request, known);
       const connection = await findBackend(this.#context, this.endpoint, request, () => this.#isOver());
       if (this.#isOver()) return this.#context.pool(connection.backend).release(connection, true);
       if (this.endpoint.shared === null) this.#serve(connection);
@@ -386,30 +381,31 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
   }
 
   /**
-   * The session will change connections: this one has shown that the server lets it in, and with which
-   * database.
+   * The session will change connections: this one shows that the server lets it in, and with which database, and
+   * what it says then.
    */
   async #share(connection: BackendConnection, request: SessionRequest): Promise<void> {
-    const { database } = initialSettings(request.preparation);
     const pool = this.#context.pool(connection.backend);
+    const isLike = connection.preparation.database === request.preparation.database;
     try {
-      if (database !== connection.settings.database && database !== '') {
-        await connection.selectDatabase(Buffer.from(database, 'latin1'));
-        connection.settings = connection.settings.withDatabase(database);
-      }
+      // What the server says at a login it says again at a change of user.
+      if (connection.worn || !isLike) await connection.prepare(request.preparation);
     } catch (error) {
-      pool.release(connection, true);
+      pool.release(connection, false);
       throw error;
     }
-    this.#request = request;
-    this.#flags = connection;
+    const login = { payload: connection.loginOk.payload, flags: flagsOf(connection) };
+    this.endpoint.shared!.logins.keep(loginKey(request), login);
     pool.giveBack(connection);
-    if (this.#isOver()) return;
-    // The OK of a login into another database tells of that one.
-    const isLike = connection.preparation.database === request.preparation.database;
-    this.#welcome(isLike ? connection.loginOk.payload : PLAIN_OK);
+    if (!this.#isOver()) this.#serveShared(request, login);
+  }
+
+  #serveShared(request: SessionRequest, { payload, flags }: KnownLogin): void {
+    this.#request = request;
+    this.#flags = flags;
+    this.#welcome(payload);
     this.#beginRelay(null);
-    this.#context.log.debug('session.opened', { ...this.#who(), backend: connection.backend });
+    this.#context.log.debug('session.opened', { ...this.#who(), backend: '' });
   }
 
   /** What this session asks of a pool. */

@@ -6,6 +6,7 @@ import type { ListenerConfig, ProxyConfig } from '../config/config.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import { CausalReads } from './causal.ts';
 import type { ServerFacts, SharedEndpoint } from './context.ts';
+import { KnownLogins } from './known-logins.ts';
 import { KnownSettings } from './known-settings.ts';
 import { Digests } from './digests.ts';
 import { Rules } from './rules.ts';
@@ -14,6 +15,7 @@ import { factsOf, sameFacts } from './server-facts.ts';
 export class EndpointShares implements SharedEndpoint {
   readonly causal = new CausalReads();
   readonly knownSettings = new KnownSettings();
+  readonly logins = new KnownLogins();
   readonly retries = new Map<string, number>();
   readonly rules: Rules;
   readonly digests: Digests;
@@ -42,7 +44,10 @@ export class EndpointShares implements SharedEndpoint {
     const isSame = sameFacts(facts, this.#facts);
     if (!isSame) this.#facts = facts;
     // Another server may give other values for the same words.
-    if (!isSame || primary !== this.#primary) this.knownSettings.clear();
+    if (!isSame || primary !== this.#primary) {
+      this.knownSettings.clear();
+      this.logins.clear();
+    }
     this.#primary = primary;
     for (const backend of snapshot.backends) if (!backend.readable) this.causal.forget(backend.name);
   }

@@ -58,6 +58,8 @@ export class StatementCommands {
   #command = 0;
   /** The statement that the command at hand is about. */
   #current: SessionStatement | null = null;
+  /** What is said of a command about a statement that there is not, where no server can be asked. */
+  #unknown: Error | null = null;
   /** The one that was prepared last, for connectors that do not wait for its number. */
   #lastPreparedId = 0;
 
@@ -76,6 +78,7 @@ export class StatementCommands {
   begin(): void {
     this.#command = 0;
     this.#current = null;
+    this.#unknown = null;
   }
 
   clear(): void {
@@ -139,8 +142,8 @@ export class StatementCommands {
     const current = this.#take(Command.STMT_FETCH, bytes, start, end, 'mysqld_stmt_fetch');
     if (current === undefined) return false;
     const known = this.#knownTo(this.#host.attached, current);
-    if (known === undefined) {
-      this.#host.answerError(refusal('DBPROXY_UNKNOWN_PREPARED', current.id, 'mysqld_stmt_fetch'));
+    if (known === undefined || !current.hasCursor) {
+      this.#host.answerError(refusal('DBPROXY_NO_CURSOR', current.id));
       return false;
     }
     this.#asPlain();
@@ -222,7 +225,9 @@ export class StatementCommands {
   /** Makes the command at hand right for a connection as it lies; false when that is not enough. */
   fits(connection: BackendConnection, bytes: Buffer, start: number, end: number): boolean {
     const current = this.#current;
-    if (current === null) return true;
+    if (current === null) {
+      return this.#unknown === null || !connection.prepared.hasId(statementIdOf(bytes, start));
+    }
     if (this.#command === Command.STMT_PREPARE) {
       this.#host.relay.expectPrepared(current.id);
       return true;
@@ -248,7 +253,8 @@ export class StatementCommands {
   /** The command at hand as this connection needs it. */
   fitted(connection: BackendConnection, payload: Buffer): Buffer {
     const current = this.#current;
-    if (current === null || this.fits(connection, payload, 0, payload.length)) return payload;
+    if (this.fits(connection, payload, 0, payload.length)) return payload;
+    if (current === null) throw this.#unknown!;
     const place = placeOfTypes(payload, current.parameters, this.#capabilities);
     const complete = withTypes(payload, place, current.types!);
     const known = this.#knownTo(connection, current)!;
@@ -295,12 +301,24 @@ export class StatementCommands {
     const id = end - start < ID_BYTES ? 0 : statementIdOf(bytes, start);
     const found = this.#find(id);
     if (found === undefined) {
-      this.#host.answerError(refusal('DBPROXY_UNKNOWN_PREPARED', id, name));
+      this.#refuse(bytes, start, end, refusal('DBPROXY_UNKNOWN_PREPARED', id, name));
       return undefined;
     }
     this.#command = command;
     this.#current = found;
     return found;
+  }
+
+  /**
+   * A server refuses a statement that it does not know in words of its own, and remembers that it did: it is
+   * asked with a number that it cannot know.
+   */
+  #refuse(bytes: Buffer, start: number, end: number, error: Error): void {
+    if (end - start < ID_BYTES) return this.#host.answerError(error);
+    this.#unknown = error;
+    this.#asPlain();
+    this.#host.statement.needs = Need.SESSION;
+    if (this.#host.go(bytes, start, end)) this.#host.relay.forward(Buffer.from(bytes.subarray(start, end)));
   }
 
   #find(id: number): SessionStatement | undefined {

@@ -206,8 +206,7 @@ function readAdministration(): boolean {
       readLoad();
       return true;
     case AdminWord.CALL:
-      reader.leaves |= Leave.ANYTHING;
-      readWrite(Mode.WRITE);
+      readCall();
       return true;
     case AdminWord.TRUNCATE:
     case AdminWord.RENAME:
@@ -260,7 +259,7 @@ function readAdministration(): boolean {
 
 /** `(SELECT …) UNION (SELECT …)`. */
 function readParenthesised(): void {
-  while (reader.token === Mark.OPEN) reader.open();
+  while (reader.token === Mark.OPEN) reader.openPlain();
   if (!reader.beginsQuery()) reader.unknown();
   reader.rest();
 }
@@ -411,6 +410,17 @@ function readWrite(mode: number): void {
   reader.rest();
 }
 
+/** CALL p (…): whatever the routine does. */
+function readCall(): void {
+  reader.leaves |= Leave.ANYTHING;
+  reader.need(Need.WRITE);
+  reader.mode = Mode.WRITE;
+  reader.advance();
+  while (!reader.isAtEnd() && reader.token !== Mark.OPEN) reader.advance();
+  if (reader.token === Mark.OPEN) reader.openPlain();
+  reader.rest();
+}
+
 function readLoad(): void {
   reader.need(Need.WRITE);
   reader.advance();
@@ -419,7 +429,7 @@ function readLoad(): void {
     reader.skip();
     return;
   }
-  reader.mode = Mode.HEAD;
+  reader.mode = Mode.LOAD;
   reader.isInto = true;
   reader.rest();
 }

@@ -2,7 +2,7 @@
  * What the words of the table are for: which of them mean something inside a statement, which may stand
  * before a parenthesis without being a function, and which function is one on the servers behind.
  */
-import { ADJACENT_NAMES, FUNCTION_GROUPS, MARIADB_ADJACENT_NAMES } from './functions.ts';
+import { ADJACENT_NAMES, FUNCTION_GROUPS, MARIADB_ADJACENT_NAMES, MYSQL_ADJACENT_NAMES } from './functions.ts';
 import type { SqlDialect } from './statement.ts';
 import { namesIn, numberOf, NameWord, Word, WORD_LIMIT } from './words.ts';
 
@@ -56,7 +56,7 @@ export function isSystemSchema(word: number): boolean {
 /** Reserved words that a parenthesis may follow and that are no functions, on every server. */
 const RESERVED_BEFORE_OPEN = `
   ALL AND AS BETWEEN BIGINT BINARY BOTH BY CASE DEC DECIMAL DISTINCT DISTINCTROW DIV DOUBLE ELSE EXISTS
-  FLOAT FROM HAVING IN INDEX INT INTEGER JOIN KEY LEADING LIKE LIMIT MATCH MEDIUMINT NOT NUMERIC ON OR
+  FLOAT FROM GROUP HAVING IN INDEX INT INTEGER JOIN KEY LEADING LIKE LIMIT MATCH MEDIUMINT NOT NUMERIC ON OR
   PARTITION REAL REGEXP RLIKE ROW SELECT SMALLINT STRAIGHT_JOIN THEN TINYINT TO TRAILING UNION USING
   VALUES VARBINARY VARCHAR WHEN WHERE XOR`;
 
@@ -108,12 +108,13 @@ export function isFunction(word: number): boolean {
   return firstGroup[word] !== 0;
 }
 
-/** 1: on every server; 2: at MariaDB. */
+/** 1: at MySQL; 2: at MariaDB; 3: at both. */
 const adjacent = new Uint8Array(WORD_LIMIT);
-for (const name of namesIn(ADJACENT_NAMES)) adjacent[numberOf(name)] = 1;
+for (const name of namesIn(ADJACENT_NAMES)) adjacent[numberOf(name)] = 3;
+for (const name of namesIn(MYSQL_ADJACENT_NAMES)) adjacent[numberOf(name)] = 1;
 for (const name of namesIn(MARIADB_ADJACENT_NAMES)) adjacent[numberOf(name)] = 2;
 
 /** True for a function that is one only with its parenthesis right behind it. */
 export function mustBeAdjacent(word: number, dialect: SqlDialect): boolean {
-  return adjacent[word] === 1 || (adjacent[word] === 2 && dialect.isMariaDb);
+  return (adjacent[word]! & (dialect.isMariaDb ? 2 : 1)) !== 0;
 }

@@ -25,10 +25,12 @@ import { FIRST_WORD, NameWord, Word } from './words.ts';
 export const Mode = {
   /** INTO asks for something, UPDATE is a lock or a write. */
   READ: 0,
-  /** INSERT, REPLACE and LOAD before their values: names before parentheses are tables. */
+  /** INSERT and REPLACE before their values: names before parentheses are tables. */
   HEAD: 1,
+  /** LOAD up to its SET: the same. */
+  LOAD: 2,
   /** The rest of a write. */
-  WRITE: 2,
+  WRITE: 3,
 } as const;
 
 /** What is noted of an open parenthesis. */
@@ -40,6 +42,10 @@ const Inside = {
   COLUMNS: 4,
   /** CONVERT( may have a type as its second part. */
   CONVERT: 8,
+  /** LAST_INSERT_ID( */
+  LAST_INSERT_ID: 16,
+  /** ANY( or SOME(, which only a query follows. */
+  QUERY: 32,
 } as const;
 
 /** Parentheses within parentheses that are followed; the servers' own limits are not far. */
@@ -279,7 +285,7 @@ export class StatementReader {
         this.leaves |= Leave.FOUND_ROWS;
         break;
       case Role.SET:
-        if (this.before !== Word.CHARACTER) this.#endHead();
+        if (this.before !== Word.CHARACTER && this.mode !== Mode.READ) this.mode = Mode.WRITE;
         break;
       case Role.VALUE:
         this.#isValueList = this.mode === Mode.HEAD;
@@ -329,9 +335,10 @@ export class StatementReader {
     const start = this.#lexer.tokenStart;
     let word = this.systemVariableWord();
     const isScope = word === Word.GLOBAL || word === Word.SESSION || word === Word.LOCAL;
-    if (isScope && this.#lexer.byteAt(this.#lexer.tokenEnd) === Mark.DOT) {
-      this.advance();
-      this.advance();
+    if (isScope) {
+      // No server has a variable of that name: without the dot it is not what it seems.
+      if (this.advance() !== Mark.DOT) this.need(Need.AMBIGUOUS);
+      else this.advance();
       word = this.#lexer.wordAt(...this.#unquoted(this.#lexer.tokenStart, this.#lexer.tokenEnd));
     }
     this.#needAt(needOfVariable(word), start, this.#lexer.tokenEnd);
@@ -371,19 +378,21 @@ export class StatementReader {
     else if (before === Token.IDENTIFIER || before === Token.NAME) this.#nameBeforeOpen();
     // The query after a WITH, in parentheses.
     else if (before === Mark.CLOSE) this.#leaveWith();
-    if (this.#depth < MAX_DEPTH) this.#depth++;
-    else this.need(Need.AMBIGUOUS);
-    this.#inside[this.#depth] = inside;
-    this.advance();
-    if (before === NameWord.LAST_INSERT_ID) this.#checkLastInsertId();
-    else if ((before === Word.ANY || before === Word.SOME) && !this.beginsQuery()) {
+    this.openPlain(inside);
+    if ((inside & Inside.LAST_INSERT_ID) !== 0) {
+      // With an argument it sets what the next one without will answer.
+      if (this.token !== Mark.CLOSE) this.leaves |= Leave.LAST_INSERT_ID;
+    } else if ((inside & Inside.QUERY) !== 0 && !this.beginsQuery()) {
       this.#unknownCall(calledStart, calledEnd);
     }
   }
 
-  /** With an argument it sets what the next one without will answer. */
-  #checkLastInsertId(): void {
-    if (this.token !== Mark.CLOSE) this.leaves |= Leave.LAST_INSERT_ID;
+  /** Goes past a parenthesis that opens no call. */
+  openPlain(inside = 0): void {
+    if (this.#depth < MAX_DEPTH) this.#depth++;
+    else this.need(Need.AMBIGUOUS);
+    this.#inside[this.#depth] = inside;
+    this.advance();
   }
 
   #nameBeforeOpen(): void {
@@ -400,7 +409,7 @@ export class StatementReader {
     switch (word) {
       case Word.ANY:
       case Word.SOME:
-        return 0;
+        return Inside.QUERY;
       case Word.VALUE:
         if (this.#isValueList) return 0;
         break;
@@ -429,8 +438,16 @@ export class StatementReader {
     }
     if (GROUP_NEEDS[group] !== 0) this.needBefore(GROUP_NEEDS[group]!);
     this.leaves |= GROUP_LEAVES[group]!;
-    if (word === Word.JSON_TABLE) return Inside.JSON_TABLE;
-    return word === Word.CONVERT ? Inside.CONVERT : 0;
+    switch (word) {
+      case NameWord.LAST_INSERT_ID:
+        return Inside.LAST_INSERT_ID;
+      case Word.JSON_TABLE:
+        return Inside.JSON_TABLE;
+      case Word.CONVERT:
+        return Inside.CONVERT;
+      default:
+        return 0;
+    }
   }
 
   /** CONVERT(x, DATETIME(6)) */
@@ -455,7 +472,7 @@ export class StatementReader {
     }
     const inside = this.#inside[this.#depth]!;
     if (before === Mark.COMMA && (inside & Inside.WITH) !== 0) return true;
-    return this.mode === Mode.HEAD || (inside & Inside.COLUMNS) !== 0;
+    return this.mode === Mode.HEAD || this.mode === Mode.LOAD || (inside & Inside.COLUMNS) !== 0;
   }
 
   #unknownCall(start: number, end: number): void {

@@ -9,6 +9,7 @@ import { WORDS } from '../../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../../lab/pair.ts';
 import { freePorts } from '../../lab/ports.ts';
 import type { ConfigSections, ProxyProcess } from '../../lab/proxy.ts';
+import { eventually } from '../../support/eventually.ts';
 import { WireClient, WireFlag } from '../../support/wire-client.ts';
 import { ENDPOINTS, NARROW_CONNECTIONS } from './endpoints.ts';
 import { LagControl } from './lag.ts';
@@ -33,6 +34,7 @@ const SERVER_OPTIONS = [
 
 /** No session may be out for its lag: a replica far behind is what this is about. */
 const CLUSTER_KEYS = { max_lag: '1h', readmit_lag: '1h' };
+const WARNINGS: readonly unknown[] = ['warn', 'error', 'fatal'];
 const NARROW_QUEUE_TIMEOUT = '3s';
 
 export class Arena {
@@ -78,7 +80,8 @@ export class Arena {
     const moveReplica = (action: LagAction): Promise<void> => this.#lag.move(action);
     await Promise.all([
       freshDatabases(this.flavour, this.#alone.db1.port),
-      this.#lag.move('release').then(() => freshDatabases(this.flavour, port)),
+      // A worker that has died is back soon.
+      this.#lag.move('release').then(() => eventually(() => freshDatabases(this.flavour, port))),
     ]);
     // This profile promises a session its own writes, and the fresh databases are another's.
     if (scenario.profile === 'own_writes') await this.#lag.move('catch_up');
@@ -98,6 +101,11 @@ export class Arena {
   /** Statements that each backend has served, for all proxies. */
   async served(): Promise<Record<string, number>> {
     return this.#proxies.served();
+  }
+
+  /** What the proxies have complained of since the last call: a worker that died, a stack trace. */
+  complaints(): string[] {
+    return this.#proxies.complaints();
   }
 
   async close(): Promise<void> {
@@ -165,10 +173,22 @@ async function dataOf(connection: Connection): Promise<Answer> {
 class Proxies {
   readonly #processes: readonly ProxyProcess[];
   readonly #ports: ReadonlyMap<ProfileName, number>;
+  readonly #seen: { events: number; characters: number }[] = [];
 
   private constructor(processes: readonly ProxyProcess[], ports: ReadonlyMap<ProfileName, number>) {
     this.#processes = processes;
     this.#ports = ports;
+  }
+
+  /** New lines of their output, and events that tell of a fault. */
+  complaints(): string[] {
+    return this.#processes.flatMap((proxy, index) => {
+      const seen = this.#seen[index] ?? { events: 0, characters: 0 };
+      this.#seen[index] = { events: proxy.log.length, characters: proxy.output.length };
+      const events = proxy.log.slice(seen.events).filter(({ level }) => WARNINGS.includes(level));
+      const output = proxy.output.slice(seen.characters);
+      return [...(output === '' ? [] : [output]), ...events.map((event) => JSON.stringify(event))];
+    });
   }
 
   static async start(pair: Lab, profiles: readonly ProfileName[]): Promise<Proxies> {

@@ -74,7 +74,7 @@ export function signature(scenario: Scenario, difference: Difference): string {
   const step = scenario.steps[difference.at];
   const what =
     step === undefined
-      ? 'data'
+      ? endWords(scenario, difference)
       : 'lag' in step
         ? 'lag'
         : step.do === 'query'

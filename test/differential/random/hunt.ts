@@ -31,6 +31,8 @@ export interface HuntOptions {
 export interface Failure {
   readonly scenario: Scenario;
   readonly difference: Difference;
+  /** What the proxies have complained of meanwhile. */
+  readonly complaints: readonly string[];
 }
 
 export interface HuntResult {
@@ -97,15 +99,16 @@ export async function tryScenario(
 ): Promise<Failure | null> {
   const difference = await differenceOf(arena, scenario);
   if (difference === null) return null;
-  let best: Failure = { scenario, difference };
+  let best: Failure = { scenario, difference, complaints: arena.complaints() };
   if (isKnown(best) || difference.refusal !== null) return best;
   const end = performance.now() + shrinkMs;
   const fails = async (steps: Scenario['steps']): Promise<boolean> => {
     const shorter = { ...scenario, seed: null, steps };
     const found = await differenceOf(arena, shorter);
-    if (found === null || found.refusal !== null || isKnown({ scenario: shorter, difference: found }))
-      return false;
-    best = { scenario: shorter, difference: found };
+    if (found === null || found.refusal !== null) return false;
+    const failure = { scenario: shorter, difference: found, complaints: arena.complaints() };
+    if (isKnown(failure)) return false;
+    best = failure;
     return true;
   };
   const isOver = (): boolean => performance.now() > end;
@@ -122,7 +125,8 @@ async function differenceOf(arena: Arena, scenario: Scenario): Promise<Differenc
     return firstDifference(await arena.play(scenario));
   } catch (error) {
     // The arena itself is broken: no more scenarios can be played in it.
-    throw new Error(`while this was played:\n${scenarioText(scenario)}`, { cause: error });
+    const story = [`while this was played:`, scenarioText(scenario), ...arena.complaints()].join('\n');
+    throw new Error(story, { cause: error });
   }
 }
 

@@ -28,7 +28,7 @@ export async function play(scenario: Scenario, side: Side): Promise<Answer[]> {
   const answers: Answer[] = [];
   try {
     const logins: Answer[] = [];
-    for (const session of sessions) logins.push(await session.login());
+    for (const session of sessions) logins.push(await session.loginOrWhyNot());
     for (const step of scenario.steps) {
       if ('lag' in step) {
         await side.moveReplica(step.lag);
@@ -71,7 +71,15 @@ class SessionPlayer {
     };
   }
 
-  async login(): Promise<Answer> {
+  async loginOrWhyNot(): Promise<Answer> {
+    try {
+      return await this.#login();
+    } catch (error) {
+      return said((error as Error).message);
+    }
+  }
+
+  async #login(): Promise<Answer> {
     this.#forget();
     this.#client = await WireClient.connect(this.#options);
     const { capabilities, extended, loginAnswer } = this.#client;
@@ -160,7 +168,7 @@ class SessionPlayer {
       await this.#client.readClose();
       this.end();
     }
-    return this.login();
+    return this.#login();
   }
 
   async #prepare(client: WireClient, slot: number, sql: string): Promise<Answer> {

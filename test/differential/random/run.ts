@@ -65,7 +65,7 @@ async function huntByHand(): Promise<boolean> {
     },
     onFailure(failure) {
       console.log(`\n=== ${signature(failure.scenario, failure.difference)}`);
-      console.log(`${report(failure.scenario, failure.difference)}\n`);
+      console.log(`${report(failure.scenario, failure.difference)}\n${failure.complaints.join('\n')}`);
       keep(failure);
     },
   });

@@ -1,0 +1,4 @@
+/** The differential random test at MySQL 5.6. */
+import { randomSuite } from './random/suite.ts';
+
+randomSuite('mysql56');
