@@ -6,12 +6,31 @@ import { systemClock } from '../src/base/clock.ts';
 import { Capability, Command, HEADER_BYTES } from '../src/protocol/constants.ts';
 import { writeCommand, writeResultSet } from '../src/protocol/packets.ts';
 import { ReplyTracker } from '../src/protocol/reply-tracker.ts';
+import { classify } from '../src/sql/classify.ts';
 import { mayBeKill } from '../src/sql/kill.ts';
 import { guardRead, isPlainSelect } from '../src/sql/read-guard.ts';
+import { Statement, type SqlDialect } from '../src/sql/statement.ts';
 import { median, type MicroResult } from './report.ts';
 
 const CALLS = 50_000;
 const BATCHES = 9;
+
+/** A statement of 200 bytes as an application writes it by hand, and one as an ORM does. */
+const WRITTEN =
+  "SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.status IN ('paid', " +
+  "'sent') AND o.total > 100 AND LOWER(c.name) LIKE 'a%' ORDER BY o.created DESC LIMIT 20 ";
+const GENERATED =
+  'SELECT `users`.`id`, `users`.`email`, `users`.`name`, `users`.`created_at` FROM `users` WHERE `users`.`email` = ' +
+  "'someone@example.com' AND `users`.`deleted_at` IS NULL ORDER BY `users`.`id` ASC LIMIT 1";
+
+const DIALECT: SqlDialect = {
+  ansiQuotes: false,
+  noBackslashEscapes: false,
+  characterSet: 'safe',
+  isMariaDb: true,
+  minVersion: 101106,
+  maxVersion: 101106,
+};
 
 /** Answers the cost of each piece, the median of several batches. */
 export function askMicro(): MicroResult[] {
@@ -27,6 +46,9 @@ export function askMicro(): MicroResult[] {
       columns,
       Array.from({ length: 100 }, () => row),
     ),
+    classifyCost('classify, 36 bytes', 'SELECT c FROM sbtest1 WHERE id=10042'),
+    classifyCost('classify, 200 bytes', WRITTEN),
+    classifyCost('classify, 200 bytes of an ORM', GENERATED),
     cost('first look, write endpoint', () => !mayBeKill(command, text, command.length)),
     cost('first look, read endpoint', () => isPlainSelect(command, text, command.length)),
     cost(
@@ -34,6 +56,15 @@ export function askMicro(): MicroResult[] {
       () => guardRead(setting, text, setting.length, false).kind === 'pass',
     ),
   ];
+}
+
+function classifyCost(name: string, sql: string): MicroResult {
+  const text = Buffer.from(sql);
+  const statement = new Statement();
+  return cost(name, () => {
+    classify(text, 0, text.length, DIALECT, statement);
+    return statement.needs === 0;
+  });
 }
 
 function trackerCost(

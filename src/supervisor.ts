@@ -315,7 +315,8 @@ class Supervisor implements RunningSupervisor {
   #deliver({ grants, wantedBack }: LedgerAnswer): void {
     for (const { holder, key, count } of grants)
       this.#fleet.send(holder, { type: 'slots-granted', key, count });
-    for (const { holder, key } of wantedBack) this.#fleet.send(holder, { type: 'slots-wanted-back', key });
+    for (const { holder, key, must } of wantedBack)
+      this.#fleet.send(holder, { type: 'slots-wanted-back', key, must });
   }
 
   async #findSession(

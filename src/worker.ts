@@ -13,6 +13,7 @@ import { Slots } from './backend/slots.ts';
 import type { ListenerConfig, ProxyConfig } from './config/config.ts';
 import { AccountQuestions } from './frontend/account-questions.ts';
 import { Counters } from './frontend/counters.ts';
+import { explainFirstRoute, explainRoute, explainSession } from './frontend/explain.ts';
 import { Listener } from './frontend/listener.ts';
 import { offerOf, withoutCache, type Offer } from './frontend/offer.ts';
 import type { SessionContext, SessionEndpoint } from './frontend/context.ts';
@@ -22,7 +23,9 @@ import { EndpointShares, sharesConnections } from './frontend/shared-endpoint.ts
 import { UserDirectory } from './frontend/users.ts';
 import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
+import type { DigestStats, PinStats, RouteAsker, RouteExplanation } from './ipc/split.ts';
 import type { RsaKeys } from './protocol/login-server.ts';
+import { formatDigest } from './sql/digest-text.ts';
 import type { ClusterAccounts } from './topology/account.ts';
 import { withPosition, type Snapshot } from './topology/snapshot.ts';
 import type { ListenerCertificates } from './transport/certificates.ts';
@@ -32,6 +35,9 @@ import { tlsServer, type TlsServer } from './transport/tls-stream.ts';
 const TICK_MS = 200;
 /** How often pools close what has idled too long. */
 const TRIM_MS = 5000;
+/** How long a wish of another worker for more than its part is kept in mind, and what must have idled for it. */
+const WISH_MS = 30_000;
+const WISHED_IDLE_MS = 500;
 /** How long an operator's KILL QUERY waits for the server's word. */
 const KILL_WAIT_MS = 1000;
 /** How long the supervisor may take to say where a session is. */
@@ -74,8 +80,11 @@ class Worker {
   /** Listeners that have not been tried yet; `ready` is sent when the last one has. */
   readonly #untried: Set<string>;
   readonly #offers = new Map<string, Offer>();
+  readonly #endpoints = new Map<string, SessionEndpoint>();
   /** Of the listeners whose sessions change connections. */
   readonly #shares = new Map<string, EndpointShares>();
+  /** Slots that others wish for, though they have their fair part, and until when. */
+  readonly #wished = new Map<string, number>();
   readonly #placeQuestions = new Map<number, (place: SessionPlace | null) => void>();
   readonly #snapshotWaiters = new Set<() => void>();
   #snapshot: Snapshot;
@@ -148,9 +157,17 @@ class Worker {
       case 'replica-position':
         return this.#takePosition(message.backend, message.gtidPosition);
       case 'digests-wanted':
-      case 'explain-session':
-      case 'explain-route':
-        return;
+        return this.#send({ type: 'digests', requestId: message.requestId, digests: this.#digests() });
+      case 'explain-session': {
+        const { requestId, sessionId } = message;
+        const session = this.#sessions.find(sessionId);
+        const explanation = session === undefined ? null : explainSession(session, this.#context);
+        return this.#send({ type: 'session-explained', requestId, explanation });
+      }
+      case 'explain-route': {
+        const explanation = this.#explainRoute(message.asker, message.sql);
+        return this.#send({ type: 'route-explained', requestId: message.requestId, explanation });
+      }
       case 'session-asked': {
         const place = this.#ownPlace(message.sessionId, message.ends);
         return this.#send({ type: 'session-place', requestId: message.requestId, place });
@@ -164,7 +181,7 @@ class Worker {
       case 'slots-granted':
         return this.#slots.granted(message.key, message.count);
       case 'slots-wanted-back':
-        return this.#giveBack(message.key);
+        return this.#giveBack(message.key, message.must);
       case 'stop':
         return void this.#stop(message.timeoutMs);
     }
@@ -201,6 +218,7 @@ class Worker {
       tls: () => this.#tlsServers.get(config.name) ?? null,
       shared,
     };
+    this.#endpoints.set(config.name, endpoint);
     const listener = new Listener({
       config,
       clock: systemClock,
@@ -254,6 +272,7 @@ class Worker {
       this.#lagMs = Math.max(0, nowMs - expectedMs);
       expectedMs = nowMs + TICK_MS;
       this.#sessions.tick();
+      if (this.#wished.size > 0) this.#fulfilWishes(nowMs);
     });
     systemClock.every(TRIM_MS, () => {
       for (const pool of this.#pools.values()) pool.trim(systemClock.nowMs());
@@ -370,9 +389,34 @@ class Worker {
     this.#send({ type: 'session-killed', requestId, found: session !== undefined });
   }
 
-  #giveBack(key: string): void {
-    if (key.startsWith('backend:')) this.#pools.get(key.slice('backend:'.length))?.dropIdle();
-    this.#slots.giveBackIdle(key);
+  #giveBack(key: string, must: boolean): void {
+    const pool = key.startsWith('backend:') ? this.#pools.get(key.slice('backend:'.length)) : undefined;
+    if (must) pool?.dropIdle();
+    else this.#wished.set(key, systemClock.nowMs() + WISH_MS);
+    this.#slots.giveBackIdle(key, must);
+  }
+
+  /** Others could use what idles here for longer than a moment. */
+  #fulfilWishes(nowMs: number): void {
+    for (const [key, untilMs] of this.#wished) {
+      if (nowMs > untilMs) this.#wished.delete(key);
+      this.#pools.get(key.slice('backend:'.length))?.dropIdleSince(nowMs - WISHED_IDLE_MS);
+      this.#slots.giveBackIdle(key, false);
+    }
+  }
+
+  /** Null when there is no such session or listener. */
+  #explainRoute(asker: RouteAsker, sql: string): RouteExplanation | null {
+    if (asker.kind === 'session') {
+      const session = this.#sessions.find(asker.sessionId);
+      return session === undefined ? null : explainRoute(session, sql, this.#context);
+    }
+    const endpoint = this.#endpoints.get(asker.listener);
+    return endpoint === undefined ? null : explainFirstRoute(endpoint, sql, this.#context);
+  }
+
+  #digests(): DigestStats[] {
+    return [...this.#shares].flatMap(([listener, { digests }]) => digests.stats(listener, formatDigest));
   }
 
   async #stop(timeoutMs: number): Promise<void> {
@@ -411,13 +455,36 @@ class Worker {
       retries: [...this.#shares].flatMap(([listener, { retries }]) =>
         [...retries].map(([reason, count]) => ({ listener, reason, count })),
       ),
-      pipelined: 0,
-      restores: 0,
-      pinned: [],
-      preparedStatements: 0,
-      rules: [],
+      ...this.#splitStats(),
       residentBytes: process.memoryUsage.rss(),
       eventLoopLagMs: this.#lagMs,
+    };
+  }
+
+  /** What only sessions have that change connections. */
+  #splitStats(): Pick<WorkerStats, 'pipelined' | 'restores' | 'pinned' | 'preparedStatements' | 'rules'> {
+    const shares = [...this.#shares.values()];
+    const pinned = new Map<string, PinStats>();
+    let preparedStatements = 0;
+    for (const { dispatcher, endpoint } of this.#sessions.all()) {
+      if (dispatcher === null) continue;
+      preparedStatements += dispatcher.statements.count;
+      for (const reason of dispatcher.record.pins.keys()) {
+        const listener = endpoint.config.name;
+        const key = `${listener}\0${reason}`;
+        pinned.set(key, { listener, reason, count: (pinned.get(key)?.count ?? 0) + 1 });
+      }
+    }
+    const hits = shares.flatMap(({ rules }) => rules.hits());
+    return {
+      pipelined: shares.reduce((sum, shared) => sum + shared.pipelined, 0),
+      restores: shares.reduce((sum, shared) => sum + shared.restores, 0),
+      pinned: [...pinned.values()],
+      preparedStatements,
+      rules: this.#config.rules.map(({ name }) => ({
+        name,
+        hits: hits.filter((one) => one.name === name).reduce((sum, one) => sum + one.hits, 0),
+      })),
     };
   }
 }

@@ -41,10 +41,11 @@ export class Lane implements ConnectionUser {
   readonly #onEmpty: (lane: Lane) => void;
   readonly #clock: Clock;
   readonly #rides: Ride[] = [];
+  #reserved = 0;
   #output: Buffer = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   #outputLength = 0;
-  /** Since when the server has been at work on the first ride. */
-  #headSinceMs = 0;
+  /** Since when the server has been at work on the first ride, in idle time: a busy process of ours is not its fault. */
+  #headSinceIdleMs = 0;
   #isScheduled = false;
   #isBlocked = false;
   #waitsForClient = false;
@@ -56,22 +57,34 @@ export class Lane implements ConnectionUser {
     this.#onEmpty = onEmpty;
   }
 
-  /** Statements on their way. */
+  /** Statements on their way, and places that are kept for some. */
   get depth(): number {
-    return this.#rides.length;
+    return this.#rides.length + this.#reserved;
   }
 
   /** Somebody more may ride: not too many do, and none of them is slow. */
-  admits(mostRiders: number, fastMs: number, nowMs: number): boolean {
-    if (this.#isBlocked || this.#waitsForClient || this.#rides.length >= mostRiders) return false;
-    return this.#rides.length === 0 || nowMs - this.#headSinceMs < SLOW_FACTOR * fastMs;
+  admits(mostRiders: number, fastMs: number): boolean {
+    if (this.#isBlocked || this.#waitsForClient || this.depth >= mostRiders) return false;
+    return this.#rides.length === 0 || this.#clock.idleMs() - this.#headSinceIdleMs < SLOW_FACTOR * fastMs;
+  }
+
+  /** Keeps a place: `ride` takes it, or `cancel` gives it back. */
+  reserve(): this {
+    this.#reserved++;
+    return this;
   }
 
   /** Sends the command that is `bytes[start, end)`, its header with it, for a rider whose tracker has begun. */
-  ride(rider: Rider, bytes: Buffer, start: number, end: number, nowMs: number): void {
+  ride(rider: Rider, bytes: Buffer, start: number, end: number): void {
+    this.#reserved--;
+    // It went while its place was kept.
+    if (this.connection.closed) {
+      this.#endIfEmpty();
+      return rider.onLaneLost('the server closed the connection');
+    }
     this.connection.user = this;
     this.connection.lastUser = this;
-    if (this.#rides.length === 0) this.#headSinceMs = nowMs;
+    if (this.#rides.length === 0) this.#headSinceIdleMs = this.#clock.idleMs();
     this.#rides.push({ tracker: rider.tracker, rider });
     const length = end - start;
     if (this.#outputLength + length > OUTPUT_BYTES) this.#flush();
@@ -89,9 +102,10 @@ export class Lane implements ConnectionUser {
     });
   }
 
-  /** Nobody rides after all. */
+  /** A place that was kept is not needed after all. */
   cancel(): void {
-    this.#onEmpty(this);
+    this.#reserved--;
+    this.#endIfEmpty();
   }
 
   /** The rider's session is over: its answer is for nobody. */
@@ -119,8 +133,8 @@ export class Lane implements ConnectionUser {
       this.#hand(ride, input.subarray(offset, end), ended !== NOT_ENDED);
       offset = end;
     }
-    if (this.#rides.length === 0) this.#onEmpty(this);
-    else this.#headSinceMs = this.#clock.nowMs();
+    if (this.#rides.length === 0) this.#endIfEmpty();
+    else this.#headSinceIdleMs = this.#clock.idleMs();
   }
 
   onBackendDrain(): void {
@@ -131,8 +145,12 @@ export class Lane implements ConnectionUser {
   onBackendClose(reason: string): void {
     const rides = this.#rides.splice(0);
     this.#outputLength = 0;
-    this.#onEmpty(this);
+    this.#endIfEmpty();
     for (const { rider } of rides) rider?.onLaneLost(reason);
+  }
+
+  #endIfEmpty(): void {
+    if (this.depth === 0) this.#onEmpty(this);
   }
 
   #hand(ride: Ride, bytes: Buffer, ended: boolean): void {

@@ -61,6 +61,8 @@ export interface PoolRequest extends ConnectionWish {
   timeoutMs: number;
   /** The settings that a session wants which shares connections; absent: it wants the connection for itself. */
   settings?: Settings;
+  /** With settings: a place on a lane will do as well. */
+  lane?: LaneTerms;
 }
 
 /** How short reads share connections. */
@@ -74,7 +76,7 @@ export interface LaneTerms {
 interface Waiter {
   request: PoolRequest;
   timer: Timer;
-  resolve: (connection: BackendConnection) => void;
+  resolve: (found: BackendConnection | Lane) => void;
   reject: (error: Error) => void;
 }
 
@@ -142,8 +144,11 @@ export class BackendPool {
    * Lends a connection in the first state of a session. Rejects with ServerError (the server refused),
    * PasswordNeeded, DBPROXY_BACKEND_CONNECT or DBPROXY_QUEUE_TIMEOUT.
    */
-  acquire(request: PoolRequest): Promise<BackendConnection> {
-    return new Promise((resolve, reject) => {
+  acquire(request: Omit<PoolRequest, 'lane'>): Promise<BackendConnection>;
+  /** The same, or a place on a lane, kept until its `ride` or `cancel`. */
+  acquire(request: PoolRequest): Promise<BackendConnection | Lane>;
+  acquire(request: PoolRequest): Promise<BackendConnection | Lane> {
+    return new Promise<BackendConnection | Lane>((resolve, reject) => {
       const waiter: Waiter = { request, resolve, reject, timer: NO_TIMER };
       if (this.#waiters.length === 0 && this.#serve(waiter)) return;
       this.#waits++;
@@ -174,22 +179,14 @@ export class BackendPool {
   }
 
   /**
-   * A lane with the right settings for one short read; null when there is none, or others wait. A lane that is
-   * not used by the caller at once is given back by nobody.
+   * A place on a lane with the right settings for one short read, kept until its `ride` or `cancel`; null when
+   * there is none, or others wait who want a connection for themselves.
    */
   board(request: Omit<PoolRequest, 'timeoutMs'>, settings: Settings, terms: LaneTerms): Lane | null {
-    if (this.#waiters.length > 0) return null;
-    const shared = terms.sharesFirst ? this.#joinLane(request, settings, terms) : null;
-    if (shared !== null) return shared;
-    const found = this.#findShared(request, settings);
-    if (found?.hasSettings(request.preparation, settings) === true) {
-      this.#idle.remove(found);
-      this.#lent.add(found);
-      return this.#openLane(found);
-    }
+    if (this.#waiters.some(({ request: waiting }) => waiting.lane === undefined)) return null;
     const { maxConnections } = this.#target;
     const isAllowedMore = this.#lent.size + this.#opening.size < maxConnections / this.#options.workers;
-    return terms.sharesFirst || isAllowedMore ? null : this.#joinLane(request, settings, terms);
+    return this.#findLane(request, settings, terms, !isAllowedMore);
   }
 
   /** Takes a connection back from a session that shares it; it serves the next one as it is. */
@@ -234,8 +231,12 @@ export class BackendPool {
 
   /** Closes connections that have idled too long. */
   trim(nowMs: number): void {
-    const limit = nowMs - this.#options.idleTimeoutMs;
-    for (const connection of this.#idle.all()) if (connection.idleSinceMs < limit) this.#drop(connection);
+    this.dropIdleSince(nowMs - this.#options.idleTimeoutMs);
+  }
+
+  /** Closes connections that have idled since before `beforeMs`. */
+  dropIdleSince(beforeMs: number): void {
+    for (const connection of this.#idle.all()) if (connection.idleSinceMs < beforeMs) this.#drop(connection);
   }
 
   /** Closes all that idles (of some users): the slots are wanted elsewhere, or the server is gone. */
@@ -329,7 +330,14 @@ export class BackendPool {
   /** Tries the ways 1 to 4; true when the waiter will be answered by one of them. */
   #serve(waiter: Waiter): boolean {
     const { request } = waiter;
-    const { settings, preparation } = request;
+    const { settings, preparation, lane } = request;
+    const place =
+      settings === undefined || lane === undefined ? null : this.#findLane(request, settings, lane, true);
+    if (place !== null) {
+      waiter.timer.cancel();
+      waiter.resolve(place);
+      return true;
+    }
     const shared = settings === undefined ? undefined : this.#findShared(request, settings);
     const ready =
       settings === undefined
@@ -404,6 +412,26 @@ export class BackendPool {
     return mine.findLast((connection) => connection.changeTo(preparation, settings).kind === 'set');
   }
 
+  /** A lane that is there, or a new one on an idle connection; which of them first, the terms say. */
+  #findLane(
+    request: Omit<PoolRequest, 'timeoutMs'>,
+    settings: Settings,
+    terms: LaneTerms,
+    isFull: boolean,
+  ): Lane | null {
+    const shared = terms.sharesFirst ? this.#joinLane(request, settings, terms) : null;
+    if (shared !== null) return shared.reserve();
+    const found = this.#findShared(request, settings);
+    if (found?.hasSettings(request.preparation, settings) === true) {
+      this.#idle.remove(found);
+      this.#lent.add(found);
+      return this.#openLane(found).reserve();
+    }
+    return terms.sharesFirst || !isFull
+      ? null
+      : (this.#joinLane(request, settings, terms)?.reserve() ?? null);
+  }
+
   /** The lane with the fewest riders that takes one more. */
   #joinLane(
     { identity, preparation }: Omit<PoolRequest, 'timeoutMs'>,
@@ -412,14 +440,13 @@ export class BackendPool {
   ): Lane | null {
     const lanes = this.#lanes.get(identityKey(identity));
     if (lanes === undefined || lanes.length === 0) return null;
-    const nowMs = this.#options.clock.nowMs();
     let best: Lane | null = null;
     for (const lane of lanes) {
       if (best !== null && lane.depth >= best.depth) continue;
       const { connection } = lane;
       const fits =
         connection.hasSettings(preparation, settings) && this.#isSame(connection.identity, identity);
-      if (fits && lane.admits(mostRiders, fastMs, nowMs)) best = lane;
+      if (fits && lane.admits(mostRiders, fastMs)) best = lane;
     }
     return best;
   }

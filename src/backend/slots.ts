@@ -19,6 +19,8 @@ interface Purse {
   asked: number;
   /** Others are in need: the next slot that becomes free here goes back. */
   owed: boolean;
+  /** The next connection that idles must go for it. */
+  mustYield: boolean;
   /** Called, in order, when a slot may have become free. */
   waiting: (() => void)[];
 }
@@ -67,7 +69,7 @@ export class Slots {
 
   /** True when others wait for a slot of `key`: what idles should be let go. */
   isOwed(key: string): boolean {
-    return this.#purse(key).owed;
+    return this.#purse(key).mustYield;
   }
 
   /** The supervisor has granted `count` slots: fewer than were asked for, perhaps. */
@@ -85,11 +87,15 @@ export class Slots {
     if (purse.waiting.length > 0) this.#ask(key, purse);
   }
 
-  /** Others are in need, or the limit was lowered: gives back all that is not used. */
-  giveBackIdle(key: string): void {
+  /**
+   * Others are in need, or the limit was lowered: gives back all that is not used. `must`: if that is nothing, the
+   * next one that becomes free.
+   */
+  giveBackIdle(key: string, must = true): void {
     const purse = this.#purse(key);
     const idle = purse.granted - purse.used;
     purse.owed = idle <= 0;
+    purse.mustYield = must && idle <= 0;
     if (idle <= 0) return;
     purse.granted -= idle;
     this.#line.giveBack(key, idle);
@@ -113,7 +119,7 @@ export class Slots {
   #purse(key: string): Purse {
     let purse = this.#purses.get(key);
     if (purse === undefined) {
-      purse = { granted: 0, used: 0, asked: 0, owed: false, waiting: [] };
+      purse = { granted: 0, used: 0, asked: 0, owed: false, mustYield: false, waiting: [] };
       this.#purses.set(key, purse);
     }
     return purse;

@@ -16,6 +16,11 @@ export interface Clock {
   nowMs(): number;
   /** Wall-clock time in milliseconds since the Unix epoch; for people, never for decisions. */
   wallMs(): number;
+  /**
+   * Milliseconds that this process has spent with nothing to do. What it waited for while it was idle was slow;
+   * what was there when it looked again was not, however long that took.
+   */
+  idleMs(): number;
   /** Runs `callback` once after `delayMs`. */
   after(delayMs: number, callback: () => void): Timer;
   /** Runs `callback` every `intervalMs` until cancelled. */
@@ -28,6 +33,7 @@ export interface Clock {
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
+  idleMs: () => performance.nodeTiming.idleTime,
   after(delayMs, callback) {
     const handle = setTimeout(callback, delayMs);
     handle.unref();

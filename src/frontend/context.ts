@@ -53,6 +53,10 @@ export interface SharedEndpoint {
   readonly logins: KnownLogins;
   readonly retries: Map<string, number>;
   readonly digests: Digests;
+  /** Statements that travelled on a lane. */
+  pipelined: number;
+  /** Times that a connection was brought to other settings than it had. */
+  restores: number;
   /** How short reads share connections; null where they do not. */
   readonly laneTerms: LaneTerms | null;
   /** What there is to know of the servers behind it; the same object until that changes. */

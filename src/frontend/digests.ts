@@ -14,7 +14,7 @@ export interface Digest {
   count: number;
   sumMs: number;
   maxMs: number;
-  /** What one takes when nothing is in its way: goes down with each quicker one at once, up slowly. */
+  /** How long this process typically had nothing to do but to wait for one of them. */
   typicalMs: number;
   /** One of them had warnings, or failed: its client may ask after it. */
   hasComplained: boolean;
@@ -29,9 +29,9 @@ export interface Digest {
 const PROVED_BY = 20;
 /** Answers that are larger keep others waiting. */
 const SMALL_BYTES = 16 * 1024;
-/** The typical duration follows quicker ones by one share, slower ones by another: a busy machine makes all slow. */
+/** It follows quicker ones by one share, slower ones by another: a busy machine makes all slow for a moment. */
 const DOWN_SHARE = 1 / 2;
-const UP_SHARE = 1 / 64;
+const UP_SHARE = 1 / 32;
 
 export class Digests {
   readonly #limit: number;
@@ -92,17 +92,18 @@ export class Digests {
   }
 }
 
-/** One of them has been answered. */
+/** One of them has been answered after `durationMs`, of which this process has idled for `idleMs`. */
 export function recordDigest(
   digest: Digest,
   durationMs: number,
+  idleMs: number,
   bytes: number,
   way: { readonly atHome: boolean; readonly pipelined: boolean },
 ): void {
   digest.count++;
   digest.sumMs += durationMs;
   if (durationMs > digest.maxMs) digest.maxMs = durationMs;
-  const change = durationMs - digest.typicalMs;
+  const change = idleMs - digest.typicalMs;
   digest.typicalMs += digest.count === 1 ? change : change * (change < 0 ? DOWN_SHARE : UP_SHARE);
   digest.bytes += bytes;
   if (bytes > digest.maxBytes) digest.maxBytes = bytes;
@@ -119,6 +120,17 @@ export function isFast(digest: Digest, fastMs: number): boolean {
     digest.maxBytes <= SMALL_BYTES &&
     !digest.hasComplained
   );
+}
+
+/** Why a form does not count as fast, in words; null when it does. */
+export function whyNotFast(digest: Digest | undefined, fastMs: number): string | null {
+  if (digest === undefined) return 'statements of this form have not been seen yet';
+  if (isFast(digest, fastMs)) return null;
+  const { count, typicalMs, maxBytes, hasComplained } = digest;
+  if (count < PROVED_BY) return `statements of this form were seen ${count} times, not yet ${PROVED_BY}`;
+  if (typicalMs >= fastMs) return `they take ${typicalMs.toFixed(3)} ms, pipeline_threshold is ${fastMs} ms`;
+  if (hasComplained) return 'one of them had a warning or an error, which its client may ask after';
+  return `one of them had an answer of ${maxBytes} bytes, at most ${SMALL_BYTES} may be`;
 }
 
 /** As much of the digest as a number holds exactly. */

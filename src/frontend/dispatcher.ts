@@ -9,12 +9,12 @@
  * replica that has to catch up) takes the slow way: the command is copied and forwarded later.
  */
 import { refusal } from '../base/errors.ts';
-import { initialSettings, type BackendConnection } from '../backend/connection.ts';
+import { initialSettings, type BackendConnection, type Preparation } from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
-import { Command, Status } from '../protocol/constants.ts';
+import { Command, HEADER_BYTES, Status } from '../protocol/constants.ts';
 import { parseOk, ServerError, writeOk, writePayload } from '../protocol/packets.ts';
 import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
-import { destinationOf, type Destination, type SplitView } from '../routing/split.ts';
+import { destinationOf, type Destination, type SplitView, type StatementView } from '../routing/split.ts';
 import { classify } from '../sql/classify.ts';
 import { digestText } from '../sql/digest-text.ts';
 import { mayBeKill, parseKill, type KillStatement } from '../sql/kill.ts';
@@ -25,6 +25,7 @@ import { dialectOf } from './dialect.ts';
 import { isFast, recordDigest, type Digest } from './digests.ts';
 import type { SessionRequest } from './find-backend.ts';
 import type { Dispatcher, Relay } from './relay.ts';
+import { knownSetKey } from './known-settings.ts';
 import { SessionConnections } from './session-connections.ts';
 import { SessionRecord } from './session-record.ts';
 import { applyAssignments, isRepeatable, withReadBack } from './session-settings.ts';
@@ -91,6 +92,17 @@ const READ_ONLY_TRANSACTION = 1792;
 /** Of a digest's text, as SHOW DIGESTS has it. */
 const MOST_DIGEST_TEXT = 1024;
 
+/** What becomes of a statement that cannot be where the session's READ ONLY transaction is. */
+export type Detour = 'none' | 'moves_home' | 'refused' | 'ends_transaction';
+
+/** How the last statement has been answered; `by` null: by dbproxy itself. */
+export interface LastRoute {
+  readonly statement: StatementView & Pick<Statement, 'digestHigh' | 'digestLow'>;
+  readonly to: Destination;
+  readonly by: string | null;
+  readonly atHome: boolean;
+}
+
 /** A SET that has been answered, by which others may be. */
 interface LearntSet {
   readonly key: string | null;
@@ -112,6 +124,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly #prepared: StatementCommands;
   readonly #user: string;
   readonly #capabilities: number;
+  /** Statements by who answered them, and reads that were sent again. */
+  readonly counts = { home: 0, replica: 0, pipelined: 0, retried: 0 };
   #facts: ServerFacts;
   #dialectSettings: SessionRecord['settings'];
   #command = 0;
@@ -132,6 +146,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** What is remembered of statements of this form. */
   #digest: Digest | undefined;
   #bytesBefore = 0;
+  #idleBeforeMs = 0;
   /** The command at hand lies in the client's input, with its header before it. */
   #isInInput = false;
   /** Payload of the START TRANSACTION READ ONLY that is at hand, and of the one that nothing has followed yet. */
@@ -202,8 +217,45 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return this.#attached;
   }
 
+  /** The first state of its connections. */
+  get preparation(): Preparation {
+    return this.#host.request.preparation;
+  }
+
   get statements(): StatementCommands {
     return this.#prepared;
+  }
+
+  /** Null before the first statement. */
+  get lastRoute(): LastRoute | null {
+    if (this.#command === 0) return null;
+    const by = this.#answeredBy === '' ? null : this.#answeredBy;
+    return { statement: this.statement, to: this.#to, by, atHome: this.#answeredAtHome };
+  }
+
+  /** A server has answered this SET before, so that dbproxy can. */
+  knowsSet(text: string): boolean {
+    return !this.pinned && this.#shared.knownSettings.find(this.#setKey(text)) !== undefined;
+  }
+
+  /**
+   * The connection that a question after the statement before goes to. null: there is nothing to ask after, so that
+   * any at home will do; gone: others have used it since.
+   */
+  connectionToAsk(needs: number): BackendConnection | 'gone' | null {
+    const wanted = this.#connectionAfter(needs);
+    if (wanted !== null && !wanted.closed && wanted.lastUser === this) return wanted;
+    const isAsked = wanted !== null && (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0;
+    return isAsked || this.#hasDiagnostics ? 'gone' : null;
+  }
+
+  /** What a READ ONLY transaction on a replica means for a statement. */
+  detourOf({ needs, leaves }: StatementView): Detour {
+    if (!this.#isStrange()) return 'none';
+    if ((needs & NEEDS_PRIMARY) !== 0 || (leaves & LEAVES_ON_PRIMARY) !== 0) {
+      return this.#readOnlyStart === null ? 'refused' : 'moves_home';
+    }
+    return (leaves & Leave.TRANSACTION) !== 0 && this.splits ? 'ends_transaction' : 'none';
   }
 
   // What the relay asks.
@@ -288,6 +340,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#answeredBy = connection.backend;
     this.#answeredAtHome = this.connections.isHome(connection);
     this.#wasPipelined = true;
+    this.#shared.pipelined++;
     if (errno === 0) this.record.status = status;
     this.#hasDiagnostics = errno !== 0 || warnings > 0;
     // Others have used it since, or will before anybody asks.
@@ -401,11 +454,15 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   count(durationMs: number): void {
     const { name } = this.#endpoint.config;
     this.#context.counters.queries(name, this.#answeredBy, this.statement.class).record(durationMs);
+    if (this.#answeredAtHome) this.counts.home++;
+    else this.counts.replica++;
+    if (this.#wasPipelined) this.counts.pipelined++;
     if (this.#digest === undefined) return;
     const bytes = this.relay.bytesToClient - this.#bytesBefore;
     const way = { atHome: this.#answeredAtHome, pipelined: this.#wasPipelined };
     if (this.#hasDiagnostics) this.#digest.hasComplained = true;
-    recordDigest(this.#digest, durationMs, bytes, way);
+    const idleMs = this.#context.clock.idleMs() - this.#idleBeforeMs;
+    recordDigest(this.#digest, durationMs, idleMs, bytes, way);
   }
 
   /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */
@@ -466,6 +523,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const { digests, rules } = this.#shared;
     this.#wish = rules.wishFor(this.#user, digestHigh, digestLow);
     this.#bytesBefore = this.relay.bytesToClient;
+    this.#idleBeforeMs = this.#context.clock.idleMs();
     this.#digest = digests.find(digestHigh, digestLow);
     if (this.#digest !== undefined || bytes === null) return;
     const words = digestText(bytes, text, end, this.record.dialect, MOST_DIGEST_TEXT);
@@ -545,7 +603,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.remember(bytes, text, end);
     if (!isQuery) return this.#prepared.prepare(bytes, start, end);
     if (this.#isStrange()) {
-      if (this.#mustBeAtHome()) return this.#moveHome(bytes, start, end);
+      const detour = this.detourOf(statement);
+      if (detour === 'moves_home' || detour === 'refused') return this.#moveHome(bytes, start, end);
       if (statement.class === 'write') this.relay.expectRefusal();
     }
     const { leaves } = statement;
@@ -601,7 +660,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if ((leaves & Leave.SETTINGS) === 0) return false;
     this.#assignments = isAlone ? parseSet(bytes, text, end, this.record.dialect) : null;
     if (this.#assignments === null || !this.#assignments.every(isSelfContained)) return false;
-    const key = `${this.record.status} ${this.#capabilities} ${bytes.toString('latin1', text, end)}`;
+    const key = this.#setKey(bytes.toString('latin1', text, end));
     const known = this.pinned ? undefined : this.#shared.knownSettings.find(key);
     if (known === undefined) {
       this.#newSetKey = key;
@@ -613,20 +672,19 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.record.set(settings);
     this.record.status = known.status;
     this.#last = null;
+    this.#answeredBy = '';
     this.#host.answer(writePayload(this.relay.answerSequence, known.answer));
     return true;
+  }
+
+  #setKey(text: string): string {
+    return knownSetKey(this.record.status, this.#capabilities, text);
   }
 
   /** In a transaction on a replica, or otherwise not where this statement must be. */
   #isStrange(): boolean {
     const connection = this.#attached;
     return connection !== null && this.pinned && !this.connections.isHome(connection);
-  }
-
-  /** A READ ONLY transaction is on a replica, and the statement wants what is possible at home only. */
-  #mustBeAtHome(): boolean {
-    const { needs, leaves } = this.statement;
-    return (needs & NEEDS_PRIMARY) !== 0 || (leaves & LEAVES_ON_PRIMARY) !== 0;
   }
 
   /**
@@ -687,13 +745,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       return asksInsertId && connection.lastInserter !== this.record ? null : connection;
     }
     if (asksInsertId || this.#to === 'last' || this.#asksPreviousValue) return null;
-    return this.connections.quick(this.#to, this.#mayShare() ? this.#shared.laneTerms : null);
+    const mayShare = this.#isInInput && this.#mayShare();
+    return this.connections.quick(this.#to, mayShare ? this.#shared.laneTerms : null);
   }
 
   /** It depends on nothing, is fast, and nobody has had to ask after one like it. */
   #mayShare(): boolean {
     const { laneTerms } = this.#shared;
-    if (laneTerms === null || this.#digest === undefined || !this.#isInInput) return false;
+    if (laneTerms === null || this.#digest === undefined) return false;
     const { class: kind, needs, leaves } = this.statement;
     const isPlain = kind === 'read' && needs === 0 && leaves === 0 && this.#command !== Command.STMT_PREPARE;
     return isPlain && isFast(this.#digest, laneTerms.fastMs);
@@ -702,15 +761,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** Travels together with statements of others; the answer comes to `onRideEnded` by way of the relay. */
   #ride(lane: Lane, bytes: Buffer, start: number, end: number): boolean {
     const { connection } = lane;
-    const nowMs = this.#context.clock.nowMs();
     if (!this.#prepared.fits(connection, bytes, start, end)) {
-      if (lane.depth === 0) lane.cancel();
+      lane.cancel();
       this.goLater(Buffer.from(bytes.subarray(start, end)));
       return false;
     }
     if (this.#mayBeSentAgain()) this.#keepCopy(bytes, start, end);
     this.#lane = lane;
-    this.relay.ride(lane, bytes, start, end, nowMs);
+    this.relay.ride(lane, bytes, start, end);
     return false;
   }
 
@@ -748,7 +806,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     try {
       await this.#settled();
       if (this.#host.isOver()) return;
-      connection = await this.#obtain();
+      const found = await this.#obtain();
+      if (found instanceof Lane) return this.#rideLate(found, payload);
+      connection = found;
       if (this.#host.isOver()) return this.#abandon(connection);
       const commands = await this.#bring(connection);
       if (this.#host.isOver()) return this.#abandon(connection);
@@ -762,6 +822,13 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
   }
 
+  /** What had to wait travels on a lane after all. */
+  #rideLate(lane: Lane, payload: Buffer): void {
+    if (this.#host.isOver()) return lane.cancel();
+    const packet = writePayload(0, payload);
+    this.#ride(lane, packet, HEADER_BYTES, packet.length);
+  }
+
   #forward(payload: Buffer, commands: readonly Buffer[]): void {
     if (commands.length === 0) this.relay.forward(payload);
     else this.relay.forwardAfter(commands, payload);
@@ -773,7 +840,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.connections.discard(connection, !connection.closed && !this.#host.isOver());
   }
 
-  async #obtain(): Promise<BackendConnection> {
+  async #obtain(): Promise<BackendConnection | Lane> {
     if (this.#to === 'here' && this.#endsReadOnly()) await this.#endReadOnly();
     switch (this.#to) {
       case 'here':
@@ -781,11 +848,13 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       case 'last':
         return this.#obtainLast();
       case 'home':
-        return this.#asksPreviousValue
-          ? this.#obtainSequence()
-          : this.connections.obtain('home', this.#excluded);
-      case 'replica':
-        return this.connections.obtain('replica', this.#excluded);
+      case 'replica': {
+        if (this.#asksPreviousValue) return this.#obtainSequence();
+        const terms = this.#mayShare() ? this.#shared.laneTerms : null;
+        return terms === null
+          ? this.connections.obtain(this.#to, this.#excluded)
+          : this.connections.obtainShared(this.#to, this.#excluded, terms);
+      }
     }
   }
 
@@ -810,7 +879,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
    */
   async #obtainLast(): Promise<BackendConnection> {
     const { needs } = this.statement;
-    const wanted = (needs & Need.FOUND_ROWS) === 0 ? this.#last : this.#lastSelect;
+    const wanted = this.#connectionAfter(needs);
     if (wanted !== null && this.connections.again(wanted, this)) return wanted;
     if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null)
       throw refusal('DBPROXY_STATE_GONE', 'FOUND_ROWS()');
@@ -822,6 +891,10 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     await this.connections.bring(connection);
     await connection.forgetDiagnostics();
     return connection;
+  }
+
+  #connectionAfter(needs: number): BackendConnection | null {
+    return (needs & Need.FOUND_ROWS) === 0 ? this.#last : this.#lastSelect;
   }
 
   async #bring(connection: BackendConnection): Promise<readonly Buffer[]> {
@@ -1062,6 +1135,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #count(reason: 'refused' | 'lost'): void {
     const { retries } = this.#shared;
     retries.set(reason, (retries.get(reason) ?? 0) + 1);
+    this.counts.retried++;
   }
 }
 

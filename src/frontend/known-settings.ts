@@ -17,6 +17,11 @@ export interface KnownSet {
   readonly answer: Buffer;
 }
 
+/** Equal for statements of sessions that a server would answer alike. `text`: the bytes, as latin1. */
+export function knownSetKey(status: number, capabilities: number, text: string): string {
+  return `${status} ${capabilities} ${text}`;
+}
+
 /** Statements at most; the oldest gives way. */
 const MOST = 500;
 /** Longer ones are not what applications say on connecting. */

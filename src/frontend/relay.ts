@@ -250,12 +250,12 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
    * Has the command at hand travel on a lane, together with those of others. `bytes[start, end)` is its payload,
    * with its header before it.
    */
-  ride(lane: Lane, bytes: Buffer, start: number, end: number, nowMs: number): void {
+  ride(lane: Lane, bytes: Buffer, start: number, end: number): void {
     this.#command = bytes[start]!;
     this.#lane = lane;
     this.tracker.begin(this.#command);
     this.#host.onSent(this.#command);
-    lane.ride(this, bytes, start - HEADER_BYTES, end, nowMs);
+    lane.ride(this, bytes, start - HEADER_BYTES, end);
   }
 
   onLaneBytes(bytes: Buffer, ended: boolean): boolean {

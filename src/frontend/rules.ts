@@ -34,9 +34,14 @@ export class Rules {
     return rule.config.target;
   }
 
-  /** The same without counting. */
-  peek(user: string, digestHigh: number, digestLow: number): RouteHint {
-    return this.#first(user, digestHigh, digestLow)?.config.target ?? 'none';
+  /** The first rule that fits, without counting; null when none does. */
+  peek(user: string, digestHigh: number, digestLow: number): RuleConfig | null {
+    return this.#first(user, digestHigh, digestLow)?.config ?? null;
+  }
+
+  /** Some of them are about one user only. */
+  get dependOnUser(): boolean {
+    return this.#rules.some(({ config }) => config.user !== undefined);
   }
 
   hits(): { name: string; hits: number }[] {

@@ -6,15 +6,15 @@
  */
 import { isRefusal, refusal } from '../base/errors.ts';
 import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
-import type { Lane } from '../backend/lane.ts';
+import { Lane } from '../backend/lane.ts';
 import type { LaneTerms } from '../backend/pool.ts';
-import type { Settings } from '../backend/settings.ts';
+import type { Settings, SettingsChange } from '../backend/settings.ts';
 import { Command } from '../protocol/constants.ts';
 import { writeCommand, writePayload } from '../protocol/packets.ts';
 import { queryPayload } from '../protocol/query-attributes.ts';
 import { maySessionBegin, route, type Endpoint, type Route } from '../routing/router.ts';
 import type { BackendView } from '../topology/snapshot.ts';
-import { waitForPosition } from './causal.ts';
+import { waitForPosition, type CausalCounts } from './causal.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { explained, isRefusedLogin, type SessionRequest } from './find-backend.ts';
 import type { SessionRecord } from './session-record.ts';
@@ -55,6 +55,8 @@ export class SessionConnections {
   #learning: Promise<void> | null = null;
   /** The position that reads must have seen; null: none. */
   position: string | null = null;
+  /** What became of this session's reads that had to see a write. */
+  readonly causalCounts: CausalCounts = { atOnce: 0, waited: 0, fellBack: 0 };
   /** Replicas that are known to have it, with the era in which they were. */
   readonly #satisfied = new Map<string, number>();
 
@@ -131,7 +133,7 @@ export class SessionConnections {
     if (side === 'home') return this.#acquire('home', NONE);
     const position = await this.#positionToSee();
     if (position === undefined) {
-      this.#shared.causal.counts.fellBack++;
+      this.#countCausal('fellBack');
       return this.#acquire('home', NONE);
     }
     const connection = await this.#acquire('replica', excluded).catch((error: unknown) => {
@@ -141,9 +143,22 @@ export class SessionConnections {
     if (connection === null) return this.#acquire('home', NONE);
     if (position === null || this.isHome(connection)) return connection;
     if (await this.#catchUp(connection, position)) return connection;
-    this.#shared.causal.counts.fellBack++;
+    this.#countCausal('fellBack');
     this.leave(connection, false);
     return this.#acquire('home', NONE);
+  }
+
+  /**
+   * The same for a short read that may as well travel on a lane: kept for it then, until its `ride` or `cancel`.
+   */
+  async obtainShared(
+    side: Side,
+    excluded: ReadonlySet<string>,
+    terms: LaneTerms,
+  ): Promise<BackendConnection | Lane> {
+    const chosen = side === 'replica' && !this.#mustAsk() ? this.#chosen : null;
+    const isReady = side === 'home' || (chosen !== null && this.#isSatisfiedOn(chosen));
+    return isReady ? this.#acquireAny(side, excluded, terms) : this.obtain(side, excluded);
   }
 
   /** The connection of an earlier statement, if nobody else has used it since. */
@@ -169,6 +184,7 @@ export class SessionConnections {
     const request = this.#requestOf(connection);
     const settings = this.#settingsFor(request, wanted ?? this.#record.settings);
     let change = connection.changeTo(request.preparation, settings);
+    if (changesSomething(change)) this.#shared.restores++;
     if (change.kind === 'reset') {
       await connection.prepare(request.preparation);
       change = connection.changeTo(request.preparation, settings);
@@ -188,6 +204,7 @@ export class SessionConnections {
     const settings = this.#settingsFor(request);
     const change = connection.changeTo(request.preparation, settings);
     if (change.kind === 'reset') return null;
+    if (changesSomething(change)) this.#shared.restores++;
     const commands: Buffer[] = [];
     if (change.database !== null)
       commands.push(writeCommand(Command.INIT_DB, Buffer.from(change.database, 'latin1')));
@@ -295,7 +312,16 @@ export class SessionConnections {
       : this.#route(endpoint, excluded);
   }
 
-  async #acquire(side: Side, excluded: ReadonlySet<string>): Promise<BackendConnection> {
+  #acquire(side: Side, excluded: ReadonlySet<string>): Promise<BackendConnection> {
+    return this.#acquireAny(side, excluded, null) as Promise<BackendConnection>;
+  }
+
+  /** A lane only where `terms` allow it. */
+  async #acquireAny(
+    side: Side,
+    excluded: ReadonlySet<string>,
+    terms: LaneTerms | null,
+  ): Promise<BackendConnection | Lane> {
     const { clock } = this.#context;
     const { config } = this.#endpoint;
     const endpoint = side === 'home' ? this.#homeEndpoint : this.#readEndpoint;
@@ -308,13 +334,13 @@ export class SessionConnections {
         const { name, role } = chosen.backend;
         const request = side === 'home' || role === 'primary' ? this.#homeRequest : this.#replicaRequest;
         try {
-          const connection = await this.#acquireOn(name, request, Math.max(1, leftMs));
+          const found = await this.#acquireOn(name, request, Math.max(1, leftMs), terms);
           if (this.#host.isOver()) {
-            this.#release(connection);
+            this.#putBack(found);
             throw refusal('DBPROXY_SESSION_ENDED', 'it is over');
           }
-          if (maySessionBegin(this.#context.snapshot(), endpoint, name)) return connection;
-          this.#release(connection);
+          if (maySessionBegin(this.#context.snapshot(), endpoint, name)) return found;
+          this.#putBack(found);
         } catch (error) {
           if (isRefusedLogin(error)) throw explained(error, name, request.identity.user);
           if (error instanceof PasswordNeeded) {
@@ -333,7 +359,17 @@ export class SessionConnections {
     }
   }
 
-  async #acquireOn(name: string, request: SessionRequest, timeoutMs: number): Promise<BackendConnection> {
+  #putBack(found: BackendConnection | Lane): void {
+    if (found instanceof Lane) found.cancel();
+    else this.#release(found);
+  }
+
+  async #acquireOn(
+    name: string,
+    request: SessionRequest,
+    timeoutMs: number,
+    terms: LaneTerms | null,
+  ): Promise<BackendConnection | Lane> {
     const held = this.#held.get(name);
     if (held !== undefined) {
       this.#take(held);
@@ -342,7 +378,8 @@ export class SessionConnections {
       this.#release(held);
     }
     const settings = this.#settingsFor(request);
-    return this.#context.pool(name).acquire({ ...request, settings, timeoutMs });
+    const wish = { ...request, settings, timeoutMs };
+    return this.#context.pool(name).acquire(terms === null ? wish : { ...wish, lane: terms });
   }
 
   // What reads must have seen.
@@ -362,7 +399,7 @@ export class SessionConnections {
       if (!causal.isKnownToHave(replica, this.position)) return false;
       this.#satisfied.set(replica, era);
     }
-    causal.counts.atOnce++;
+    this.#countCausal('atOnce');
     return true;
   }
 
@@ -401,15 +438,20 @@ export class SessionConnections {
     const words = this.#shared.facts().causal;
     const { backend } = connection;
     if (causal.isKnownToHave(backend, position)) {
-      causal.counts.atOnce++;
+      this.#countCausal('atOnce');
       return true;
     }
     const { causalTimeoutMs } = this.#endpoint.config;
     const has = await waitForPosition(connection, words, position, causalTimeoutMs).catch(() => false);
     if (!has) return false;
     causal.learn(backend, position);
-    causal.counts.waited++;
+    this.#countCausal('waited');
     return true;
+  }
+
+  #countCausal(what: keyof CausalCounts): void {
+    this.causalCounts[what]++;
+    this.#shared.causal.counts[what]++;
   }
 
   // Keeping and giving back.
@@ -468,6 +510,10 @@ export class SessionConnections {
       });
     return this.#learning;
   }
+}
+
+function changesSomething(change: SettingsChange): boolean {
+  return change.kind === 'reset' || change.database !== null || change.sql !== '';
 }
 
 const NONE: ReadonlySet<string> = new Set();

@@ -105,6 +105,16 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
     return this.#dispatcher === null ? this.#connection : this.#dispatcher.attached;
   }
 
+  /** What chooses its connections; null where it keeps one, and before it is in service. */
+  get dispatcher(): StatementDispatcher | null {
+    return this.#dispatcher;
+  }
+
+  /** The one connection of a session that keeps one. */
+  get connection(): BackendConnection | null {
+    return this.#connection;
+  }
+
   /** Where it is; a session that changes connections may be nowhere. Null before it is in service. */
   get place(): SessionPlace | null {
     const connection = this.#serving;

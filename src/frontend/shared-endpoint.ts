@@ -20,6 +20,8 @@ export class EndpointShares implements SharedEndpoint {
   readonly rules: Rules;
   readonly digests: Digests;
   readonly laneTerms: LaneTerms | null;
+  pipelined = 0;
+  restores = 0;
   readonly #cluster: string;
   #facts: ServerFacts;
   #primary: string | null = null;

@@ -62,8 +62,8 @@ export type ToWorker =
   | { type: 'session-found'; requestId: number; place: SessionPlace | null }
   /** `count` slots of `key` are now the worker's (see `SlotLedger`). */
   | { type: 'slots-granted'; key: string; count: number }
-  /** Others wait for slots of `key`: give back what idles. */
-  | { type: 'slots-wanted-back'; key: string }
+  /** Others wait for slots of `key`: give back what idles; unless it `must` be, only what has idled for a while. */
+  | { type: 'slots-wanted-back'; key: string; must: boolean }
   /** Stop accepting, let sessions end until `timeoutMs`, then exit. */
   | { type: 'stop'; timeoutMs: number };
 

@@ -66,35 +66,85 @@ function isRead({ class: kind, needs, leaves }: StatementView, allowed: number):
   return (leaves & ~harmless) === 0;
 }
 
-/** Why, in plain words, one line a rule that applied, in their order. `evidence` is the text that decided. */
+/** A session, as people are told of it. */
+export interface ExplainedView extends SplitView {
+  /** Why it is pinned, in words. */
+  readonly pins: readonly string[];
+  /** Where the endpoint sends what may not go to any server: 'the primary', on a read endpoint 'a replica'. */
+  readonly home: string;
+}
+
+/** What a rule asks for; its name is for people. */
+export interface RuleWish {
+  readonly name: string;
+  readonly target: RouteHint;
+}
+
+/** Why it goes `to` there, in plain words, in the order in which it was decided. `evidence`: the text that did. */
 export function explainDestination(
   statement: StatementView,
-  session: SplitView & { readonly pins: readonly string[]; readonly home: string },
-  wish: RouteHint,
+  to: Destination,
+  session: ExplainedView,
+  rule: RuleWish | null,
   evidence: string,
 ): string[] {
-  const to = destinationOf(statement, session, wish);
-  if (to === 'here') return session.pins.map((pin) => `the session keeps its connection: ${pin}`);
-  const reasons: string[] = [];
-  if (!session.splits) reasons.push(`every statement of this endpoint goes to ${session.home}`);
-  else if (!session.autocommit) reasons.push('autocommit is off: every statement is part of a transaction');
-  if (statement.hint !== 'none') reasons.push(`a comment asks for the ${statement.hint}`);
-  else if (wish !== 'none') reasons.push(`a rule asks for the ${wish}`);
-  for (const [bit, words] of NEED_WORDS) {
-    if ((statement.needs & bit) !== 0) reasons.push(words);
+  switch (to) {
+    case 'here':
+      return session.pins.length === 0
+        ? ['the session kept its connection, and does not any more']
+        : session.pins.map((pin) => `the session keeps its connection: ${pin}`);
+    case 'last':
+      return [
+        ...needWords(statement, OF_THE_LAST, evidence),
+        'so it goes to the connection that ran that one',
+      ];
+    case 'home':
+      return whyHome(statement, session, rule, evidence);
+    case 'replica':
+      return whyReplica(statement, rule, evidence);
   }
-  if (evidence !== '' && statement.needs !== 0) reasons.push(`it was seen at: ${evidence}`);
-  if (statement.hint === 'replica' || wish === 'replica') {
-    if (to === 'home' && session.splits) reasons.push('which no comment and no rule can send to a replica');
+}
+
+function whyHome(
+  statement: StatementView,
+  { splits, autocommit, home }: ExplainedView,
+  rule: RuleWish | null,
+  evidence: string,
+): string[] {
+  if (!splits) return [`every statement of this endpoint goes to ${home}`];
+  if (!autocommit) return ['autocommit is off: every statement is part of a transaction, which may write'];
+  const asked = wishWords(statement, rule);
+  const needs = needWords(statement, ~0, evidence);
+  if (needs.length === 0 && statement.class !== 'read') needs.push('it is no read');
+  const isAskedFor = (statement.hint === 'none' ? rule?.target : statement.hint) === 'primary';
+  if (isAskedFor) return [...asked, ...needs];
+  const inVain = asked.length === 0 ? [] : ['which no comment and no rule can send to a replica'];
+  return [...asked, ...needs, ...inVain];
+}
+
+function whyReplica(statement: StatementView, rule: RuleWish | null, evidence: string): string[] {
+  const asked = wishWords(statement, rule);
+  if (statement.leaves === READ_ONLY_TRANSACTION) {
+    return [...asked, 'a READ ONLY transaction runs whole on a replica'];
   }
-  if (to === 'replica') {
-    reasons.push(
-      statement.leaves === READ_ONLY_TRANSACTION
-        ? 'a READ ONLY transaction runs whole on a replica'
-        : 'a read that every server answers alike',
-    );
-  }
-  return reasons;
+  return isRead(statement, 0)
+    ? [...asked, 'a read that every server answers alike']
+    : [
+        ...asked,
+        ...needWords(statement, ~0, evidence),
+        'which a replica answers as well when it is asked to',
+      ];
+}
+
+function wishWords({ hint }: StatementView, rule: RuleWish | null): string[] {
+  if (hint !== 'none') return [`a comment asks for the ${hint}`];
+  return rule === null ? [] : [`rule '${rule.name}' asks for the ${rule.target}`];
+}
+
+function needWords({ needs }: StatementView, among: number, evidence: string): string[] {
+  const words = NEED_WORDS.filter(([bit]) => (needs & among & bit) !== 0).map(([, said]) => said);
+  if (words.length > 0 && evidence !== '') words.push(`seen at: ${evidence}`);
+  return words;
 }
 
 const NEED_WORDS: readonly (readonly [bit: number, words: string])[] = [

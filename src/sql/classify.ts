@@ -312,13 +312,13 @@ function readExplained(): void {
       return;
     default:
       reader.namesSchemas = true;
-      if (reader.token !== Token.IDENTIFIER && reader.token !== Token.NAME && isVerb()) reader.unknown();
+      if (!isTableName()) reader.unknown();
       reader.rest();
   }
 }
 
-/** Words that begin a statement and are reserved, so that no table is called so. */
-function isVerb(): boolean {
+/** EXPLAIN t; not a statement that cannot be explained. Words that begin one and are reserved name no table. */
+function isTableName(): boolean {
   switch (reader.token) {
     case Word.ALTER:
     case AdminWord.CALL:
@@ -328,9 +328,13 @@ function isVerb(): boolean {
     case Word.LOAD:
     case Word.SET:
     case Word.SHOW:
+      return false;
+    case Token.IDENTIFIER:
+    case Token.NAME:
       return true;
     default:
-      return reader.token < FIRST_WORD;
+      // A table named format was taken for an option.
+      return reader.token >= FIRST_WORD || reader.before === Word.FORMAT;
   }
 }
 

@@ -70,7 +70,9 @@ export class Digest {
   }
 
   /** Takes the token that the lexer found last. */
-  add(token: number, lexer: Lexer): void {
+  add(found: number, lexer: Lexer): void {
+    // After a dot every word is a name, however many blanks are between.
+    const token = found >= FIRST_WORD && this.#before === Mark.DOT ? Token.IDENTIFIER : found;
     if (token === Token.END) return;
     if (token === Mark.SEMICOLON) {
       this.#hasSemicolon = true;
@@ -104,7 +106,9 @@ export class Digest {
 
   #word(token: number, lexer: Lexer): void {
     if (this.#sign !== 0) this.#flushSign();
-    this.#mix(lexer.hash ^ (token < FIRST_WORD ? token : 0), lexer.secondHash);
+    // Quoted names and variables are not the words of the same letters.
+    const kind = token < FIRST_WORD && token !== Token.IDENTIFIER ? token : 0;
+    this.#mix(lexer.hash ^ kind, lexer.secondHash);
     this.#list = List.NONE;
     this.#chain = Chain.NONE;
     if (this.#pieces !== null) this.#push(lexer.foldedText(), false);

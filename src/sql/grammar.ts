@@ -2,7 +2,12 @@
  * What the words of the table are for: which of them mean something inside a statement, which may stand
  * before a parenthesis without being a function, and which function is one on the servers behind.
  */
-import { ADJACENT_NAMES, FUNCTION_GROUPS, MARIADB_ADJACENT_NAMES, MYSQL_ADJACENT_NAMES } from './functions.ts';
+import {
+  ADJACENT_NAMES,
+  FUNCTION_GROUPS,
+  MARIADB_ADJACENT_NAMES,
+  MYSQL_ADJACENT_NAMES,
+} from './functions.ts';
 import type { SqlDialect } from './statement.ts';
 import { namesIn, numberOf, NameWord, Word, WORD_LIMIT } from './words.ts';
 

@@ -173,7 +173,7 @@ export class Lexer {
     for (;;) {
       if (offset >= end) return this.#atEnd();
       const byte = text[offset]!;
-      switch (BEGIN[byte]) {
+      switch (BEGIN[byte]!) {
         case Begin.BLANK:
           offset++;
           break;
@@ -637,7 +637,11 @@ export class Lexer {
       return mark;
     }
     if (this.#dialect === ANY_DIALECT) return mark + digits;
-    if (digits === 6 && !isMariaDb && minVersion < MYSQL_WITH_SIX_DIGITS) this.#ambiguous(start);
+    if (digits === 6 && !isMariaDb && !this.#hasSixDigits(mark)) {
+      // Five are the version, and the sixth is code.
+      this.#ambiguous(start);
+      return mark + 5;
+    }
     const isMySqlOnly = isMariaDb && !isMariaMark && version >= 50700 && version <= 99999;
     if (isMySqlOnly || version > maxVersion) {
       this.#inExecutable = false;
@@ -645,6 +649,11 @@ export class Lexer {
     }
     if (version > minVersion) this.#ambiguous(start);
     return mark + digits;
+  }
+
+  /** MySQL takes a sixth digit for the version's if it is new enough and a blank follows. */
+  #hasSixDigits(mark: number): boolean {
+    return this.#dialect.minVersion >= MYSQL_WITH_SIX_DIGITS && BEGIN[this.byteAt(mark + 6)] === Begin.BLANK;
   }
 
   /** Past the end of a comment that may have `nested` levels of comments in it. */

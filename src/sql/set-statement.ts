@@ -186,7 +186,9 @@ function parseSystemVariable(reader: Reader): Assignment | null {
   const first = unquoted(reader.pieces[reader.at++]!.text.slice(2)).toLowerCase();
   if (tokenAt(reader, reader.at) !== Mark.DOT) {
     const value = parseValue(reader);
-    return value && (nextTransaction(first, value.value) ?? settingOf(first, value));
+    if (value === null) return null;
+    const transaction = nextTransaction(first, value.value);
+    return transaction === undefined ? settingOf(first, value) : transaction;
   }
   const name = reader.pieces[reader.at + 1];
   reader.at += 2;
@@ -359,6 +361,5 @@ function unquoted(text: string): string {
 }
 
 function isAscii(text: string): boolean {
-  // eslint-disable-next-line no-control-regex
   return /^[\x00-\x7f]*$/.test(text);
 }

@@ -17,7 +17,18 @@ export interface Grant {
 export interface LedgerAnswer {
   readonly grants: readonly Grant[];
   /** Workers that hold slots of a key others wait for: they are asked for what idles. */
-  readonly wantedBack: readonly { readonly holder: number; readonly key: string }[];
+  readonly wantedBack: readonly WantedBack[];
+}
+
+/** A worker is asked for slots. */
+export interface WantedBack {
+  readonly holder: number;
+  readonly key: string;
+  /**
+   * It holds more than its fair part, so whatever idles must go. Else only what has idled for a while: two
+   * workers that both need all of their parts would take them from one another without end.
+   */
+  readonly must: boolean;
 }
 
 interface Account {
@@ -41,7 +52,7 @@ export class SlotLedger {
       return NOTHING;
     }
     account.limit = limit;
-    if (granted(account) > limit) return { grants: [], wantedBack: holders(key, account) };
+    if (granted(account) > limit) return { grants: [], wantedBack: holders(key, account, -1) };
     return { grants: fulfil(key, account), wantedBack: [] };
   }
 
@@ -53,7 +64,7 @@ export class SlotLedger {
     account.wishes.set(holder, count);
     const grants = fulfil(key, account);
     if (!account.wishes.has(holder)) return { grants, wantedBack: [] };
-    return { grants, wantedBack: holders(key, account).filter((other) => other.holder !== holder) };
+    return { grants, wantedBack: holders(key, account, holder).filter((other) => other.holder !== holder) };
   }
 
   /** A worker gives slots back; more than it holds cannot come back. */
@@ -69,7 +80,7 @@ export class SlotLedger {
     return {
       grants,
       wantedBack: needed
-        ? holders(key, account).filter(({ holder: other }) => !account.wishes.has(other))
+        ? holders(key, account, -1).filter(({ holder: other }) => !account.wishes.has(other))
         : [],
     };
   }
@@ -115,6 +126,11 @@ function granted(account: Account): number {
   return sum;
 }
 
-function holders(key: string, account: Account): { holder: number; key: string }[] {
-  return [...account.held.keys()].map((holder) => ({ holder, key }));
+/** All holders of a key; `asker` counts as one more among whom the limit is to be shared. */
+function holders(key: string, account: Account, asker: number): WantedBack[] {
+  const parties = new Set([...account.held.keys(), ...account.wishes.keys()]);
+  if (asker >= 0) parties.add(asker);
+  const fair = Math.max(1, Math.floor(account.limit / parties.size));
+  const isOver = granted(account) > account.limit;
+  return [...account.held].map(([holder, count]) => ({ holder, key, must: isOver || count > fair }));
 }

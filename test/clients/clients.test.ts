@@ -117,7 +117,11 @@ forEachFlavour((flavour) => {
         assert.deepEqual(await output(client, sharedPort, false), direct, 'through a split endpoint');
         // With connections of its own a session is not different from server to server.
         if (flavour !== 'mariadb') return;
-        assert.deepEqual(await output(client, splitPort, false), direct, 'through a split endpoint that keeps');
+        assert.deepEqual(
+          await output(client, splitPort, false),
+          direct,
+          'through a split endpoint that keeps',
+        );
       });
     }
   });

@@ -9,6 +9,7 @@ import { forEachFlavour, type LabFlavour } from '../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
 import { type ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from '../support/eventually.ts';
+import { pinsOf } from '../support/explained-session.ts';
 import { frameworks, runFramework, type Framework } from './frameworks.ts';
 
 const POOLS = ['transaction', 'session'] as const;
@@ -41,7 +42,7 @@ for (const pool of POOLS) {
             const direct = await runFramework(framework, lab.db1.port);
             const readsBefore = await readsAtReplica(proxy);
             const proxied = await runFramework(framework, proxy.ports.split, async (pause) => {
-              assert.deepEqual(await pinsOfAll(proxy), [], `pins when it is ${pause}`);
+              assert.deepEqual(await pinsOf(proxy, 'split'), [], `pins when it is ${pause}`);
             });
             assert.deepEqual(asLines(proxied), asLines(direct));
             await eventually(async () => {
@@ -60,18 +61,6 @@ for (const pool of POOLS) {
 
 function canLogIn(framework: Framework, flavour: LabFlavour): boolean {
   return flavour !== 'mysql97' || framework.nativePasswordOnly !== true;
-}
-
-/** What holds the sessions of the split endpoint, in words. */
-async function pinsOfAll(proxy: ProxyProcess): Promise<string[]> {
-  const sessions = await proxy.admin("SHOW SESSIONS WHERE listener = 'split'");
-  assert.ok(sessions.length > 0, 'its session is there');
-  const pins: string[] = [];
-  for (const { id } of sessions) {
-    const rows = await proxy.admin(`EXPLAIN SESSION ${Number(id)}`);
-    pins.push(...rows.filter(({ item }) => item === 'pin').map(({ value }) => String(value)));
-  }
-  return pins;
 }
 
 async function readsAtReplica(proxy: ProxyProcess): Promise<number> {

@@ -17,6 +17,10 @@ export class FakeClock implements Clock {
     return this.#nowMs;
   }
 
+  idleMs(): number {
+    return this.#nowMs;
+  }
+
   wallMs(): number {
     return this.#nowMs;
   }

@@ -2,6 +2,7 @@
  * Where two transcripts part, and how that is told.
  */
 import type { Meaning } from '../../support/wire-decode.ts';
+import { errorRows, type ErrorCode } from '../../../src/base/errors.ts';
 import type { Transcripts } from './arena.ts';
 import type { Answer } from './masks.ts';
 import { stepLine, type Scenario } from './scenario.ts';
@@ -13,14 +14,13 @@ export interface Difference {
   readonly direct: Answer;
   readonly proxied: Answer;
   /** What dbproxy refuses in words of its own, where it does so: then all that follows is another story. */
-  readonly refusal: keyof typeof REFUSALS | null;
+  readonly refusal: ErrorCode | null;
 }
 
 /** The errors by which dbproxy says what a split endpoint does not do (docs/differences.md). */
-const REFUSALS = {
-  DBPROXY_STATE_GONE: /belongs to the statement before, and its connection has served another session since/,
-  DBPROXY_READ_ONLY_TRANSACTION: /^This READ ONLY transaction runs on a replica/,
-};
+const REFUSALS = errorRows()
+  .filter(({ code }) => ['DBPROXY_STATE_GONE', 'DBPROXY_READ_ONLY_TRANSACTION'].includes(code))
+  .map(({ code, errno, message }) => ({ code, errno, parts: message.split('%s') }));
 
 /** Where the two part; null when they do not. */
 export function firstDifference({ direct, proxied }: Transcripts): Difference | null {
@@ -39,11 +39,14 @@ function isSame(left: Answer, right: Answer): boolean {
   return JSON.stringify(left) === JSON.stringify(right);
 }
 
-function refusalIn(answer: Answer): Difference['refusal'] {
+function refusalIn(answer: Answer): ErrorCode | null {
   const last = answer.at(-1);
   if (last?.kind !== 'error') return null;
-  const names = Object.keys(REFUSALS) as (keyof typeof REFUSALS)[];
-  return names.find((name) => REFUSALS[name].test(last.message)) ?? null;
+  const { errno, message } = last;
+  const fitting = REFUSALS.find(
+    (row) => row.errno === errno && row.parts.every((part) => message.includes(part)),
+  );
+  return fitting?.code ?? null;
 }
 
 /** A scenario as text; `marked` is the step that it is about. */

@@ -15,7 +15,7 @@ import { settingFamilies } from './families/settings.ts';
 import { transactionFamilies } from './families/transactions.ts';
 import { sequenceFamilies, writeFamilies } from './families/writes.ts';
 import type { Action, ClientFlags, LagAction, ProfileName, Scenario, Step } from './scenario.ts';
-import { World } from './world.ts';
+import { mayPin, World } from './world.ts';
 
 const FAMILIES: readonly Family[] = [
   ...readFamilies,
@@ -82,6 +82,7 @@ class Playwright {
   #turn(session: number): void {
     const queue = this.#queues[session]!;
     if (queue.length === 0) queue.push(...this.#invent(session));
+    if (queue.length === 0) return;
     const step = { session, ...queue[0]! };
     if (this.#world.wouldWait(step)) {
       // Whom it waits for may end its transaction soon, or not: a coin decides whether to give up.
@@ -96,8 +97,8 @@ class Playwright {
   #invent(session: number): Action[] {
     const me = this.#world.sessions[session]!;
     const all = this.#draw.flavour === 'mariadb' ? FAMILIES_OF_MARIADB : FAMILIES;
-    const families = me.mayPin ? all : all.filter(({ pins }) => !pins);
-    return this.#draw.weighted(families).make({ draw: this.#draw, me });
+    const actions = this.#draw.weighted(all).make({ draw: this.#draw, me });
+    return me.mayPin || !actions.some(mayPin) ? actions : [];
   }
 
   #moveReplica(): void {

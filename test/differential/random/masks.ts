@@ -15,15 +15,19 @@ interface Mask {
 
 /** They tell of the plan that the optimizer took, by statistics that it takes from samples. */
 const OF_THE_PLAN = ['no_good_index', 'no_index', 'slow'];
+/** A prepared statement was prepared anew, because its table had changed: dbproxy may have done so before. */
+const PREPARED_ANEW = 'metadata_changed';
 
 export const MASKS: readonly Mask[] = [
   {
     what: 'status flags of the plan',
     why: 'statistics of tables are sampled in the background',
-    apply: (meaning) =>
-      meaning.kind === 'ok' || meaning.kind === 'eof'
-        ? { ...meaning, status: meaning.status.filter((flag) => !OF_THE_PLAN.includes(flag)) }
-        : meaning,
+    apply: (meaning) => withoutFlags(meaning, OF_THE_PLAN),
+  },
+  {
+    what: 'the status flag that a prepared statement was prepared anew by itself',
+    why: 'it says what one connection has prepared before; the columns that come tell the rest',
+    apply: (meaning) => withoutFlags(meaning, [PREPARED_ANEW]),
   },
   {
     what: 'positions in the log of changes that OK packets tell',
@@ -72,6 +76,11 @@ function withRowsSorted(meanings: readonly Meaning[]): Meaning[] {
     start = end;
   }
   return sorted;
+}
+
+function withoutFlags(meaning: Meaning, flags: readonly string[]): Meaning {
+  if (meaning.kind !== 'ok' && meaning.kind !== 'eof') return meaning;
+  return { ...meaning, status: meaning.status.filter((flag) => !flags.includes(flag)) };
 }
 
 function withoutPosition(tracked: string): string {

@@ -86,6 +86,22 @@ function useOf(text: string): Use {
   return 'reads';
 }
 
+/** Words after which a session may have to stay on its connection. */
+const PINNING = [
+  /\b(call|begin|xa|lock|handler|get_lock|temporary|prepare|execute|connection_id|autocommit|completion_type)\b/,
+  /\b(start transaction|nextval|next value|lastval|setval|get diagnostics|sql_calc_found_rows|set transaction)\b/,
+  // A function of our own; a variable that is given what is not a literal.
+  /\bf_\w+\s*\(|:=|\binto\s+@|@\w+\s*=\s*(?!['\d-]|null|true)/,
+];
+
+/** True of an action that may keep a session on its connection: for endpoints that have few of these. */
+export function mayPin(action: Action): boolean {
+  if (action.do === 'long_data' || (action.do === 'execute' && action.cursor === true)) return true;
+  if (action.do !== 'query' && action.do !== 'prepare') return false;
+  const text = action.sql.toLowerCase();
+  return PINNING.some((words) => words.test(text));
+}
+
 /** One session as the generator knows it. */
 export class SessionModel {
   readonly index: number;

@@ -165,7 +165,9 @@ suite('purses and the ledger of the supervisor together', () => {
     const send = (answer: LedgerAnswer): void => {
       for (const { holder, count } of answer.grants)
         mail.push(() => workers[holder]!.slots.granted(KEY, count));
-      for (const { holder } of answer.wantedBack) mail.push(() => workers[holder]!.slots.giveBackIdle(KEY));
+      for (const { holder, must } of answer.wantedBack) {
+        mail.push(() => workers[holder]!.slots.giveBackIdle(KEY, must));
+      }
     };
     for (let holder = 0; holder < 3; holder++) workers.push(new ModelWorker(send, ledger, holder));
     const check = (): void => {

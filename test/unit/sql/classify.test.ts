@@ -181,7 +181,7 @@ describe('hints in comments', () => {
     ['/* hostgroup=1 */ SELECT 1', 'none'],
     ['/* ;hostgroup=1; */ SELECT 1', 'none'],
     ['/*+ dbproxy: primary */ SELECT 1', 'none'],
-    ['/* dbproxy: primary', 'primary'],
+    ['/* dbproxy: primary', 'none'],
   ];
   for (const [sql, hint] of hints) test(sql, () => assert.equal(look(sql).hint, hint));
 });
@@ -250,7 +250,7 @@ describe('the digest', () => {
     ['SELECT a FROM t WHERE b IN (1)', 'select a from t where b in (?, ...)'],
     ["SELECT a FROM t WHERE b IN (1, -2, 'x', NULL, ?)", 'select a from t where b in (?, ...)'],
     ['SELECT a FROM t WHERE b IN (1, c)', 'select a from t where b in (?, c)'],
-    ['SELECT a FROM t WHERE (b, c) IN ((1, 2), (3, 4))', 'select a from t where(b, c) in ((?, ...))'],
+    ['SELECT a FROM t WHERE (b, c) IN ((1, 2), (3, 4))', 'select a from t where (b, c) in ((?, ...))'],
     ['INSERT INTO t VALUES (1, 2)', 'insert into t values (?, ...)'],
     ["INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')", 'insert into t values (?, ...)'],
     ['SELECT a IS NULL, a IS NOT NULL, NULL, TRUE', 'select a is null, a is not null, ?, ?'],
@@ -275,7 +275,7 @@ describe('the digest', () => {
       ],
       ['INSERT INTO t (a) VALUES (1)', 'INSERT INTO t (a) VALUES (1), (2)', 'INSERT INTO t (a) VALUES (1,2)'],
     ]) {
-      assert.equal(new Set(group.map((sql) => digestOf(sql))).size, 1, group[0]);
+      assert.equal(new Set(group.map((sql) => digestOf(sql))).size, 1, group.join());
     }
   });
 

@@ -24,7 +24,10 @@ suite('granting', () => {
   test('when none is free, others are asked for what idles, and a return is granted to who waits', () => {
     const ledger = ledgerOf(2);
     ledger.want(0, KEY, 2);
-    assert.deepEqual(ledger.want(1, KEY, 4), { grants: [], wantedBack: [{ holder: 0, key: KEY }] });
+    assert.deepEqual(ledger.want(1, KEY, 4), {
+      grants: [],
+      wantedBack: [{ holder: 0, key: KEY, must: true }],
+    });
     assert.deepEqual(ledger.giveBack(0, KEY, 1).grants, [{ holder: 1, key: KEY, count: 1 }]);
     assert.equal(ledger.standing(KEY)?.waiting, 0);
   });
@@ -37,8 +40,8 @@ suite('granting', () => {
     assert.deepEqual(ledger.giveBack(0, KEY, 1), {
       grants: [{ holder: 1, key: KEY, count: 1 }],
       wantedBack: [
-        { holder: 0, key: KEY },
-        { holder: 1, key: KEY },
+        { holder: 0, key: KEY, must: true },
+        { holder: 1, key: KEY, must: false },
       ],
     });
     assert.deepEqual(ledger.giveBack(0, KEY, 1), {
@@ -105,7 +108,10 @@ suite('changing the limit', () => {
   test('lowering it asks for slots back and grants none until enough came', () => {
     const ledger = ledgerOf(4);
     ledger.want(0, KEY, 4);
-    assert.deepEqual(ledger.setLimit(KEY, 2), { grants: [], wantedBack: [{ holder: 0, key: KEY }] });
+    assert.deepEqual(ledger.setLimit(KEY, 2), {
+      grants: [],
+      wantedBack: [{ holder: 0, key: KEY, must: true }],
+    });
     ledger.want(1, KEY, 1);
     assert.deepEqual(ledger.giveBack(0, KEY, 2).grants, []);
     assert.deepEqual(ledger.giveBack(0, KEY, 1).grants, [{ holder: 1, key: KEY, count: 1 }]);

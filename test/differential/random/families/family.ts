@@ -16,8 +16,6 @@ export interface Family {
   readonly name: string;
   /** How often it is drawn, against the others. */
   readonly weight: number;
-  /** It may leave what keeps a session on its connection. */
-  readonly pins: boolean;
   make(place: Place): Action[];
 }
 
@@ -28,13 +26,8 @@ export function query(sql: string): Action {
 }
 
 /** A family of single statements, one of a list. */
-export function statements(
-  name: string,
-  weight: number,
-  templates: readonly Template[],
-  pins = false,
-): Family {
-  return { name, weight, pins, make: (place) => [query(place.draw.pick(templates)(place))] };
+export function statements(name: string, weight: number, templates: readonly Template[]): Family {
+  return { name, weight, make: (place) => [query(place.draw.pick(templates)(place))] };
 }
 
 /** A family of several statements one after the other, one list of many. */
@@ -42,7 +35,6 @@ export function sequences(
   name: string,
   weight: number,
   templates: readonly ((place: Place) => string[])[],
-  pins = false,
 ): Family {
-  return { name, weight, pins, make: (place) => place.draw.pick(templates)(place).map(query) };
+  return { name, weight, make: (place) => place.draw.pick(templates)(place).map(query) };
 }

@@ -185,15 +185,15 @@ const IMMEDIATE: readonly ((place: Place) => string[])[] = [
 ];
 
 export const preparedFamilies: readonly Family[] = [
-  { name: 'prepared', weight: 8, pins: false, make: prepareAndExecute },
-  { name: 'prepared again', weight: 6, pins: false, make: executeAgain },
-  { name: 'prepared, reset or close', weight: 2, pins: false, make: resetOrClose },
-  { name: 'prepared twice', weight: 2, pins: false, make: twice },
-  { name: 'prepared over a change', weight: 1, pins: false, make: overChange },
-  { name: 'cursor', weight: 2, pins: true, make: withCursor },
-  { name: 'long data', weight: 2, pins: true, make: withLongData },
-  sequences('prepared as text', 4, AS_TEXT, true),
+  { name: 'prepared', weight: 8, make: prepareAndExecute },
+  { name: 'prepared again', weight: 6, make: executeAgain },
+  { name: 'prepared, reset or close', weight: 2, make: resetOrClose },
+  { name: 'prepared twice', weight: 2, make: twice },
+  { name: 'prepared over a change', weight: 1, make: overChange },
+  { name: 'cursor', weight: 2, make: withCursor },
+  { name: 'long data', weight: 2, make: withLongData },
+  sequences('prepared as text', 4, AS_TEXT),
 ];
 
 /** MariaDB only. */
-export const immediateFamilies: readonly Family[] = [sequences('immediate', 1, IMMEDIATE, true)];
+export const immediateFamilies: readonly Family[] = [sequences('immediate', 1, IMMEDIATE)];

@@ -226,5 +226,5 @@ export const settingFamilies: readonly Family[] = [
   statements('setting of transactions', 2, TRANSACTION_SETTINGS),
   sequences('saved and restored', 2, [saveAndRestore]),
   sequences('for one statement', 2, FOR_ONE_STATEMENT),
-  { name: 'several bytes', weight: 1, pins: false, make: severalBytes },
+  { name: 'several bytes', weight: 1, make: severalBytes },
 ];

@@ -162,4 +162,4 @@ const TRANSACTIONS: readonly Several[] = [
   (place) => ['select @@autocommit', 'begin', 'select @@autocommit', look(place), 'select 1', 'commit'],
 ];
 
-export const transactionFamilies: readonly Family[] = [sequences('transaction', 11, TRANSACTIONS, true)];
+export const transactionFamilies: readonly Family[] = [sequences('transaction', 11, TRANSACTIONS)];

@@ -159,7 +159,6 @@ function changes(): Family {
   return {
     name: 'change of a table',
     weight: 4,
-    pins: false,
     make: (place) => place.draw.pick(CHANGES)(place).map(query),
   };
 }

@@ -1,0 +1,428 @@
+/**
+ * EXPLAIN ROUTE and EXPLAIN SESSION: where a statement would go and why, and what a session is and depends on.
+ * The same functions decide here as for a statement that is run, on the same record of the session; but nothing
+ * is run, counted, or changed: shares of the servers, hits of rules, and what is known of a form of statement
+ * are looked at only.
+ */
+import type { BackendConnection, Preparation } from '../backend/connection.ts';
+import { Settings } from '../backend/settings.ts';
+import type {
+  CausalState,
+  HeldConnection,
+  LastStatement,
+  NamedValue,
+  ReplicaSight,
+  RouteExplanation,
+  RouteTarget,
+  SessionExplanation,
+  SessionRecord as ToldRecord,
+} from '../ipc/split.ts';
+import { Collation } from '../protocol/constants.ts';
+import { route, type Route } from '../routing/router.ts';
+import { destinationOf, explainDestination, type ExplainedView } from '../routing/split.ts';
+import { classify } from '../sql/classify.ts';
+import { formatDigest } from '../sql/digest-text.ts';
+import { parseKill } from '../sql/kill.ts';
+import { guardRead } from '../sql/read-guard.ts';
+import { Need, Statement, type SqlDialect } from '../sql/statement.ts';
+import type { BackendRole, BackendView, Snapshot } from '../topology/snapshot.ts';
+import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
+import { dialectOf } from './dialect.ts';
+import { whyNotFast } from './digests.ts';
+import type { LastRoute, StatementDispatcher } from './dispatcher.ts';
+import { factsOf } from './server-facts.ts';
+import type { Session } from './session.ts';
+import { PIN_WORDS } from './session-record.ts';
+
+/** What is looked at besides the session. */
+export type ExplainContext = Pick<SessionContext, 'snapshot' | 'pool' | 'clock'>;
+
+/** Where a statement of this session would go now. */
+export function explainRoute(session: Session, sql: string, context: ExplainContext): RouteExplanation {
+  const { endpoint, dispatcher, connection } = session;
+  return explainFor({ endpoint, dispatcher, connection, user: session.info().user, context }, sql);
+}
+
+/** Where the first statement of a new session of this endpoint would go. */
+export function explainFirstRoute(
+  endpoint: SessionEndpoint,
+  sql: string,
+  context: ExplainContext,
+): RouteExplanation {
+  return explainFor({ endpoint, dispatcher: null, connection: null, user: null, context }, sql);
+}
+
+/** What a session is, has and depends on. */
+export function explainSession(session: Session, context: ExplainContext): SessionExplanation {
+  const { endpoint, dispatcher, connection } = session;
+  const { mode, pool } = endpoint.config;
+  const snapshot = context.snapshot();
+  const attached = dispatcher === null ? connection : dispatcher.attached;
+  const held = [...(attached === null ? [] : [attached]), ...(dispatcher?.connections.held ?? [])];
+  return {
+    session: session.info(),
+    mode,
+    pool,
+    record: dispatcher === null ? null : toldRecord(session, dispatcher, context),
+    connections: held.map((one) => toldConnection(one, snapshot)),
+  };
+}
+
+/** Whose statement it is, and what it is looked at with. */
+interface Asker {
+  readonly endpoint: SessionEndpoint;
+  /** Null for a new session, and for one that keeps one connection. */
+  readonly dispatcher: StatementDispatcher | null;
+  readonly connection: BackendConnection | null;
+  /** Null for a new session: nobody has logged in. */
+  readonly user: string | null;
+  readonly context: ExplainContext;
+}
+
+/** The text of a statement, and what the classifier says of it. */
+interface Looked {
+  readonly text: Buffer;
+  readonly statement: Statement;
+}
+
+/** What there is to say of where it goes. */
+type Verdict = Pick<RouteExplanation, 'target' | 'backend' | 'pinnedBy' | 'reasons'>;
+
+function explainFor(asker: Asker, sql: string): RouteExplanation {
+  const { endpoint } = asker;
+  const text = Buffer.from(sql, 'utf8');
+  const statement = new Statement();
+  classify(text, 0, text.length, dialectFor(asker), statement);
+  const looked = { text, statement };
+  return {
+    listener: endpoint.config.name,
+    class: statement.class,
+    digest: formatDigest(statement.digestHigh, statement.digestLow),
+    ...(answeredHere(asker, looked) ??
+      (endpoint.shared === null ? whereBound(asker) : whereShared(asker, endpoint.shared, looked))),
+    replicas: endpoint.config.mode === 'write' ? [] : sightsOf(asker),
+  };
+}
+
+function dialectFor({ endpoint, dispatcher, context }: Asker): SqlDialect {
+  const facts = endpoint.shared?.facts() ?? factsOf(context.snapshot(), endpoint.config.cluster);
+  return dispatcher === null
+    ? dialectOf(facts, Settings.initial(''), FRESH)
+    : dialectOf(facts, dispatcher.record.settings, dispatcher.preparation);
+}
+
+// What dbproxy answers itself.
+
+function answeredHere(asker: Asker, { text }: Looked): Verdict | null {
+  const { config } = asker.endpoint;
+  if (parseKill(text, 0, text.length) !== undefined) {
+    return byProxy('KILL: dbproxy finds the session, and has its server end it');
+  }
+  if (config.mode === 'read') {
+    const guard = guardRead(text, 0, text.length, isOnPrimary(asker));
+    if (guard.kind === 'refuse') return byProxy(`the read endpoint refuses ${guard.what}`);
+    if (guard.kind === 'answer_ok') return byProxy('a read endpoint answers OK and stays READ ONLY');
+  }
+  if (asker.dispatcher?.knowsSet(text.toString('latin1')) === true) {
+    return byProxy('a server has answered this SET before: it is executed together with the next statement');
+  }
+  return null;
+}
+
+function byProxy(reason: string): Verdict {
+  return { target: 'dbproxy', backend: null, pinnedBy: null, reasons: [reason] };
+}
+
+/** On a read endpoint: the primary has to serve the reads. */
+function isOnPrimary(asker: Asker): boolean {
+  const { connection, context, endpoint } = asker;
+  const { backends } = context.snapshot();
+  if (connection !== null) return roleOf(context.snapshot(), connection.backend) !== 'replica';
+  return !backends.some(({ cluster, readable }) => cluster === endpoint.config.cluster && readable);
+}
+
+// Sessions that keep one connection.
+
+function whereBound({ endpoint, connection, context }: Asker): Verdict {
+  const { mode, pool } = endpoint.config;
+  const words = `keeps one connection for its life (mode = ${mode}, pool = ${pool})`;
+  if (connection === null) {
+    const chosen = routeTo(endpoint, mode, context);
+    return { ...targetOf(chosen), pinnedBy: null, reasons: [`a session ${words}`, chosen.reason] };
+  }
+  const { backend } = connection;
+  const target = targetOfRole(roleOf(context.snapshot(), backend));
+  return { target, backend, pinnedBy: 'session', reasons: [`the session ${words}`] };
+}
+
+// Sessions that change connections.
+
+function whereShared(asker: Asker, shared: SharedEndpoint, looked: Looked): Verdict {
+  const { dispatcher } = asker;
+  const { statement } = looked;
+  const view = viewOf(asker);
+  const detour = dispatcher?.detourOf(statement) ?? 'none';
+  switch (detour) {
+    case 'refused':
+      return refusedInReadOnly(view, dispatcher!);
+    case 'moves_home': {
+      const words = 'the READ ONLY transaction has read nothing yet: it begins anew where this can be';
+      return withReason(words, atSide(asker, 'home', view, looked, []));
+    }
+    case 'ends_transaction': {
+      const words = 'the READ ONLY transaction on a replica ends first';
+      return withReason(words, whereByRules(asker, shared, looked, { ...view, pinned: false, pins: [] }));
+    }
+    case 'none':
+      return whereByRules(asker, shared, looked, view);
+  }
+}
+
+function withReason(reason: string, verdict: Verdict): Verdict {
+  return { ...verdict, reasons: [reason, ...verdict.reasons] };
+}
+
+function refusedInReadOnly({ pins }: ExplainedView, dispatcher: StatementDispatcher): Verdict {
+  const words = 'a READ ONLY transaction has read on a replica, where this cannot be: refused with 1235';
+  return { target: 'dbproxy', backend: null, pinnedBy: pinnedBy(dispatcher), reasons: [...pins, words] };
+}
+
+function whereByRules(asker: Asker, shared: SharedEndpoint, looked: Looked, view: ExplainedView): Verdict {
+  const { text, statement } = looked;
+  const { user, dispatcher, context } = asker;
+  const rule = shared.rules.peek(user ?? '', statement.digestHigh, statement.digestLow);
+  const to = destinationOf(statement, view, rule?.target ?? 'none');
+  const reasons = explainDestination(statement, to, view, rule, evidenceOf(text, statement));
+  if (user === null && shared.rules.dependOnUser) {
+    reasons.push('rules of one user are not looked at, as none is named: FOR SESSION id names one');
+  }
+  if (to === 'here') {
+    const { backend } = dispatcher!.attached!;
+    const target = targetOfRole(roleOf(context.snapshot(), backend));
+    return { target, backend, pinnedBy: pinnedBy(dispatcher), reasons };
+  }
+  const asked = to === 'last' ? (dispatcher?.connectionToAsk(statement.needs) ?? null) : null;
+  if (asked === 'gone') {
+    const words = 'which has served others since: refused with 1235';
+    return { target: 'dbproxy', backend: null, pinnedBy: null, reasons: [...reasons, words] };
+  }
+  if (asked !== null) {
+    const target = targetOfRole(roleOf(context.snapshot(), asked.backend));
+    return { target, backend: asked.backend, pinnedBy: null, reasons };
+  }
+  return atSide(asker, to === 'replica' ? 'replica' : 'home', view, looked, reasons);
+}
+
+/** At home or on a replica: which server that is now, and what is thought of before it is asked. */
+function atSide(
+  asker: Asker,
+  side: 'home' | 'replica',
+  { splits }: ExplainedView,
+  { statement }: Looked,
+  reasons: readonly string[],
+): Verdict {
+  const { endpoint, context, dispatcher } = asker;
+  const { mode } = endpoint.config;
+  const homeMode = mode === 'read' ? 'read' : 'write';
+  const chosen = routeTo(endpoint, side === 'home' ? homeMode : 'read', context);
+  const all = [...reasons];
+  if (side === 'replica') all.push(...causalWords(endpoint, dispatcher));
+  if ((statement.needs & Need.LAST_INSERT_ID) !== 0) all.push('its LAST_INSERT_ID is set there first');
+  // That home is the primary has been said.
+  if (chosen.backend === null || side === 'replica' || !splits) all.push(chosen.reason);
+  const lane = laneWords(endpoint.shared!, statement);
+  if (lane !== null) all.push(lane);
+  return { ...targetOf(chosen), pinnedBy: null, reasons: all };
+}
+
+function viewOf({ endpoint, dispatcher }: Asker): ExplainedView {
+  const home = endpoint.config.mode === 'read' ? 'a replica' : 'the primary';
+  const splits = endpoint.config.mode === 'split';
+  if (dispatcher === null) return { pinned: false, autocommit: true, splits, pins: [], home };
+  const { pinned, autocommit, record } = dispatcher;
+  return { pinned, autocommit, splits, pins: [...record.pins.keys()].map((pin) => PIN_WORDS[pin]), home };
+}
+
+function pinnedBy(dispatcher: StatementDispatcher | null): string | null {
+  const pins = [...(dispatcher?.record.pins.keys() ?? [])];
+  return pins.length === 0 ? null : pins.join(', ');
+}
+
+function causalWords({ config }: SessionEndpoint, dispatcher: StatementDispatcher | null): string[] {
+  const { causalReads, causalTimeoutMs } = config;
+  const terms = `the replica has ${causalTimeoutMs} ms to have it, else the primary serves`;
+  if (causalReads === 'global') return [`the position of the primary is asked for first; ${terms}`];
+  if (causalReads === 'off' || dispatcher === null) return [];
+  if (dispatcher.record.hasWritten) {
+    return [`the session has written: the position of the primary is asked for first; ${terms}`];
+  }
+  const { position } = dispatcher.connections;
+  return position === null ? [] : [`the session has written up to ${position}; ${terms}`];
+}
+
+/** Whether it would share a connection with statements of others; null where none do. */
+function laneWords({ laneTerms, digests }: SharedEndpoint, statement: Statement): string | null {
+  if (laneTerms === null) return null;
+  if (statement.class !== 'read' || statement.needs !== 0 || statement.leaves !== 0) {
+    return 'it shares no connection with others: it is no plain read';
+  }
+  const digest = digests.find(statement.digestHigh, statement.digestLow);
+  const why = whyNotFast(digest, laneTerms.fastMs);
+  if (why !== null) return `it shares no connection with others: ${why}`;
+  return laneTerms.sharesFirst
+    ? 'it may share a connection with others, as its form is fast'
+    : 'it may share a connection with others when all are busy, as its form is fast';
+}
+
+function evidenceOf(text: Buffer, { evidenceStart, evidenceEnd }: Statement): string {
+  const words = text.toString('utf8', evidenceStart, evidenceEnd).replaceAll(/\s+/g, ' ');
+  return words.length <= MOST_EVIDENCE ? words : `${words.slice(0, MOST_EVIDENCE)}...`;
+}
+
+// Servers.
+
+/** The server that would be chosen next; the memory of the shares stays as it is. */
+function routeTo(
+  { config, credits }: SessionEndpoint,
+  mode: 'write' | 'read' | 'split',
+  { snapshot, pool }: ExplainContext,
+): Route {
+  const usedOn = (name: string): number => pool(name).inUse;
+  return route(snapshot(), { ...config, mode }, new Map(credits), usedOn, new Set());
+}
+
+function targetOf({ backend }: Route): Pick<RouteExplanation, 'target' | 'backend'> {
+  return backend === null
+    ? { target: 'none', backend: null }
+    : { target: targetOfRole(backend.role), backend: backend.name };
+}
+
+function targetOfRole(role: BackendRole): RouteTarget {
+  return role === 'replica' ? 'replica' : 'primary';
+}
+
+function roleOf({ backends }: Snapshot, name: string): BackendRole {
+  return backends.find((backend) => backend.name === name)?.role ?? 'unknown';
+}
+
+/** Those that read, or would if they were well. */
+function sightsOf({ endpoint, dispatcher, context }: Asker): ReplicaSight[] {
+  const { cluster, causalReads } = endpoint.config;
+  const position = causalReads === 'session' ? (dispatcher?.connections.position ?? null) : null;
+  const isNewer = dispatcher?.record.hasWritten === true;
+  return context
+    .snapshot()
+    .backends.filter((view) => view.cluster === cluster && (view.role !== 'primary' || view.roWeightSet))
+    .map((view) => ({
+      name: view.name,
+      readable: mayRead(view),
+      lagMs: view.lagMs,
+      roWeight: view.roWeight,
+      hasPosition:
+        position === null || isNewer ? null : endpoint.shared!.causal.isKnownToHave(view.name, position),
+      reason: sightReason(view),
+    }));
+}
+
+function mayRead({ role, readable, state }: BackendView): boolean {
+  const isUp = state === 'online' || state === 'suspect';
+  return isUp && (role === 'primary' || readable);
+}
+
+function sightReason({ state, reason, roWeight }: BackendView): string {
+  if (reason !== '') return reason;
+  if (state !== 'online') return `it is ${state}`;
+  return roWeight <= 0 ? 'its ro_weight is 0' : '';
+}
+
+// The record of a session.
+
+function toldRecord(session: Session, dispatcher: StatementDispatcher, context: ExplainContext): ToldRecord {
+  const { record, counts } = dispatcher;
+  const { settings } = record;
+  const nowMs = context.clock.nowMs();
+  return {
+    database: Buffer.from(settings.database, 'latin1').toString('utf8'),
+    characterSet: characterSetOf(settings, dispatcher.preparation),
+    settings: named(settings.variables),
+    userVariables: named(settings.userVariables, '@'),
+    pins: [...record.pins].map(([pin, sinceMs]) => ({ reason: PIN_WORDS[pin], sinceMs: nowMs - sinceMs })),
+    pinnedTo: record.pinned ? (dispatcher.attached?.backend ?? null) : null,
+    inTransaction: record.inTransaction,
+    autocommit: record.autocommit,
+    preparedStatements: dispatcher.statements.count,
+    causal: causalState(session.endpoint, dispatcher),
+    lastStatement: lastStatement(session, dispatcher, context),
+    counters: [
+      { name: 'statements_home', count: counts.home },
+      { name: 'statements_replica', count: counts.replica },
+      { name: 'statements_pipelined', count: counts.pipelined },
+      { name: 'retries', count: counts.retried },
+    ],
+  };
+}
+
+function named(values: ReadonlyMap<string, string>, prefix = ''): NamedValue[] {
+  return [...values].map(([name, value]) => ({ name: `${prefix}${name}`, value }));
+}
+
+function characterSetOf({ variables }: Settings, { collation }: Preparation): string {
+  const set = variables.get('character_set_client')?.replaceAll("'", '');
+  return set ?? `that of its login (collation ${collation})`;
+}
+
+function causalState({ config }: SessionEndpoint, { connections, record }: StatementDispatcher): CausalState {
+  const position = record.hasWritten ? null : connections.position;
+  return { mode: config.causalReads, position, ...connections.causalCounts };
+}
+
+function lastStatement(
+  session: Session,
+  dispatcher: StatementDispatcher,
+  context: ExplainContext,
+): LastStatement | null {
+  const last = dispatcher.lastRoute;
+  if (last === null) return null;
+  const { statement, to, by } = last;
+  if (by === null) {
+    const reason = 'dbproxy has answered it, as a server has answered the same before';
+    return { class: statement.class, target: 'dbproxy', backend: null, reasons: [reason] };
+  }
+  const target = targetOfRole(roleOf(context.snapshot(), by));
+  const reasons = whyLast(session, dispatcher, last, context);
+  const wasMeant = to !== 'replica' || target === 'replica' || session.endpoint.config.mode !== 'split';
+  if (!wasMeant) reasons.push('no replica could serve it, so the primary did');
+  if (reasons.length === 0) reasons.push('a replica has refused it or was lost');
+  return { class: statement.class, target, backend: by, reasons };
+}
+
+function whyLast(
+  session: Session,
+  dispatcher: StatementDispatcher,
+  { statement, to }: LastRoute,
+  context: ExplainContext,
+): string[] {
+  const { endpoint } = session;
+  const { user } = session.info();
+  const view = viewOf({ endpoint, dispatcher, connection: null, user, context });
+  const { digestHigh, digestLow } = statement;
+  const hasText = digestHigh !== 0 || digestLow !== 0;
+  const rule = hasText ? endpoint.shared!.rules.peek(user, digestHigh, digestLow) : null;
+  return explainDestination(statement, to, view, rule, '');
+}
+
+function toldConnection({ backend, threadId }: BackendConnection, snapshot: Snapshot): HeldConnection {
+  return { backend, threadId, role: roleOf(snapshot, backend) };
+}
+
+/** Of a text that decided, as much is shown. */
+const MOST_EVIDENCE = 60;
+
+/** As sessions begin that say nothing of their own. */
+const FRESH: Preparation = {
+  database: '',
+  collation: Collation.UTF8MB4_GENERAL_CI,
+  readOnly: false,
+  attributes: Buffer.alloc(0),
+  settingFlags: 0,
+};

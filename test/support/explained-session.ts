@@ -1,0 +1,17 @@
+/**
+ * What EXPLAIN SESSION says of the sessions of an endpoint, for tests that ask what holds them.
+ */
+import assert from 'node:assert/strict';
+import { type ProxyProcess } from '../lab/proxy.ts';
+
+/** Why the sessions of a listener must keep their connections, in words; there must be one at least. */
+export async function pinsOf(proxy: ProxyProcess, listener: string): Promise<string[]> {
+  const sessions = await proxy.admin(`SHOW SESSIONS WHERE listener = '${listener}'`);
+  assert.ok(sessions.length > 0, 'its session is there');
+  const pins: string[] = [];
+  for (const { id } of sessions) {
+    const rows = await proxy.admin(`EXPLAIN SESSION ${Number(id)}`);
+    pins.push(...rows.filter(({ item }) => item === 'pin').map(({ value }) => String(value)));
+  }
+  return pins;
+}
