@@ -175,9 +175,11 @@ export class BackendConnection implements SocketHandler {
   settings: Settings;
   /** A session that shares connections has used it: beside its settings little things are left on it. */
   worn = false;
-  /** Who used it last, and whose LAST_INSERT_ID() it has: compared, never called. */
+  /** Who used it last, and whose LAST_INSERT_ID() it has (null: that is 0): compared, never called. */
   lastUser: object | null = null;
   lastInserter: object | null = null;
+  /** A sequence has given a value on it, which no reset takes away. */
+  knowsSequences = false;
   /** Statements prepared on it for sessions that share it. */
   readonly prepared: PreparedStatements = new PreparedStatements();
   /** When it began to idle, for trimming. */
@@ -437,9 +439,11 @@ export class BackendConnection implements SocketHandler {
   async #forgetLeftovers(): Promise<void> {
     if (!isOldMySql(this.#greeting!.serverVersion)) return;
     const { status, payload } = this.loginOk;
-    await this.execute('SET timestamp = DEFAULT, insert_id = 0, last_insert_id = 0');
-    await this.forgetDiagnostics();
+    await this.execute('SET timestamp = DEFAULT, last_insert_id = 0');
+    // It empties the list of warnings, too. A forced id cannot be taken back: the next insert takes it.
+    const forced = await this.queryValue('SELECT @@insert_id FROM (SELECT 1) t');
     this.loginOk = { status, payload: withoutWarnings(payload) };
+    if (forced !== '0') throw new Error(`insert_id = ${forced} is still in force`);
   }
 
   /** Empties the list of warnings and errors: only a statement with a table in it does so at every server. */
@@ -513,23 +517,31 @@ export class BackendConnection implements SocketHandler {
    * Runs a query of dbproxy's own and answers the first value of its first row, null when it is NULL or there
    * is none. Rejects as `execute` does.
    */
-  queryValue(sql: string): Promise<string | null> {
+  async queryValue(sql: string): Promise<string | null> {
+    return (await this.queryTyped(sql)).value;
+  }
+
+  /** The same with the type of its column (page_protocol_com_query_response_text_resultset_column_definition). */
+  queryTyped(sql: string): Promise<{ value: string | null; type: number }> {
     const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
     tracker.begin(Command.QUERY);
     let packets = 0;
     let columns = 0;
     let value: string | null = null;
-    return this.#exchangeOf<string | null>((resolve, reject) => {
+    let type = 0;
+    return this.#exchangeOf((resolve, reject) => {
       this.#socket.write(writePayload(0, queryPayload(sql, this.#capabilities)));
       return (payload, sequence) => {
         const hasRow = tracker.expectsRows;
         const framed = writePayload(sequence, payload);
         const ended = tracker.feed(framed, 0, framed.length) !== NOT_ENDED;
-        if (packets++ === 0) columns = payload[0]!;
+        if (packets === 0) columns = payload[0]!;
+        else if (packets === 1 && !ended) type = columnType(payload);
         else if (hasRow && !ended && value === null && columns > 0) value = firstValue(payload);
+        packets++;
         if (!ended) return;
         if (tracker.errno !== 0) reject(new ServerError(parseError(payload)));
-        else resolve(value);
+        else resolve({ value, type });
       };
     });
   }
@@ -657,6 +669,8 @@ export class BackendConnection implements SocketHandler {
     ) => (payload: Buffer, sequence: number) => void,
   ): Promise<Result> {
     if (this.#exchange !== null || this.user !== null) throw new Error('the connection is in use');
+    // What it knew of the last statement of somebody is gone.
+    this.lastUser = null;
     return new Promise((resolve, reject) => {
       const done = (): void => {
         this.#exchange = null;
@@ -688,6 +702,14 @@ export function initialSettings({ database }: Preparation): Settings {
 /** MySQL 5.5 and 5.6; MariaDB's greeting says 5.5.5 before its own version. */
 function isOldMySql(version: string): boolean {
   return /^5\.[0-6]\./.test(version) && !version.includes('MariaDB');
+}
+
+/** The type in a column definition: behind six texts, a length, a character set and a width. */
+function columnType(definition: Buffer): number {
+  const reader = new PacketReader(definition);
+  for (let text = 0; text < 6; text++) reader.lenencBytes();
+  reader.skip(7);
+  return reader.u8();
 }
 
 /** First value of a row in the text protocol. */

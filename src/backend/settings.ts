@@ -7,22 +7,28 @@
  * strings of plain ASCII in single quotes.
  */
 
-/** Variables that decide how text is read: they are set before all others. */
+/**
+ * SET NAMES is kept as it was said: servers take more from it than its three variables show (the collation of
+ * what they tell of results). Variables that were set after it stand beside it.
+ */
+export const NAMES = 'names';
+
+/** What decides how text is read: it is set before all else, and NAMES before the others, which it sets, too. */
 const CHARACTER_SETS = [
+  NAMES,
   'character_set_client',
   'character_set_results',
-  'character_set_connection',
   'collation_connection',
 ] as const;
 
 /** What must be done to get from one set of settings to another. */
 export type SettingsChange =
-  /** `database`: to be selected, null when it is the right one; `sql`: a SET statement, empty for none. */
-  | { readonly kind: 'set'; readonly database: string | null; readonly sql: string }
+  /** `database`: to be selected, null when it is the right one; `statements`: SETs, in this order. */
+  | { readonly kind: 'set'; readonly database: string | null; readonly statements: readonly string[] }
   /** Something must be taken back that no SET takes back exactly: the connection has to begin anew. */
   | { readonly kind: 'reset' };
 
-const NOTHING: SettingsChange = { kind: 'set', database: null, sql: '' };
+const NOTHING: SettingsChange = { kind: 'set', database: null, statements: [] };
 const RESET: SettingsChange = { kind: 'reset' };
 
 type Values = ReadonlyMap<string, string>;
@@ -58,6 +64,14 @@ export class Settings {
     return new Settings(this.database, changed(this.variables, name, value), this.userVariables);
   }
 
+  /** After SET NAMES, whose words are `names`. */
+  withNames(names: string): Settings {
+    const variables = new Map(this.variables);
+    for (const name of CHARACTER_SETS) variables.delete(name);
+    variables.set(NAMES, names);
+    return new Settings(this.database, variables, this.userVariables);
+  }
+
   withUserVariable(name: string, value: string): Settings {
     if (this.userVariables.get(name) === value) return this;
     return new Settings(this.database, this.variables, changed(this.userVariables, name, value));
@@ -75,29 +89,42 @@ export class Settings {
       lacksSome(wanted.variables, this.variables) ||
       lacksSome(wanted.userVariables, this.userVariables);
     if (takesBack) return RESET;
-    const assignments: string[] = [];
-    for (const name of CHARACTER_SETS) pushChange(assignments, name, this.variables, wanted.variables);
-    for (const name of wanted.variables.keys()) {
-      if (!isCharacterSet(name)) pushChange(assignments, name, this.variables, wanted.variables);
+    // A text has the collation that is in force when its statement is read, so texts come in one of their own.
+    const characterSets = this.#characterSetsOf(wanted);
+    const others: string[] = [];
+    for (const [name, value] of wanted.variables) {
+      if (!isCharacterSet(name) && this.variables.get(name) !== value) others.push(assignment(name, value));
     }
     for (const [name, value] of wanted.userVariables) {
-      if (this.userVariables.get(name) !== value) assignments.push(`@${quoteName(name)} = ${value}`);
+      if (this.userVariables.get(name) !== value) others.push(`@${quoteName(name)} = ${value}`);
     }
     return {
       kind: 'set',
       database: wanted.database === this.database ? null : wanted.database,
-      sql: assignments.length === 0 ? '' : `SET ${assignments.join(', ')}`,
+      statements: [characterSets, others]
+        .filter((list) => list.length > 0)
+        .map((list) => `SET ${list.join(', ')}`),
     };
   }
+
+  #characterSetsOf(wanted: Settings): string[] {
+    const list: string[] = [];
+    const renames = this.variables.get(NAMES) !== wanted.variables.get(NAMES);
+    for (const name of CHARACTER_SETS) {
+      const value = wanted.variables.get(name);
+      if (value === undefined) continue;
+      if (renames || this.variables.get(name) !== value) list.push(assignment(name, value));
+    }
+    return list;
+  }
+}
+
+function assignment(name: string, value: string): string {
+  return name === NAMES ? `NAMES ${value}` : `SESSION ${name} = ${value}`;
 }
 
 function isCharacterSet(name: string): boolean {
   return (CHARACTER_SETS as readonly string[]).includes(name);
-}
-
-function pushChange(into: string[], name: string, from: Values, to: Values): void {
-  const value = to.get(name);
-  if (value !== undefined && from.get(name) !== value) into.push(`SESSION ${name} = ${value}`);
 }
 
 /** `of` has names that `wanted` has not. */

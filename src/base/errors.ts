@@ -173,6 +173,12 @@ const catalogue = {
     message: 'Unknown prepared statement handler (%s) given to %s',
   },
   DBPROXY_NO_CURSOR: { errno: 1421, sqlState: 'HY000', message: 'The statement (%s) has no open cursor' },
+  DBPROXY_PREPARED_BEFORE: {
+    errno: 1615,
+    sqlState: 'HY000',
+    message:
+      'Prepared statement needs to be re-prepared: (%s) was prepared under another sql_mode or character set, and this connection does not know it; prepare it again, or run it outside of the transaction',
+  },
   DBPROXY_STATE_GONE: {
     errno: 1235,
     sqlState: '42000',

@@ -51,6 +51,10 @@ export interface SharedEndpoint {
   readonly rules: Rules;
   readonly knownSettings: KnownSettings;
   readonly logins: KnownLogins;
+  /** Identities whose clear password a server has asked for that nobody here knows: their next login is asked. */
+  readonly passwords: Set<string>;
+  /** Identities that have been introduced to the replicas with their password. */
+  readonly introduced: Set<string>;
   readonly retries: Map<string, number>;
   readonly digests: Digests;
   /** Statements that travelled on a lane. */

@@ -3,7 +3,7 @@
  * its server begins with.
  */
 import type { Preparation } from '../backend/connection.ts';
-import type { Settings } from '../backend/settings.ts';
+import { NAMES, type Settings } from '../backend/settings.ts';
 import type { SqlDialect } from '../sql/statement.ts';
 import type { ServerFacts } from './context.ts';
 
@@ -22,7 +22,7 @@ const COLLATIONS: Readonly<Record<number, SqlDialect['characterSet']>> = {
   250: 'gb18030',
 };
 
-const NAMES: Readonly<Record<string, SqlDialect['characterSet']>> = {
+const CHARACTER_SETS: Readonly<Record<string, SqlDialect['characterSet']>> = {
   big5: 'big5',
   sjis: 'sjis',
   cp932: 'sjis',
@@ -33,11 +33,12 @@ const NAMES: Readonly<Record<string, SqlDialect['characterSet']>> = {
 /** The dialect of a session with these settings. */
 export function dialectOf(facts: ServerFacts, settings: Settings, { collation }: Preparation): SqlDialect {
   const mode = (settings.variables.get('sql_mode') ?? facts.sqlMode).toUpperCase();
-  const name = settings.variables.get('character_set_client')?.replaceAll("'", '').toLowerCase();
+  const client = settings.variables.get('character_set_client') ?? settings.variables.get(NAMES);
+  const name = client?.replaceAll("'", '').split(' ')[0]?.toLowerCase();
   return {
     ansiQuotes: /\b(?:ANSI|ANSI_QUOTES|DB2|MAXDB|MSSQL|ORACLE|POSTGRESQL)\b/.test(mode),
     noBackslashEscapes: mode.includes('NO_BACKSLASH_ESCAPES'),
-    characterSet: (name === undefined ? COLLATIONS[collation & 0x3ff] : NAMES[name]) ?? 'safe',
+    characterSet: (name === undefined ? COLLATIONS[collation & 0x3ff] : CHARACTER_SETS[name]) ?? 'safe',
     isMariaDb: facts.isMariaDb,
     minVersion: facts.minVersion,
     maxVersion: facts.maxVersion,

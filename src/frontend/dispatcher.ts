@@ -11,6 +11,7 @@
 import { refusal } from '../base/errors.ts';
 import { initialSettings, type BackendConnection, type Preparation } from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
+import { NAMES } from '../backend/settings.ts';
 import { Command, HEADER_BYTES, Status } from '../protocol/constants.ts';
 import { parseOk, ServerError, writeOk, writePayload } from '../protocol/packets.ts';
 import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
@@ -18,17 +19,18 @@ import { destinationOf, type Destination, type SplitView, type StatementView } f
 import { classify } from '../sql/classify.ts';
 import { digestText } from '../sql/digest-text.ts';
 import { mayBeKill, parseKill, type KillStatement } from '../sql/kill.ts';
+import { splitStatements } from '../sql/split.ts';
 import { parseSet, parseUse, type Assignment } from '../sql/set-statement.ts';
 import { Leave, Need, Statement, type RouteHint } from '../sql/statement.ts';
 import type { SessionContext, SessionEndpoint, ServerFacts, SharedEndpoint } from './context.ts';
 import { dialectOf } from './dialect.ts';
 import { isFast, recordDigest, type Digest } from './digests.ts';
 import type { SessionRequest } from './find-backend.ts';
-import type { Dispatcher, Relay } from './relay.ts';
+import { READ_ONLY_ERRORS, type Dispatcher, type Relay } from './relay.ts';
 import { knownSetKey } from './known-settings.ts';
 import { SessionConnections } from './session-connections.ts';
 import { SessionRecord } from './session-record.ts';
-import { applyAssignments, isRepeatable, withReadBack } from './session-settings.ts';
+import { applyAssignments, isRepeatable, withReadBack, withUserValue } from './session-settings.ts';
 import { StatementCommands, type StatementHost } from './statement-commands.ts';
 
 /** The session that the dispatcher works for. */
@@ -75,6 +77,13 @@ const PLAIN_COMMANDS: ReadonlySet<number> = new Set([
   Command.STATISTICS,
   Command.PROCESS_INFO,
   Command.DEBUG,
+]);
+
+const SYSTEM_SCHEMAS: ReadonlySet<string> = new Set([
+  'information_schema',
+  'performance_schema',
+  'mysql',
+  'sys',
 ]);
 
 const REPLICATION_COMMANDS: ReadonlySet<number> = new Set([
@@ -261,6 +270,19 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   // What the relay asks.
 
   route(command: number, bytes: Buffer, start: number, end: number): boolean {
+    try {
+      return this.#route(command, bytes, start, end);
+    } catch (error) {
+      // A defect of ours ends this session, and no other.
+      this.#context.log.error('session.defect', {
+        error: String(error instanceof Error ? error.stack : error),
+      });
+      this.#host.fail(refusal('DBPROXY_SESSION_ENDED', 'an internal error'));
+      return false;
+    }
+  }
+
+  #route(command: number, bytes: Buffer, start: number, end: number): boolean {
     if (this.#settling !== null) {
       const payload = Buffer.from(bytes.subarray(start, end));
       this.#host.background(this.#settling.then(() => this.#routeAgain(payload)));
@@ -323,13 +345,25 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#lastSelect = connection;
       this.#hasFoundRows = (leaves & Leave.FOUND_ROWS) !== 0;
     }
-    if ((needs & Need.SEQUENCE) !== 0) this.#lastSequence = connection;
-    const mayHaveInserted = tracker.toldInsertId || (leaves & (Leave.LAST_INSERT_ID | Leave.ANYTHING)) !== 0;
-    if (mayHaveInserted) this.connections.inserted(connection);
+    if ((needs & Need.SEQUENCE) !== 0) {
+      this.#lastSequence = connection;
+      connection.knowsSequences = true;
+    }
+    if (this.#mayHaveInserted()) this.connections.inserted(connection);
     this.#noteReadOnlyStart(connection, errno);
     this.#prepared.answered(connection, errno, status);
     this.#settle(connection, errno);
     if (this.#settling === null) this.#leaveIfFree();
+  }
+
+  /** LAST_INSERT_ID() may be another one than before. */
+  #mayHaveInserted(): boolean {
+    const { tracker } = this.relay;
+    const { class: kind, leaves } = this.statement;
+    if (tracker.toldInsertId || (leaves & (Leave.LAST_INSERT_ID | Leave.ANYTHING)) !== 0) return true;
+    // INSERT … RETURNING answers with rows, which tell no id.
+    if (tracker.hadColumns && kind === 'write') return true;
+    return this.#assignments?.some(isInsertId) === true;
   }
 
   /** A statement that depends on nothing and leaves nothing: only what may be asked after it is noted. */
@@ -425,6 +459,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       const ok = await connection.reset(readOnly);
       connection.prepared.clear();
       connection.lastInserter = null;
+      this.connections.insertId.reset();
       this.record.reset(settings);
       connection.settings = settings;
       await this.#readBack(connection, [
@@ -600,8 +635,15 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       return false;
     const { statement } = this;
     classify(bytes, text, end, this.#dialect(), statement);
+    // Names without a schema are looked up in a server's own.
+    if (SYSTEM_SCHEMAS.has(this.record.settings.database.toLowerCase()))
+      statement.needs |= Need.SYSTEM_SCHEMA;
     this.remember(bytes, text, end);
-    if (!isQuery) return this.#prepared.prepare(bytes, start, end);
+    if (!isQuery) {
+      const isSet = (statement.leaves & Leave.SETTINGS) !== 0 && (statement.needs & Need.SEVERAL) === 0;
+      const assignments = isSet ? parseSet(bytes, text, end, this.record.dialect) : null;
+      return this.#prepared.prepare(bytes, start, end, assignments);
+    }
     if (this.#isStrange()) {
       const detour = this.detourOf(statement);
       if (detour === 'moves_home' || detour === 'refused') return this.#moveHome(bytes, start, end);
@@ -617,9 +659,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return this.go(bytes, start, end);
   }
 
+  /** The connection that ran the last statement answers with its warnings; where there are none, dbproxy does. */
   #ping(): boolean {
-    if (this.#attached !== null) {
-      this.#as(NO_NEEDS, 0);
+    this.#as(NO_NEEDS, Leave.FOUND_ROWS);
+    this.statement.needs = Need.DIAGNOSTICS;
+    if (this.#attached !== null) return true;
+    const last = this.#last;
+    if (last !== null && this.#hasDiagnostics && this.connections.again(last, this)) {
+      this.#attach(last);
       return true;
     }
     this.answerOk();
@@ -658,8 +705,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#database = isAlone ? parseUse(bytes, text, end, this.record.dialect) : null;
     }
     if ((leaves & Leave.SETTINGS) === 0) return false;
-    this.#assignments = isAlone ? parseSet(bytes, text, end, this.record.dialect) : null;
-    if (this.#assignments === null || !this.#assignments.every(isSelfContained)) return false;
+    this.#assignments = this.#assignmentsIn(bytes, text, end, isAlone);
+    if (!isAlone || this.#assignments === null || !this.#assignments.every(isSelfContained)) return false;
     const key = this.#setKey(bytes.toString('latin1', text, end));
     const known = this.pinned ? undefined : this.#shared.knownSettings.find(key);
     if (known === undefined) {
@@ -668,13 +715,35 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       return false;
     }
     let { settings } = this.record;
-    for (const [name, value] of known.variables) settings = settings.withVariable(name, value);
+    for (const [name, value] of known.variables) {
+      settings = name === NAMES ? settings.withNames(value) : settings.withVariable(name, value);
+    }
     this.record.set(settings);
     this.record.status = known.status;
     this.#last = null;
+    this.#hasDiagnostics = false;
     this.#answeredBy = '';
     this.#host.answer(writePayload(this.relay.answerSequence, known.answer));
     return true;
+  }
+
+  /** What the SETs assign among the statements of a packet; null when one of them is not understood. */
+  #assignmentsIn(bytes: Buffer, text: number, end: number, isAlone: boolean): Assignment[] | null {
+    const { dialect } = this.record;
+    if (isAlone) return parseSet(bytes, text, end, dialect);
+    const all: Assignment[] = [];
+    for (const place of splitStatements(bytes, text, end, dialect)) {
+      if (!beginsWithSet(bytes, place.start, place.end)) continue;
+      const some = parseSet(bytes, place.start, place.end, dialect);
+      if (some === null) return null;
+      all.push(...some);
+    }
+    return all;
+  }
+
+  /** A prepared SET is executed: what it assigns, as far as its text says it. */
+  assigns(assignments: readonly Assignment[]): void {
+    this.#assignments = assignments;
   }
 
   #setKey(text: string): string {
@@ -742,7 +811,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (this.#to === 'here') {
       const connection = this.#attached;
       if (connection === null || this.#endsReadOnly()) return null;
-      return asksInsertId && connection.lastInserter !== this.record ? null : connection;
+      return asksInsertId && !this.connections.insertId.isOn(connection) ? null : connection;
     }
     if (asksInsertId || this.#to === 'last' || this.#asksPreviousValue) return null;
     const mayShare = this.#isInInput && this.#mayShare();
@@ -811,15 +880,26 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       connection = found;
       if (this.#host.isOver()) return this.#abandon(connection);
       const commands = await this.#bring(connection);
+      const fitted = this.#prepared.fitted(connection, payload);
       if (this.#host.isOver()) return this.#abandon(connection);
       this.#attach(connection);
       if (this.#mayBeSentAgain()) this.#keepCopy(payload, 0, payload.length);
-      this.#forward(this.#prepared.fitted(connection, payload), commands);
+      this.#forward(fitted, commands);
     } catch (error) {
+      const mayGoHome = connection !== null && this.#isRefusedRead(error);
       if (connection !== null) this.#abandon(connection);
       if (this.#host.isOver()) return;
-      this.#host.answerError(error);
+      if (!mayGoHome) return this.#host.answerError(error);
+      this.#count('refused');
+      this.#to = 'home';
+      this.goLater(payload);
     }
+  }
+
+  /** A replica will not even prepare the statement, because something in it writes. */
+  #isRefusedRead(error: unknown): boolean {
+    if (this.#to !== 'replica' || this.statement.class !== 'read' || this.pinned) return false;
+    return error instanceof ServerError && READ_ONLY_ERRORS.has(error.packet.errno);
   }
 
   /** What had to wait travels on a lane after all. */
@@ -834,10 +914,12 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     else this.relay.forwardAfter(commands, payload);
   }
 
-  /** A connection that was got ready, and is not needed or not right. */
+  /** A connection that was got ready, and is not needed or not right. One that pins the session stays. */
   #abandon(connection: BackendConnection): void {
-    if (connection === this.#attached) return;
-    this.connections.discard(connection, !connection.closed && !this.#host.isOver());
+    const isNeeded = this.pinned && !connection.closed && !this.#host.isOver();
+    if (isNeeded) return this.#attach(connection);
+    if (connection === this.#attached) this.#detach();
+    this.connections.discard(connection, !connection.closed && !this.pinned);
   }
 
   async #obtain(): Promise<BackendConnection | Lane> {
@@ -861,9 +943,18 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** LASTVAL() and PREVIOUS VALUE FOR: of the connection that asked the sequence before. */
   #obtainSequence(): Promise<BackendConnection> {
     const wanted = this.#lastSequence;
-    if (wanted === null) return this.#obtainFresh();
+    if (wanted === null) return this.#obtainWithoutSequences();
     if (this.connections.again(wanted, this)) return Promise.resolve(wanted);
     throw refusal('DBPROXY_STATE_GONE', 'the previous value of a sequence');
+  }
+
+  /** No server forgets the values of sequences before a connection ends. */
+  async #obtainWithoutSequences(): Promise<BackendConnection> {
+    for (;;) {
+      const connection = await this.connections.obtain('home', this.#excluded);
+      if (!connection.knowsSequences) return connection;
+      this.connections.discard(connection, false);
+    }
   }
 
   /** A connection at home on which nobody has left anything. */
@@ -880,7 +971,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   async #obtainLast(): Promise<BackendConnection> {
     const { needs } = this.statement;
     const wanted = this.#connectionAfter(needs);
-    if (wanted !== null && this.connections.again(wanted, this)) return wanted;
+    if (wanted !== null && this.#mayRunOn(wanted) && this.connections.again(wanted, this)) return wanted;
     if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null)
       throw refusal('DBPROXY_STATE_GONE', 'FOUND_ROWS()');
     if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw refusal('DBPROXY_STATE_GONE', 'ROW_COUNT()');
@@ -891,6 +982,12 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     await this.connections.bring(connection);
     await connection.forgetDiagnostics();
     return connection;
+  }
+
+  /** A replica's connection serves reads, and what assigns their outcome to variables that can be read back. */
+  #mayRunOn(connection: BackendConnection): boolean {
+    if (this.statement.class === 'read' || this.connections.isHome(connection)) return true;
+    return this.#assignments?.every(({ kind }) => kind === 'user_variable') === true;
   }
 
   #connectionAfter(needs: number): BackendConnection | null {
@@ -907,8 +1004,17 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (connection === this.#attached) this.#detach();
     await this.#prepared.teach(connection);
     await this.connections.bring(connection);
-    if (asksInsertId) await this.connections.bringLastInsertId(connection);
+    if (asksInsertId) await this.#bringInsertId(connection);
     return [];
+  }
+
+  async #bringInsertId(connection: BackendConnection): Promise<void> {
+    const { insertId } = this.connections;
+    const asksAfter = (this.statement.needs & (Need.ROW_COUNT | Need.FOUND_ROWS | Need.DIAGNOSTICS)) !== 0;
+    // To set the one would wipe out the other.
+    if (asksAfter && !insertId.isOn(connection))
+      throw refusal('DBPROXY_STATE_GONE', 'what this statement asks for');
+    await insertId.bring(connection);
   }
 
   /** A read that may be sent behind what it needs, because nothing is lost when that fails. */
@@ -987,7 +1093,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
     const { leaves, needs } = this.statement;
     const isDatabase = (leaves & Leave.DATABASE) !== 0;
-    if (this.#command !== Command.QUERY && !(this.#command === Command.INIT_DB && isDatabase)) return;
+    const isStatement = this.#command === Command.QUERY || this.#assignments !== undefined;
+    if (!isStatement && !(this.#command === Command.INIT_DB && isDatabase)) return;
     if ((leaves & Leave.SETTINGS) !== 0) this.#settingsAnswered(connection, errno);
     if (isDatabase && (errno === 0 || (needs & Need.SEVERAL) !== 0)) this.#databaseAnswered(connection);
     if (this.#dropsDatabase && errno === 0) this.#settleBy(() => this.#readDatabase(connection));
@@ -1012,6 +1119,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (nextTransaction) this.record.pin('next_transaction', nowMs);
     this.#setBoth(connection, settings);
     if (this.pinned && pin !== null) return;
+    // To ask for values would wipe out the warnings that the client may ask for.
+    if (readBack.length > 0 && this.#hasDiagnostics) return this.record.pin('settings', nowMs);
     const learnt = { key: this.#newSetKey, answer: this.relay.takeKept(), assignments: assignments ?? [] };
     if (readBack.length === 0) this.#keepSet(connection, learnt);
     else {
@@ -1040,8 +1149,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** Asks the server for the values of variables; false when one cannot be repeated elsewhere, which pins. */
   async #readBack(connection: BackendConnection, names: readonly string[]): Promise<boolean> {
     for (const name of names) {
-      const value = await connection.queryValue(`SELECT @@SESSION.${name}`);
-      const settings = withReadBack(this.record.settings, name, value);
+      const settings = name.startsWith('@')
+        ? withUserValue(this.record.settings, name, await connection.queryTyped(`SELECT ${name}`))
+        : withReadBack(this.record.settings, name, await connection.queryValue(`SELECT @@SESSION.${name}`));
       if (settings === null) {
         this.record.pin('settings', this.#context.clock.nowMs());
         return false;
@@ -1076,6 +1186,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const done = (this.#settling ?? Promise.resolve())
       .then(work)
       .catch((error: unknown) => {
+        if (this.#stopped) return;
         // What is set there is not known, and so is what the next connection would need.
         this.record.pin('settings', this.#context.clock.nowMs());
         this.#context.log.warn('session.settings_unread', {
@@ -1154,6 +1265,17 @@ function isSelfContained(assignment: Assignment): boolean {
     case 'other':
       return false;
   }
+}
+
+function beginsWithSet(bytes: Buffer, start: number, end: number): boolean {
+  return end - start > 3 && /^set\b/i.test(bytes.toString('latin1', start, Math.min(end, start + 4)));
+}
+
+/** SET last_insert_id, and its other name. */
+function isInsertId(assignment: Assignment): boolean {
+  return (
+    assignment.kind === 'setting' && (assignment.name === 'last_insert_id' || assignment.name === 'identity')
+  );
 }
 
 /** It may ask for what a sequence has given before, besides or instead of something new. */

@@ -68,7 +68,7 @@ export interface Dispatcher {
 }
 
 /** Errors by which a server says that it does not take writes: read_only, super_read_only, READ ONLY. */
-const READ_ONLY_ERRORS: ReadonlySet<number> = new Set([1290, 1792, 1836]);
+export const READ_ONLY_ERRORS: ReadonlySet<number> = new Set([1290, 1792, 1836]);
 
 /** Header, the mark of an ERR and its number. */
 const ERROR_HEAD_BYTES = HEADER_BYTES + 3;
@@ -79,6 +79,9 @@ const MOST_KEPT_BYTES = 1024;
 /** Bytes of an answer that hold the id of a prepared statement. */
 const PREPARED_ID_START = HEADER_BYTES + 1;
 const PREPARED_ID_END = PREPARED_ID_START + 4;
+
+/** Of a large command the dispatcher must see so much: its first byte, and the number of a prepared statement. */
+const LARGE_HEAD_BYTES = 5;
 
 /** Largest command that is assembled to be looked at. */
 export const INSPECT_BYTES = 1024 * 1024;
@@ -149,7 +152,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
   /** Sequence number of the client's last packet. */
   #sequence = 0;
   /** A header cut by the end of a chunk, with the command byte where one follows. */
-  readonly #head: Buffer = Buffer.alloc(HEADER_BYTES + 1);
+  readonly #head: Buffer = Buffer.alloc(HEADER_BYTES + LARGE_HEAD_BYTES);
   #headLength = 0;
   #assembled: Buffer | null = null;
   #assembledLength = 0;
@@ -630,6 +633,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
       this.#beginHostCommand(command, length);
       return payload;
     }
+    if (end - payload < LARGE_HEAD_BYTES) return this.#takeCutCommand(input, start, end);
     this.#phase = ANSWER;
     if (!this.#largePasses && !dispatcher.routeLarge(command, input, payload, end)) return start;
     this.#largePasses = false;
@@ -672,15 +676,17 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     const command = this.#head[HEADER_BYTES]!;
     const isLarge = length > INSPECT_BYTES && treatment[command] !== HOST;
     if (this.#dispatcher !== null && isLarge) {
+      const after = this.#fillHead(input, offset, end, HEADER_BYTES + LARGE_HEAD_BYTES);
+      if (this.#headLength < HEADER_BYTES + LARGE_HEAD_BYTES) return after;
       this.#phase = ANSWER;
-      const passes = this.#dispatcher.routeLarge(command, this.#head, HEADER_BYTES, HEADER_BYTES + 1);
+      const passes = this.#dispatcher.routeLarge(command, this.#head, HEADER_BYTES, this.#headLength);
       if (passes) this.#passCutLarge();
-      return offset;
+      return after;
     }
     this.#headLength = 0;
     if (this.#dispatcher === null && this.#passesUnseen(treatment[command]!, length)) {
       this.#beginBody(command, length, length - 1);
-      this.#sendToBackend(Buffer.from(this.#head));
+      this.#sendToBackend(Buffer.from(this.#head.subarray(0, HEADER_BYTES + 1)));
       if (this.#bodyLeft === 0) this.#packetPassed();
       return offset;
     }
@@ -694,9 +700,10 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
   /** A large command whose header came in pieces begins to pass. */
   #passCutLarge(): void {
     const length = this.#head.readUIntLE(0, 3);
+    const sent = this.#headLength;
     this.#headLength = 0;
-    this.#beginBody(this.#head[HEADER_BYTES]!, length, length - 1);
-    this.#sendToBackend(Buffer.from(this.#head));
+    this.#beginBody(this.#head[HEADER_BYTES]!, length, length + HEADER_BYTES - sent);
+    this.#sendToBackend(Buffer.from(this.#head.subarray(0, sent)));
   }
 
   /** A command begins to pass; `bodyLeft` bytes of its first packet are still to be sent. */
@@ -831,7 +838,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     this.#bodyLeft = length - 1;
     this.#chained = length === MAX_PACKET_PAYLOAD;
     this.#phase = BODY;
-    this.#sendToBackend(Buffer.from(this.#head));
+    this.#sendToBackend(Buffer.from(this.#head.subarray(0, HEADER_BYTES + 1)));
     if (this.#bodyLeft === 0) this.#packetPassed();
     return offset;
   }

@@ -5,7 +5,7 @@
  * nobody else waits for it.
  */
 import { isRefusal, refusal } from '../base/errors.ts';
-import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
+import { identityKey, PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
 import type { LaneTerms } from '../backend/pool.ts';
 import type { Settings, SettingsChange } from '../backend/settings.ts';
@@ -17,6 +17,7 @@ import type { BackendView } from '../topology/snapshot.ts';
 import { waitForPosition, type CausalCounts } from './causal.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { explained, isRefusedLogin, type SessionRequest } from './find-backend.ts';
+import { InsertId } from './insert-id.ts';
 import type { SessionRecord } from './session-record.ts';
 
 /** home: where everything may go; the primary, on a read endpoint a replica. */
@@ -45,14 +46,11 @@ export class SessionConnections {
   readonly #readEndpoint: Endpoint;
   /** Lent to this session and at rest, by backend. */
   readonly #held = new Map<string, BackendConnection>();
-  /** The connection of the last insert, while its LAST_INSERT_ID() is not in the record. */
-  #lastInsert: BackendConnection | null = null;
+  readonly insertId = new InsertId();
   /** Why a held connection must not be given up at once: until when. */
   #graceUntilMs = 0;
   /** The server that the quick way has chosen for the statement at hand. */
   #chosen: string | null = null;
-  /** LAST_INSERT_ID() is being asked for. */
-  #learning: Promise<void> | null = null;
   /** The position that reads must have seen; null: none. */
   position: string | null = null;
   /** What became of this session's reads that had to see a write. */
@@ -186,12 +184,14 @@ export class SessionConnections {
     let change = connection.changeTo(request.preparation, settings);
     if (changesSomething(change)) this.#shared.restores++;
     if (change.kind === 'reset') {
-      await connection.prepare(request.preparation);
+      // What pins the session is on this very connection: it must not be taken away.
+      if (this.#record.pinned) throw refusal('DBPROXY_STATE_GONE', 'what this statement needs');
+      await this.renew(connection);
       change = connection.changeTo(request.preparation, settings);
     }
     if (change.kind === 'reset') throw new Error('a fresh connection cannot be brought to the settings');
     if (change.database !== null) await connection.selectDatabase(Buffer.from(change.database, 'latin1'));
-    if (change.sql !== '') await connection.execute(change.sql);
+    for (const sql of change.statements) await connection.execute(sql);
     connection.settings = settings;
   }
 
@@ -208,26 +208,16 @@ export class SessionConnections {
     const commands: Buffer[] = [];
     if (change.database !== null)
       commands.push(writeCommand(Command.INIT_DB, Buffer.from(change.database, 'latin1')));
-    if (change.sql !== '') commands.push(writePayload(0, queryPayload(change.sql, connection.capabilities)));
+    for (const sql of change.statements)
+      commands.push(writePayload(0, queryPayload(sql, connection.capabilities)));
     connection.settings = settings;
     return commands;
   }
 
-  /** Makes LAST_INSERT_ID() what it is for this session. */
-  async bringLastInsertId(connection: BackendConnection): Promise<void> {
-    if (connection.lastInserter === this.#record) return;
-    await this.#learnLastInsertId();
-    await connection.execute(`SET LAST_INSERT_ID = ${this.#record.lastInsertId}`);
-    connection.lastInserter = this.#record;
-  }
-
   /** A statement on this connection may have changed LAST_INSERT_ID(). */
   inserted(connection: BackendConnection): void {
-    const before = this.#lastInsert;
-    this.#lastInsert = connection;
-    connection.lastInserter = this.#record;
-    if (before === null || before === connection) return;
-    if (this.#held.get(before.backend) === before) this.#release(before);
+    const before = this.insertId.inserted(connection);
+    if (before !== null && this.#held.get(before.backend) === before) this.#release(before);
   }
 
   /** The session does not use the connection now. `isAskedAfter`: what it knows of the last statement may be wanted. */
@@ -241,7 +231,7 @@ export class SessionConnections {
       this.#held.set(backend, connection);
       return;
     }
-    if (!isAskedAfter && this.#lastInsert !== connection) return this.#release(connection);
+    if (!isAskedAfter && connection.lastInserter === null) return this.#release(connection);
     this.#graceUntilMs = isAskedAfter ? this.#context.clock.nowMs() + LINGER_GRACE_MS : 0;
     this.#held.set(backend, connection);
     this.#linger(connection);
@@ -251,34 +241,30 @@ export class SessionConnections {
   letGo(butFor: BackendConnection | null): void {
     if (this.#keepsAll || this.#held.size === 0) return;
     for (const connection of [...this.#held.values()]) {
-      if (connection !== this.#lastInsert && connection !== butFor) this.#release(connection);
+      if (connection.lastInserter === null && connection !== butFor) this.#release(connection);
     }
   }
 
   /** Takes away whatever others have left on a connection that was just obtained. */
   async renew(connection: BackendConnection): Promise<void> {
+    await this.insertId.clean(connection);
     await connection.prepare(this.#requestOf(connection).preparation);
   }
 
   /** Gives a connection back that is in a state nobody knows; it is reset, or closed where that is not enough. */
   discard(connection: BackendConnection, reusable: boolean): void {
-    if (this.#lastInsert === connection) this.#lastInsert = null;
-    this.#held.delete(connection.backend);
+    if (this.#held.get(connection.backend) === connection) this.#held.delete(connection.backend);
     this.#context.pool(connection.backend).release(connection, reusable);
   }
 
   /** Leaves a backend; connections that rest there go. */
   drop(backend: string): void {
     const held = this.#held.get(backend);
-    if (held === undefined) return;
-    if (this.#lastInsert === held) {
-      this.#giveUp(held);
-    } else this.#release(held);
+    if (held !== undefined) this.#release(held);
   }
 
   /** The session is over, or begins anew as somebody else. */
   stop(): void {
-    this.#lastInsert = null;
     for (const connection of [...this.#held.values()]) this.#release(connection);
   }
 
@@ -344,6 +330,7 @@ export class SessionConnections {
         } catch (error) {
           if (isRefusedLogin(error)) throw explained(error, name, request.identity.user);
           if (error instanceof PasswordNeeded) {
+            this.#shared.passwords.add(identityKey(request.identity));
             throw refusal('DBPROXY_BACKEND_LOGIN', name, request.identity.user, error.message);
           }
           const isUnreachable = isRefusal(error) && error.code === 'DBPROXY_BACKEND_CONNECT';
@@ -462,10 +449,25 @@ export class SessionConnections {
     if (!this.#keepsAll) this.#context.pool(connection.backend).stopLingering(connection);
   }
 
+  /** Gives a connection back, with nothing on it that is this session's alone. */
   #release(connection: BackendConnection): void {
-    if (this.#lastInsert === connection) this.#lastInsert = null;
     if (this.#held.get(connection.backend) === connection) this.#held.delete(connection.backend);
-    this.#context.pool(connection.backend).giveBack(connection);
+    if (!this.#keepsAll) this.#context.pool(connection.backend).stopLingering(connection);
+    if (connection.lastInserter === null || connection.closed) {
+      return this.#context.pool(connection.backend).giveBack(connection);
+    }
+    this.#host.background(this.#cleanAndRelease(connection));
+  }
+
+  async #cleanAndRelease(connection: BackendConnection): Promise<void> {
+    const pool = this.#context.pool(connection.backend);
+    try {
+      await this.insertId.clean(connection);
+      pool.giveBack(connection);
+    } catch {
+      // It is lost, or will not say: nobody else should have it.
+      pool.release(connection, false);
+    }
   }
 
   #linger(connection: BackendConnection): void {
@@ -481,39 +483,12 @@ export class SessionConnections {
       });
       return;
     }
-    if (this.#lastInsert === connection) this.#host.background(this.#learnAndRelease(connection));
-    else this.#release(connection);
-  }
-
-  async #learnAndRelease(connection: BackendConnection): Promise<void> {
-    this.#held.delete(connection.backend);
-    try {
-      await this.#learnLastInsertId();
-    } finally {
-      this.#context.pool(connection.backend).giveBack(connection);
-    }
-  }
-
-  /** Has the record know LAST_INSERT_ID(). */
-  #learnLastInsertId(): Promise<void> {
-    if (this.#learning !== null) return this.#learning;
-    const connection = this.#lastInsert;
-    if (connection === null) return Promise.resolve();
-    this.#learning = connection
-      .queryValue('SELECT LAST_INSERT_ID()')
-      .then((value) => {
-        this.#record.lastInsertId = value ?? '0';
-      })
-      .finally(() => {
-        this.#learning = null;
-        if (this.#lastInsert === connection) this.#lastInsert = null;
-      });
-    return this.#learning;
+    this.#release(connection);
   }
 }
 
 function changesSomething(change: SettingsChange): boolean {
-  return change.kind === 'reset' || change.database !== null || change.sql !== '';
+  return change.kind === 'reset' || change.database !== null || change.statements.length > 0;
 }
 
 const NONE: ReadonlySet<string> = new Set();

@@ -68,6 +68,9 @@ const PIN_OF_LEAVE: readonly (readonly [leave: number, pin: Pin])[] = [
 ];
 
 const LEAVES_THAT_PIN = PIN_OF_LEAVE.reduce((all, [leave]) => all | leave, 0);
+/** What is done while a statement runs, and is not taken back when it fails later on. */
+const REMAINS_AFTER_FAILURE: ReadonlySet<Pin> = new Set<Pin>(['anything', 'user_lock', 'user_variable']);
+
 const LEAVES_THAT_UNPIN = Leave.TABLES_UNLOCKED | Leave.XA_ENDED | Leave.TRANSACTION_ENDED;
 
 /** Needs of statements after which others may see something new. */
@@ -100,8 +103,6 @@ export class SessionRecord {
   dialect: SqlDialect;
   /** The server's last word. */
   status: number = Status.AUTOCOMMIT;
-  /** LAST_INSERT_ID() as it is known: SQL text of a number. */
-  lastInsertId = '0';
   /** It has written since the position of its last write was asked for. */
   hasWritten = false;
   readonly #pins = new Map<Pin, number>();
@@ -156,7 +157,6 @@ export class SessionRecord {
   reset(settings: Settings): void {
     this.set(settings);
     this.#pins.clear();
-    this.lastInsertId = '0';
     this.status = Status.AUTOCOMMIT;
   }
 
@@ -164,12 +164,14 @@ export class SessionRecord {
    * A statement has been answered. Its settings (SET, USE) are not looked at here.
    *
    *   1. The server's flags say whether a transaction is open. An ERR packet has none: with a transaction or
-   *      with autocommit off the question stays open until the next answer.
-   *   2. What a failed statement would have left is not there, unless it was several, or may leave anything.
+   *      with autocommit off the question stays open until the next answer. Flags beside an ERR are those of an
+   *      earlier answer, perhaps to another session.
+   *   2. What a failed statement would have left is not there, unless it was several, or may leave anything;
+   *      a lock that it took and a variable that it set before it failed are.
    */
   answered({ needs, leaves, errno, status, atHome }: Outcome, nowMs: number): void {
     const before = this.status;
-    this.status = status;
+    if (errno === 0) this.status = status;
     if ((needs & MAY_HAVE_WRITTEN) !== 0 && atHome) this.hasWritten = true;
     if (errno === 0) {
       if ((status & Status.IN_TRANS) !== 0) this.pin('transaction', nowMs);
@@ -182,7 +184,7 @@ export class SessionRecord {
     if (isSure && (leaves & Leave.TABLES_UNLOCKED) !== 0) this.unpin('table_lock');
     if (isSure && (leaves & Leave.XA_ENDED) !== 0) this.unpin('xa');
     for (const [leave, pin] of PIN_OF_LEAVE) {
-      const remains = isSure || pin === 'anything' || (needs & Need.SEVERAL) !== 0;
+      const remains = isSure || REMAINS_AFTER_FAILURE.has(pin) || (needs & Need.SEVERAL) !== 0;
       if ((leaves & leave) !== 0 && remains) this.pin(pin, nowMs);
     }
   }

@@ -105,6 +105,11 @@ const REPEATABLE = new Set([
   'read_buffer_size',
   'read_rnd_buffer_size',
   'rowid_merge_buff_size',
+  'session_track_gtids',
+  'session_track_schema',
+  'session_track_state_change',
+  'session_track_system_variables',
+  'session_track_transaction_info',
   'show_create_table_verbosity',
   'show_old_temporals',
   'sort_buffer_size',
@@ -138,10 +143,17 @@ const REPEATABLE = new Set([
   'windowing_use_high_precision',
 ]);
 
-/** True when a session variable can be set again elsewhere with the same effect. */
+/** A SET of these changes some of many flags and leaves the others as they are. */
+const OF_FLAGS = new Set(['optimizer_switch', 'optimizer_trace_features']);
+
+/** True when a SET of a session variable has the same effect elsewhere, whatever has been set before. */
 export function isRepeatable(name: string): boolean {
-  return REPEATABLE.has(canonicalName(name));
+  const canonical = canonicalName(name);
+  return REPEATABLE.has(canonical) && !OF_FLAGS.has(canonical);
 }
+
+/** With it `id IS NULL` asks for the last insert id, which is of one connection. */
+const AUTO_IS_NULL = 'sql_auto_is_null';
 
 const CLIENT = 'character_set_client';
 const RESULTS = 'character_set_results';
@@ -166,19 +178,23 @@ export function applyAssignments(
       case 'setting': {
         const name = canonicalName(assignment.name, names);
         const value = assignment.isLiteral ? literalOf(name, assignment.value) : null;
-        if (!REPEATABLE.has(name)) pin = `SET ${assignment.name}`;
-        else if (value === null) readBack.push(name);
+        if (!REPEATABLE.has(name) || (name === AUTO_IS_NULL && !isOff(assignment.value))) {
+          pin = `SET ${assignment.name}`;
+        } else if (value === null) readBack.push(name);
         else settings = settings.withVariable(name, value);
         if (isCharacterSet(name) && hasTexts(before)) pin = TEXTS_PIN;
         break;
       }
       case 'user_variable': {
         const value = assignment.isLiteral ? normalLiteral(assignment.value) : null;
-        if (value === null) pin = `the value of @${assignment.name}`;
+        if (value === null) readBack.push(userVariable(assignment.name));
         else settings = settings.withUserVariable(assignment.name, value);
         break;
       }
       case 'names':
+        if (hasTexts(before)) pin = TEXTS_PIN;
+        settings = settings.withNames(namesOf(assignment));
+        break;
       case 'character_set':
         if (hasTexts(before)) pin = TEXTS_PIN;
         readBack.push(CLIENT, RESULTS, CONNECTION);
@@ -210,6 +226,30 @@ export function withReadBack(settings: Settings, name: string, value: string | n
   return quoted === null ? null : settings.withVariable(name, quoted);
 }
 
+/** A user variable as SQL, and as `readBack` names it. */
+function userVariable(name: string): string {
+  return `@\`${name.replaceAll('`', '``')}\``;
+}
+
+/** Column type of whole numbers: the one type of a computed user variable whose value says all of it. */
+const LONGLONG = 0x08;
+
+/** The same for a user variable; null when its value is none that means the same wherever it is written down. */
+export function withUserValue(
+  settings: Settings,
+  variable: string,
+  { value, type }: { readonly value: string | null; readonly type: number },
+): Settings | null {
+  if (type !== LONGLONG || value === null || !/^-?\d{1,20}$/.test(value)) return null;
+  return settings.withUserVariable(variable.slice(2, -1).replaceAll('``', '`'), value);
+}
+
+/** The words of a SET NAMES. */
+function namesOf({ characterSet, collation }: Extract<Assignment, { kind: 'names' }>): string {
+  const name = characterSet === 'default' ? 'DEFAULT' : `'${characterSet}'`;
+  return collation === null ? name : `${name} COLLATE '${collation}'`;
+}
+
 function nothing(settings: Settings): SettingsOutcome {
   return { settings, readBack: [], pin: null, nextTransaction: false };
 }
@@ -237,12 +277,17 @@ function canonicalName(name: string, names?: TransactionNames): string {
 
 /** A literal as it is kept; null where the server's own spelling is wanted. */
 function literalOf(name: string, value: string): string | null {
-  if (isCharacterSet(name) || name === 'sql_mode' || /^default$/i.test(value)) return null;
+  if (isCharacterSet(name) || name === 'sql_mode' || OF_FLAGS.has(name)) return null;
+  if (/^default$/i.test(value)) return null;
   if (name === 'autocommit') {
     if (/^(?:1|on|true)$/i.test(value)) return '1';
-    return /^(?:0|off|false)$/i.test(value) ? '0' : null;
+    return isOff(value) ? '0' : null;
   }
   return normalLiteral(value);
+}
+
+function isOff(value: string): boolean {
+  return /^(?:0|off|false)$/i.test(value);
 }
 
 /** A number, a bare word, or a text in single quotes; null for what may mean something else elsewhere. */

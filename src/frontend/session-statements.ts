@@ -3,6 +3,7 @@
  * ours, and all that is needed to prepare it again wherever it runs next.
  */
 import type { Settings } from '../backend/settings.ts';
+import type { Assignment } from '../sql/set-statement.ts';
 import type { RouteHint, StatementClass } from '../sql/statement.ts';
 
 /** One of them. */
@@ -13,11 +14,13 @@ export interface SessionStatement {
   readonly prepare: Buffer;
   /** The settings it was prepared under: names in it were looked up in that database, read by that sql_mode. */
   readonly settings: Settings;
-  /** Equal for statements that connections may share. */
-  readonly key: string;
+  /** Equal for statements that connections may share; `keepApart` makes it one of its own. */
+  key: string;
   readonly class: StatementClass;
   readonly needs: number;
   readonly leaves: number;
+  /** Of a SET; null of all else, and where it is not understood. */
+  readonly assignments: readonly Assignment[] | null;
   readonly hint: RouteHint;
   readonly digestHigh: number;
   readonly digestLow: number;
@@ -59,6 +62,20 @@ export class SessionStatements {
     this.#byId.delete(id);
   }
 
+  /**
+   * A server's statement has one cursor, and one set of parameters sent in advance. As long as another statement
+   * of this session has either, this one may not be the same to the server.
+   */
+  keepApart(statement: SessionStatement): void {
+    if (isBusy(statement)) return;
+    for (const other of this.#byId.values()) {
+      if (other.id !== statement.id && other.key === statement.key && isBusy(other)) {
+        statement.key = `${statement.id}\0${statement.key}`;
+        return;
+      }
+    }
+  }
+
   clear(): void {
     this.#byId.clear();
   }
@@ -66,4 +83,9 @@ export class SessionStatements {
   all(): Iterable<SessionStatement> {
     return this.#byId.values();
   }
+}
+
+/** A connection knows something of it that the next execution would wipe out. */
+function isBusy({ hasCursor, hasLongData }: SessionStatement): boolean {
+  return hasCursor || hasLongData;
 }

@@ -5,7 +5,13 @@
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import type { ByteSocket, ByteStream, SocketHandler } from '../base/socket.ts';
-import { PasswordNeeded, type BackendConnection, type LoginOk } from '../backend/connection.ts';
+import {
+  identityKey,
+  initialSettings,
+  PasswordNeeded,
+  type BackendConnection,
+  type LoginOk,
+} from '../backend/connection.ts';
 import { takeSlotInTime } from '../backend/slots.ts';
 import type { SessionInfo, SessionPlace } from '../ipc/messages.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
@@ -372,6 +378,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
       this.#userSlot = slot;
       if (this.#isOver()) return this.#releaseUserSlot();
       const request = this.#poolRequest();
+      if (this.#shouldAskPassword(request)) return this.#askPassword();
       const known = this.endpoint.shared?.logins.find(loginKey(request));
       if (known !== undefined) return this.#serveShared(request, known);
       const connection = await findBackend(this.#context, this.endpoint, request, () => this.#isOver());
@@ -410,9 +417,35 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
     if (!this.#isOver()) this.#serveShared(request, login);
   }
 
+  /**
+   * Servers know some accounts by a hash that they make at a login with the clear password. While it is at hand,
+   * each replica gets one.
+   */
+  #introduce(request: SessionRequest): void {
+    const { shared, config } = this.endpoint;
+    const key = identityKey(request.identity);
+    if (!shared!.passwords.has(key) && shared!.introduced.has(key)) return;
+    shared!.passwords.delete(key);
+    shared!.introduced.add(key);
+    const { backends } = this.#context.snapshot();
+    for (const { name, cluster, readable } of backends) {
+      if (cluster !== config.cluster || !readable) continue;
+      const preparation = { ...request.preparation, readOnly: true };
+      const settings = initialSettings(preparation);
+      const pool = this.#context.pool(name);
+      const wish = { ...request, preparation, settings, timeoutMs: config.queueTimeoutMs };
+      pool.acquire(wish).then(
+        (connection) => pool.giveBack(connection),
+        (error: unknown) =>
+          this.#context.log.debug('session.not_introduced', { backend: name, error: String(error) }),
+      );
+    }
+  }
+
   #serveShared(request: SessionRequest, { payload, flags }: KnownLogin): void {
     this.#request = request;
     this.#flags = flags;
+    if (request.secret.password !== undefined) this.#introduce(request);
     this.#welcome(payload);
     this.#beginRelay(null);
     this.#context.log.debug('session.opened', { ...this.#who(), backend: '' });
@@ -422,6 +455,12 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
   #poolRequest(): SessionRequest {
     const isFirstLogin = !this.#hasChangedUser;
     return sessionRequest(this.endpoint, this.#accepted!, this.#user!, this.#conversation, isFirstLogin);
+  }
+
+  /** A replica wanted the password, and the client can tell it so that nobody else hears it. */
+  #shouldAskPassword({ identity }: SessionRequest): boolean {
+    const isWanted = this.endpoint.shared?.passwords.has(identityKey(identity)) === true;
+    return isWanted && this.#conversation.tls !== null && this.#mayAskPassword();
   }
 
   /** A client that went on without waiting for its OK cannot be asked any more. */

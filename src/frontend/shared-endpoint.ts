@@ -16,6 +16,8 @@ export class EndpointShares implements SharedEndpoint {
   readonly causal = new CausalReads();
   readonly knownSettings = new KnownSettings();
   readonly logins = new KnownLogins();
+  readonly passwords = new Set<string>();
+  readonly introduced = new Set<string>();
   readonly retries = new Map<string, number>();
   readonly rules: Rules;
   readonly digests: Digests;

@@ -4,9 +4,10 @@
  * says once (the types of the parameters) a server may have to be told again.
  * Manual: page_protocol_command_phase_ps.
  */
-import { refusal } from '../base/errors.ts';
+import { isRefusal, refusal } from '../base/errors.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import type { ServerStatement } from '../backend/prepared-statements.ts';
+import { NAMES, type Settings } from '../backend/settings.ts';
 import type { ListenerConfig } from '../config/config.ts';
 import { Command, Status } from '../protocol/constants.ts';
 import {
@@ -16,8 +17,10 @@ import {
   setStatementId,
   statementIdOf,
   withTypes,
+  type TypesPlace,
 } from '../protocol/execute.ts';
 import { writeCommand } from '../protocol/packets.ts';
+import type { Assignment } from '../sql/set-statement.ts';
 import { Leave, Need, type Statement } from '../sql/statement.ts';
 import type { Relay } from './relay.ts';
 import type { SessionConnections } from './session-connections.ts';
@@ -35,6 +38,8 @@ export interface StatementHost {
   go(bytes: Buffer, start: number, end: number): boolean;
   /** Finds what is known of statements of this form; `bytes[text, end)` is the text of a new one, if it is at hand. */
   remember(bytes: Buffer | null, text: number, end: number): void;
+  /** The command at hand is a SET with these assignments. */
+  assigns(assignments: readonly Assignment[]): void;
   answerOk(): void;
   answerError(error: unknown): void;
   /** Ends the session: what its client sends cannot be followed. */
@@ -50,6 +55,11 @@ export interface StatementHost {
 /** A command that names a statement: its first byte and the number. */
 const ID_BYTES = 5;
 
+const NO_TYPES: TypesPlace = { saidAt: -1, start: 0, end: 0 };
+
+/** Settings that decide how the text of a statement is read, beside the database. */
+const DECIDES_READING = [NAMES, 'character_set_client', 'collation_connection', 'sql_mode'] as const;
+
 export class StatementCommands {
   readonly #host: StatementHost;
   readonly #config: ListenerConfig;
@@ -58,6 +68,8 @@ export class StatementCommands {
   #command = 0;
   /** The statement that the command at hand is about. */
   #current: SessionStatement | null = null;
+  /** Of an execution: where the types of its parameters are. */
+  #place: TypesPlace = NO_TYPES;
   /** What is said of a command about a statement that there is not, where no server can be asked. */
   #unknown: Error | null = null;
   /** The one that was prepared last, for connectors that do not wait for its number. */
@@ -85,15 +97,15 @@ export class StatementCommands {
     this.#statements.clear();
   }
 
-  /** COM_STMT_PREPARE, whose text has just been classified. */
-  prepare(bytes: Buffer, start: number, end: number): boolean {
+  /** COM_STMT_PREPARE, whose text has just been classified; `assignments`: of a SET that is understood. */
+  prepare(bytes: Buffer, start: number, end: number, assignments: readonly Assignment[] | null): boolean {
     const { statement, record } = this.#host;
     if (this.#statements.size >= this.#config.maxPreparedStatements) {
       this.#host.answerError(refusal('DBPROXY_PREPARED_STATEMENTS', this.#config.maxPreparedStatements));
       return false;
     }
     const payload = Buffer.from(bytes.subarray(start, end));
-    const setsSomething = (statement.leaves & (Leave.SETTINGS | Leave.DATABASE)) !== 0;
+    const isUnclear = (statement.leaves & Leave.DATABASE) !== 0;
     this.#command = Command.STMT_PREPARE;
     this.#current = {
       id: this.#statements.nextId(),
@@ -102,8 +114,8 @@ export class StatementCommands {
       key: `${record.replicaSettings.key}\0\0${payload.toString('latin1')}`,
       class: statement.class,
       needs: statement.needs,
-      // What a SET with parameters sets is not seen.
-      leaves: setsSomething ? statement.leaves | Leave.ANYTHING : statement.leaves,
+      leaves: isUnclear ? statement.leaves | Leave.ANYTHING : statement.leaves,
+      assignments,
       hint: statement.hint,
       digestHigh: statement.digestHigh,
       digestLow: statement.digestLow,
@@ -112,6 +124,7 @@ export class StatementCommands {
       hasLongData: false,
       hasCursor: false,
     };
+    if (this.#hasBusy) this.#statements.keepApart(this.#current);
     // To prepare is not to run: nothing is needed or left.
     const mayBeAnywhere = statement.class === 'read' && (statement.needs & ~Need.USER_VARIABLE) === 0;
     statement.needs = mayBeAnywhere ? 0 : Need.SESSION;
@@ -123,7 +136,8 @@ export class StatementCommands {
   /** COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE. */
   execute(command: number, bytes: Buffer, start: number, end: number): boolean {
     const current = this.#take(command, bytes, start, end, 'mysqld_stmt_execute');
-    if (current === undefined) return false;
+    if (current === undefined || !this.#isReadable(current, bytes.subarray(start, end))) return false;
+    if (!this.#mayBeTaught(current)) return false;
     const { statement } = this.#host;
     statement.class = current.class;
     statement.needs = current.needs;
@@ -131,10 +145,18 @@ export class StatementCommands {
     statement.hint = current.hint;
     statement.digestHigh = current.digestHigh;
     statement.digestLow = current.digestLow;
+    this.#executesSet(current);
     this.#host.remember(null, 0, 0);
     // The rows of a cursor are fetched later, while writes must go on: it is opened at home.
     if (asksForCursor(bytes.subarray(start, end))) statement.needs |= Need.SESSION;
     return this.#host.go(bytes, start, end);
+  }
+
+  /** What a SET with parameters sets is not seen. */
+  #executesSet({ leaves, assignments, parameters }: SessionStatement): void {
+    if ((leaves & Leave.SETTINGS) === 0) return;
+    if (assignments !== null && parameters === 0) this.#host.assigns(assignments);
+    else this.#host.statement.leaves |= Leave.ANYTHING;
   }
 
   /** COM_STMT_FETCH: where the cursor is. */
@@ -189,6 +211,7 @@ export class StatementCommands {
   /** COM_STMT_SEND_LONG_DATA: a parameter in advance, for the connection on which the statement will run. */
   longData(bytes: Buffer, start: number, end: number): boolean {
     const current = this.#find(end - start < ID_BYTES ? 0 : statementIdOf(bytes, start));
+    if (current !== undefined && this.#hasBusy) this.#statements.keepApart(current);
     // Servers do not answer this command, also when it makes no sense.
     if (current === undefined) {
       this.#host.relay.skip();
@@ -204,6 +227,7 @@ export class StatementCommands {
   /** One of these commands, too large to be looked at: it goes home, and the session stays there. */
   large(command: number, bytes: Buffer, start: number, end: number): boolean {
     const current = end - start < ID_BYTES ? undefined : this.#find(statementIdOf(bytes, start));
+    if (current !== undefined && this.#hasBusy) this.#statements.keepApart(current);
     const canBe = command === Command.STMT_EXECUTE || command === Command.STMT_SEND_LONG_DATA;
     if (current === undefined || !canBe) {
       this.#host.fail(refusal('DBPROXY_MALFORMED_PACKET', `command 0x${command.toString(16)}`));
@@ -216,7 +240,9 @@ export class StatementCommands {
         current.hasLongData = true;
         this.#host.pinFor('long_data');
       }
+      // Types that it may bring are not seen: from now on this connection alone knows them.
       known.types = null;
+      current.types = null;
       setStatementId(bytes, start, known.id);
     });
     return false;
@@ -255,8 +281,7 @@ export class StatementCommands {
     const current = this.#current;
     if (this.fits(connection, payload, 0, payload.length)) return payload;
     if (current === null) throw this.#unknown!;
-    const place = placeOfTypes(payload, current.parameters, this.#capabilities);
-    const complete = withTypes(payload, place, current.types!);
+    const complete = withTypes(payload, this.#place, current.types!);
     const known = this.#knownTo(connection, current)!;
     known.types = current.types;
     setStatementId(complete, 0, known.id);
@@ -304,6 +329,7 @@ export class StatementCommands {
       this.#refuse(bytes, start, end, refusal('DBPROXY_UNKNOWN_PREPARED', id, name));
       return undefined;
     }
+    if (this.#hasBusy) this.#statements.keepApart(found);
     this.#command = command;
     this.#current = found;
     return found;
@@ -348,12 +374,21 @@ export class StatementCommands {
 
   async #prepareOn(connection: BackendConnection, current: SessionStatement): Promise<void> {
     if (this.#knownTo(connection, current) !== undefined) return;
-    await this.#host.connections.bring(connection, current.settings);
+    const wanted = this.#settingsToPrepare(current) ?? current.settings;
+    // On the way back the connection would begin anew, and forget it.
+    if (wanted.changeTo(this.#host.record.settings).kind === 'reset') throw preparedBefore(current);
+    await this.#host.connections.bring(connection, wanted);
     const { id } = await connection.prepareStatement(current.prepare);
     this.#keepOn(connection, current, id);
   }
 
   #keepOn(connection: BackendConnection, { key }: SessionStatement, id: number): void {
+    // What has a cursor open is in use, though it is not executed: it must not be the first to give way.
+    if (this.#hasBusy) {
+      for (const { key: used, hasCursor } of this.#statements.all()) {
+        if (hasCursor) connection.prepared.find(used);
+      }
+    }
     const closing = connection.prepared.keep(key, { id, types: null }, this.#config.statementCache);
     this.#closeOn(connection, closing);
   }
@@ -366,10 +401,49 @@ export class StatementCommands {
     }
   }
 
+  /**
+   * The session's settings but for what decides how a statement is read: that is as it was when this one was
+   * prepared. All else (autocommit above all) stays as it is, for a transaction may be open. Null: a connection
+   * cannot come to them and back by SET alone.
+   */
+  #settingsToPrepare({ settings }: SessionStatement): Settings | null {
+    const now = this.#host.record.settings;
+    let then = now.withDatabase(settings.database);
+    for (const name of DECIDES_READING) then = then.withVariable(name, settings.variables.get(name) ?? null);
+    return now.changeTo(then).kind === 'set' && then.changeTo(now).kind === 'set' ? then : null;
+  }
+
+  /** False, and answered: the connection that the session keeps does not know the statement, and cannot learn it. */
+  #mayBeTaught(current: SessionStatement): boolean {
+    const { record, attached } = this.#host;
+    if (!record.pinned || attached === null || this.#knownTo(attached, current) !== undefined) return true;
+    if (this.#settingsToPrepare(current) !== null) return true;
+    this.#host.answerError(preparedBefore(current));
+    return false;
+  }
+
+  /** Finds the types in an execution; false, and answered, when they are not to be found. */
+  #isReadable(current: SessionStatement, payload: Buffer): boolean {
+    try {
+      this.#place = placeOfTypes(payload, current.parameters, this.#capabilities);
+      return true;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      this.#host.answerError(error);
+      return false;
+    }
+  }
+
+  /** A cursor is open, or parameters were sent in advance. */
+  get #hasBusy(): boolean {
+    const { pins } = this.#host.record;
+    return pins.has('cursor') || pins.has('long_data');
+  }
+
   /** True when the server knows the types of the parameters, or is told them by the command as it is. */
   #typesAreRight(known: ServerStatement, current: SessionStatement, payload: Buffer): boolean {
     if (this.#command !== Command.STMT_EXECUTE && this.#command !== Command.STMT_BULK_EXECUTE) return true;
-    const place = placeOfTypes(payload, current.parameters, this.#capabilities);
+    const place = this.#place;
     if (place.saidAt < 0) return true;
     if (place.end > place.start) {
       const types = payload.subarray(place.start, place.end);
@@ -397,4 +471,8 @@ export class StatementCommands {
     if (cursors === 0) this.#host.unpin('cursor');
     if (longData === 0) this.#host.unpin('long_data');
   }
+}
+
+function preparedBefore({ id }: SessionStatement): Error {
+  return refusal('DBPROXY_PREPARED_BEFORE', id);
 }

@@ -98,6 +98,8 @@ export class ReplyTracker {
   warnings = 0;
   /** The answer, or one of several, told of an insert id: LAST_INSERT_ID() may have changed. */
   toldInsertId = false;
+  /** The answer had columns. */
+  hadColumns = false;
   readonly #deprecateEof: boolean;
   /** The number of columns is followed by a byte that says whether their definitions are. */
   readonly #saysMetadata: boolean;
@@ -142,6 +144,7 @@ export class ReplyTracker {
     this.errno = 0;
     this.warnings = 0;
     this.toldInsertId = false;
+    this.hadColumns = false;
     this.wantsFile = false;
     this.started = false;
     this.#hasOutParameters = false;
@@ -278,6 +281,7 @@ export class ReplyTracker {
       this.wantsFile = true;
       return;
     }
+    this.hadColumns = true;
     const countBytes = first < 0xfb ? 1 : 3;
     if (length < countBytes) return this.#malformed();
     this.#columnsLeft = countBytes === 1 ? first : buffer[at + 1]! | (buffer[at + 2]! << 8);

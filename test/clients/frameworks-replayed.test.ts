@@ -92,12 +92,15 @@ async function play(
 ): Promise<Played> {
   const client = await WireClient.connect({ port, capabilities: CAPABILITIES });
   const played: Played = { setUp: [], session: [] };
-  client.sendRaw(Buffer.concat(setUp.map(packetOf)));
-  for (const line of setUp) played.setUp.push(await readAnswer(client, line));
-  await whenSetUp();
-  for (const line of session) played.session.push(...(await send(client, line)));
-  client.destroy();
-  return played;
+  try {
+    client.sendRaw(Buffer.concat(setUp.map(packetOf)));
+    for (const line of setUp) played.setUp.push(await readAnswer(client, line));
+    await whenSetUp();
+    for (const line of session) played.session.push(...(await send(client, line)));
+    return played;
+  } finally {
+    client.destroy();
+  }
 }
 
 /** Commands go by the names that a server's general log has for them. */

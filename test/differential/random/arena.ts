@@ -35,7 +35,7 @@ const SERVER_OPTIONS = [
 /** No session may be out for its lag: a replica far behind is what this is about. */
 const CLUSTER_KEYS = { max_lag: '1h', readmit_lag: '1h' };
 const WARNINGS: readonly unknown[] = ['warn', 'error', 'fatal'];
-const NARROW_QUEUE_TIMEOUT = '3s';
+const NARROW_QUEUE_TIMEOUT = '1s';
 
 export class Arena {
   readonly flavour: LabFlavour;

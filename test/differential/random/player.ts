@@ -83,9 +83,10 @@ class SessionPlayer {
     this.#forget();
     this.#client = await WireClient.connect(this.#options);
     const { capabilities, extended, loginAnswer } = this.#client;
-    // MariaDB may count warnings here of a session that its thread served before.
-    const welcome = loginAnswer.map((one) => (one.kind === 'ok' ? { ...one, warnings: 0 } : one));
-    return [...welcome, ...said(`agreed on flags ${capabilities.toString(16)} ${extended.toString(16)}`)];
+    return [
+      ...welcomed(loginAnswer),
+      ...said(`agreed on flags ${capabilities.toString(16)} ${extended.toString(16)}`),
+    ];
   }
 
   end(): void {
@@ -155,7 +156,7 @@ class SessionPlayer {
       case 'change_user': {
         this.#forget();
         const { user, password } = accountOf(action.user);
-        return client.changeUser(user, password, action.database, 45);
+        return welcomed(await client.changeUser(user, password, action.database, 45));
       }
       case 'ping':
         return client.ping();
@@ -251,6 +252,11 @@ class SessionPlayer {
     this.#numbers.clear();
     this.#hasSelected = false;
   }
+}
+
+/** MariaDB and MySQL 5.6 may count warnings here of what their thread served before. */
+function welcomed(answer: Answer): Answer {
+  return answer.map((one) => (one.kind === 'ok' ? { ...one, warnings: 0 } : one));
 }
 
 function accountOf(user: string): { user: string; password: string } {

@@ -88,8 +88,10 @@ function useOf(text: string): Use {
 
 /** Words after which a session may have to stay on its connection. */
 const PINNING = [
-  /\b(call|begin|xa|lock|handler|get_lock|temporary|prepare|execute|connection_id|autocommit|completion_type)\b/,
+  /\b(call|begin|xa|lock|handler|\w+_lock|temporary|prepare|execute|connection_id|autocommit|completion_type)\b/,
   /\b(start transaction|nextval|next value|lastval|setval|get diagnostics|sql_calc_found_rows|set transaction)\b/,
+  // Several statements, perhaps.
+  /;/,
   // A function of our own; a variable that is given what is not a literal.
   /\bf_\w+\s*\(|:=|\binto\s+@|@\w+\s*=\s*(?!['\d-]|null|true)/,
 ];
@@ -98,6 +100,7 @@ const PINNING = [
 export function mayPin(action: Action): boolean {
   if (action.do === 'long_data' || (action.do === 'execute' && action.cursor === true)) return true;
   if (action.do !== 'query' && action.do !== 'prepare') return false;
+  if (action.do === 'query' && action.latin1 === true) return true;
   const text = action.sql.toLowerCase();
   return PINNING.some((words) => words.test(text));
 }
