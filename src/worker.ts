@@ -391,6 +391,7 @@ class Worker {
 
   #giveBack(key: string, must: boolean): void {
     const pool = key.startsWith('backend:') ? this.#pools.get(key.slice('backend:'.length)) : undefined;
+    pool?.askForLingering();
     if (must) pool?.dropIdle();
     else this.#wished.set(key, systemClock.nowMs() + WISH_MS);
     this.#slots.giveBackIdle(key, must);
@@ -400,7 +401,9 @@ class Worker {
   #fulfilWishes(nowMs: number): void {
     for (const [key, untilMs] of this.#wished) {
       if (nowMs > untilMs) this.#wished.delete(key);
-      this.#pools.get(key.slice('backend:'.length))?.dropIdleSince(nowMs - WISHED_IDLE_MS);
+      const pool = this.#pools.get(key.slice('backend:'.length));
+      pool?.dropIdleSince(nowMs - WISHED_IDLE_MS);
+      pool?.askForLingering();
       this.#slots.giveBackIdle(key, false);
     }
   }

@@ -597,7 +597,11 @@ export class BackendConnection implements SocketHandler {
       this.#socket.write(packet);
       return (payload) => {
         if (payload[0] === 0xff) reject(new ServerError(parseError(payload)));
-        else resolve({ status: parseOk(payload).status, payload: Buffer.from(payload) });
+        else {
+          const { status } = parseOk(payload);
+          this.loginOk.status = status;
+          resolve({ status, payload: Buffer.from(payload) });
+        }
       };
     });
   }

@@ -154,7 +154,7 @@ export class Lane implements ConnectionUser {
   }
 
   #hand(ride: Ride, bytes: Buffer, ended: boolean): void {
-    if (ride.rider === null || ride.rider.onLaneBytes(bytes, ended)) return;
+    if (ride.rider === null || ride.rider.onLaneBytes(bytes, ended) || ended) return;
     // What the client has not taken is a copy; that there is not more of it, the server must wait for.
     this.#waitsForClient = true;
     this.connection.pause();

@@ -206,6 +206,12 @@ export class BackendPool {
     if (this.#waiters.length > 0) this.#askLingering(this.#waiters[0]!.request.identity);
   }
 
+  /** Others, in another worker, want a slot: the session that lingers longest is asked. */
+  askForLingering(): void {
+    const [first] = this.#lingering.keys();
+    if (first !== undefined) this.#askLingering(first.identity);
+  }
+
   /** The session uses the connection again. */
   stopLingering(connection: BackendConnection): void {
     this.#lingering.delete(connection);

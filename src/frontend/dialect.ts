@@ -22,6 +22,9 @@ const COLLATIONS: Readonly<Record<number, SqlDialect['characterSet']>> = {
   250: 'gb18030',
 };
 
+/** MariaDB's ids of the same collations without padding. */
+const NO_PAD = 1024;
+
 const CHARACTER_SETS: Readonly<Record<string, SqlDialect['characterSet']>> = {
   big5: 'big5',
   sjis: 'sjis',
@@ -38,7 +41,10 @@ export function dialectOf(facts: ServerFacts, settings: Settings, { collation }:
   return {
     ansiQuotes: /\b(?:ANSI|ANSI_QUOTES|DB2|MAXDB|MSSQL|ORACLE|POSTGRESQL)\b/.test(mode),
     noBackslashEscapes: mode.includes('NO_BACKSLASH_ESCAPES'),
-    characterSet: (name === undefined ? COLLATIONS[collation & 0x3ff] : CHARACTER_SETS[name]) ?? 'safe',
+    characterSet:
+      (name === undefined
+        ? (COLLATIONS[collation] ?? COLLATIONS[collation - NO_PAD])
+        : CHARACTER_SETS[name]) ?? 'safe',
     isMariaDb: facts.isMariaDb,
     minVersion: facts.minVersion,
     maxVersion: facts.maxVersion,

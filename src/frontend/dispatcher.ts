@@ -9,11 +9,17 @@
  * replica that has to catch up) takes the slow way: the command is copied and forwarded later.
  */
 import { refusal } from '../base/errors.ts';
-import { initialSettings, type BackendConnection, type Preparation } from '../backend/connection.ts';
+import {
+  identityKey,
+  initialSettings,
+  type BackendConnection,
+  type Preparation,
+} from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
 import { NAMES } from '../backend/settings.ts';
 import { Command, HEADER_BYTES, Status } from '../protocol/constants.ts';
 import { parseOk, ServerError, writeOk, writePayload } from '../protocol/packets.ts';
+import { hasNoReply } from '../protocol/reply-tracker.ts';
 import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
 import { destinationOf, type Destination, type SplitView, type StatementView } from '../routing/split.ts';
 import { classify } from '../sql/classify.ts';
@@ -132,6 +138,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly #host: DispatchHost;
   readonly #prepared: StatementCommands;
   readonly #user: string;
+  readonly #account: string;
   readonly #capabilities: number;
   /** Statements by who answered them, and reads that were sent again. */
   readonly counts = { home: 0, replica: 0, pipelined: 0, retried: 0 };
@@ -181,6 +188,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #hasFoundRows = false;
   /** Work after an answer that the next command has to wait for. */
   #settling: Promise<void> | null = null;
+  /** Asks for the values that the last SET has set, which had warnings. */
+  #unread: (() => Promise<void>) | null = null;
   #leaveWhenTaken = false;
   readonly #leaving = new Map<string, () => void>();
   #stopped = false;
@@ -199,6 +208,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#host = host;
     this.splits = endpoint.config.mode === 'split';
     this.#user = request.identity.user;
+    this.#account = identityKey(request.identity);
     this.#capabilities = request.identity.capabilities;
     const facts = shared.facts();
     const settings = initialSettings(request.preparation);
@@ -288,6 +298,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#host.background(this.#settling.then(() => this.#routeAgain(payload)));
       return false;
     }
+    const mayAskAfter =
+      command === Command.QUERY || command === Command.STMT_PREPARE || command === Command.PING;
+    if (this.#unread !== null && !mayAskAfter) return this.#readUnread(bytes, start, end);
     this.#begin(command);
     this.#isInInput = start > 0;
     switch (command) {
@@ -341,7 +354,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#last = connection;
       this.#hasDiagnostics = complains;
     }
-    if (this.statement.class === 'read' && (needs & Need.DIAGNOSTICS) === 0) {
+    const isSelect = this.statement.class === 'read' && this.#command !== Command.STMT_PREPARE;
+    if (isSelect && (needs & Need.DIAGNOSTICS) === 0) {
       this.#lastSelect = connection;
       this.#hasFoundRows = (leaves & Leave.FOUND_ROWS) !== 0;
     }
@@ -431,6 +445,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const pinned = this.pinned;
     const connection = this.#leaveFailed();
     this.#shared.causal.forget(connection.backend);
+    if (this.connections.isHome(connection)) this.record.lost(this.statement.needs);
     if (this.#stopped) return;
     const lost = refusal('DBPROXY_BACKEND_LOST', connection.backend, reason);
     if (pinned || !wasSent) return this.#host.fail(lost);
@@ -638,6 +653,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     // Names without a schema are looked up in a server's own.
     if (SYSTEM_SCHEMAS.has(this.record.settings.database.toLowerCase()))
       statement.needs |= Need.SYSTEM_SCHEMA;
+    if (this.#unread !== null && (statement.needs & Need.DIAGNOSTICS) === 0) {
+      return this.#readUnread(bytes, start, end);
+    }
     this.remember(bytes, text, end);
     if (!isQuery) {
       const isSet = (statement.leaves & Leave.SETTINGS) !== 0 && (statement.needs & Need.SEVERAL) === 0;
@@ -747,7 +765,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   #setKey(text: string): string {
-    return knownSetKey(this.record.status, this.#capabilities, text);
+    return `${this.#account}\0${knownSetKey(this.record.status, this.#capabilities, text)}`;
   }
 
   /** In a transaction on a replica, or otherwise not where this statement must be. */
@@ -889,6 +907,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       const mayGoHome = connection !== null && this.#isRefusedRead(error);
       if (connection !== null) this.#abandon(connection);
       if (this.#host.isOver()) return;
+      // The client does not wait for an answer, and would take it for that of its next command.
+      if (hasNoReply(this.#command)) return this.#host.fail(error);
       if (!mayGoHome) return this.#host.answerError(error);
       this.#count('refused');
       this.#to = 'home';
@@ -1119,15 +1139,26 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (nextTransaction) this.record.pin('next_transaction', nowMs);
     this.#setBoth(connection, settings);
     if (this.pinned && pin !== null) return;
-    // To ask for values would wipe out the warnings that the client may ask for.
-    if (readBack.length > 0 && this.#hasDiagnostics) return this.record.pin('settings', nowMs);
     const learnt = { key: this.#newSetKey, answer: this.relay.takeKept(), assignments: assignments ?? [] };
-    if (readBack.length === 0) this.#keepSet(connection, learnt);
-    else {
-      this.#settleBy(async () => {
-        if (await this.#readBack(connection, readBack)) this.#keepSet(connection, learnt);
-      });
-    }
+    if (readBack.length === 0) return this.#keepSet(connection, learnt);
+    const read = async (): Promise<void> => {
+      if (await this.#readBack(connection, readBack)) this.#keepSet(connection, learnt);
+    };
+    if (!this.#hasDiagnostics) return this.#settleBy(read);
+    // To ask for values would wipe out the warnings that the client may ask for.
+    this.#unread = read;
+    this.record.pin('unread', nowMs);
+  }
+
+  /** The values that a SET with warnings has set are asked for before the command at hand, which then comes again. */
+  #readUnread(bytes: Buffer, start: number, end: number): boolean {
+    const payload = Buffer.from(bytes.subarray(start, end));
+    const read = this.#unread!;
+    this.#unread = null;
+    this.record.unpin('unread');
+    this.#settleBy(read);
+    this.#host.background(this.#settling!.then(() => this.#routeAgain(payload)));
+    return false;
   }
 
   /** The same SET of another session can be answered here from now on, if all about it is known. */

@@ -287,7 +287,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
 
   onLaneLost(reason: string): void {
     this.#lane = null;
-    if (this.answerStarted) this.#host.onBackendGone(reason);
+    if (this.#clientHasSeen) this.#host.onBackendGone(reason);
     else this.#dispatcher!.onLost(reason);
   }
 
@@ -345,6 +345,11 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
   /** The answer to the command under way has begun to reach the client. */
   get answerStarted(): boolean {
     return !this.tracker.idle && this.tracker.started;
+  }
+
+  /** Something of the answer has been given to the client. */
+  get #clientHasSeen(): boolean {
+    return this.answerStarted && this.#hiddenAnswers === 0 && this.#heldAnswer.length === 0;
   }
 
   /** The number that the first packet of an answer must carry. */
@@ -524,8 +529,8 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
   }
 
   onBackendClose(reason: string): void {
-    if (this.#dispatcher !== null && !this.answerStarted) return this.#dispatcher.onLost(reason);
-    this.#host.onBackendGone(reason);
+    if (this.#dispatcher !== null && !this.#clientHasSeen) this.#dispatcher.onLost(reason);
+    else this.#host.onBackendGone(reason);
   }
 
   /** Takes `input[start, end)` of the client as far as it goes; the rest waits there, the client paused. */

@@ -227,6 +227,7 @@ export class SessionConnections {
       this.#held.delete(backend);
       return this.#context.pool(backend).giveBack(connection);
     }
+    if (this.#host.isOver()) return this.#release(connection);
     if (this.#keepsAll) {
       this.#held.set(backend, connection);
       return;

@@ -22,6 +22,7 @@ export type Pin =
   | 'named_statement'
   | 'user_variable'
   | 'settings'
+  | 'unread'
   | 'connection_id'
   | 'anything'
   | 'unseen'
@@ -43,6 +44,7 @@ export const PIN_WORDS: Readonly<Record<Pin, string>> = {
   named_statement: 'a statement prepared by PREPARE, until the session is reset',
   user_variable: 'a user variable whose value dbproxy does not know, until the session is reset',
   settings: 'a setting that cannot be repeated on another connection, until the session is reset',
+  unread: 'a SET had warnings: what it set is read when the next statement comes',
   connection_id: 'the client has asked which connection it has, until the session is reset',
   anything:
     'a statement that may have left anything behind (CALL, a stored function, …), until the session is reset',
@@ -187,6 +189,11 @@ export class SessionRecord {
       const remains = isSure || REMAINS_AFTER_FAILURE.has(pin) || (needs & Need.SEVERAL) !== 0;
       if ((leaves & leave) !== 0 && remains) this.pin(pin, nowMs);
     }
+  }
+
+  /** A statement at home has ended without an answer: it may have been run. */
+  lost(needs: number): void {
+    if ((needs & MAY_HAVE_WRITTEN) !== 0) this.hasWritten = true;
   }
 
   #transactionEnded(before: number, leaves: number): void {

@@ -204,6 +204,16 @@ forEachFlavour((flavour) => {
       assert.ok(answered > SESSIONS, `only ${answered} were answered`);
     });
 
+    it('shows no session the warnings of another', async () => {
+      const [loud, quiet] = [await open(), await open()];
+      for (let round = 0; round < 20; round++) {
+        await loud.query("select cast('12x' as signed)");
+        await quiet.query('select 1');
+        const [warnings] = await quiet.query<RowDataPacket[]>('show warnings');
+        assert.deepEqual(warnings, []);
+      }
+    });
+
     it('keeps transactions of many sessions apart', async () => {
       await direct.query('create table balance (id int primary key, n int) engine = innodb');
       await direct.query('insert into balance values (1, 0)');

@@ -10,11 +10,13 @@ export type Answer = readonly Meaning[];
 interface Mask {
   readonly what: string;
   readonly why: string;
-  apply(meaning: Meaning): Meaning;
+  apply(meaning: Meaning, sql: string): Meaning;
 }
 
 /** They tell of the plan that the optimizer took, by statistics that it takes from samples. */
 const OF_THE_PLAN = ['no_good_index', 'no_index', 'slow'];
+/** PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, AUTO_INCREMENT, NO_DEFAULT_VALUE, PART_KEY. */
+const KEY_FLAGS = 2 | 4 | 8 | 512 | 4096 | 16384;
 /** A prepared statement was prepared anew, because its table had changed: dbproxy may have done so before. */
 const PREPARED_ANEW = 'metadata_changed';
 
@@ -28,6 +30,14 @@ export const MASKS: readonly Mask[] = [
     what: 'the status flag that a prepared statement was prepared anew by itself',
     why: 'it says what one connection has prepared before; the columns that come tell the rest',
     apply: (meaning) => withoutFlags(meaning, [PREPARED_ANEW]),
+  },
+  {
+    what: 'flags of columns that tell of keys, where there is a join or a subquery',
+    why: 'a plan that goes through a temporary table loses them',
+    apply: (meaning, sql) =>
+      meaning.kind === 'column' && /\bjoin\b|\(\s*select\b|\bfrom\b[^()]*,/i.test(sql)
+        ? { ...meaning, flags: meaning.flags & ~KEY_FLAGS }
+        : meaning,
   },
   {
     what: 'positions in the log of changes that OK packets tell',
@@ -51,7 +61,7 @@ export const MASKS: readonly Mask[] = [
 
 /** The answer without what may differ; `sql` is what was run, where one can say. */
 export function masked(answer: Answer, sql: string): Answer {
-  const meanings = answer.map((meaning) => MASKS.reduce((so, mask) => mask.apply(so), meaning));
+  const meanings = answer.map((meaning) => MASKS.reduce((so, mask) => mask.apply(so, sql), meaning));
   return isOrdered(sql) ? meanings : withRowsSorted(meanings);
 }
 
