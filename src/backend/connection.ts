@@ -178,6 +178,8 @@ export class BackendConnection implements SocketHandler {
   /** Who used it last, and whose LAST_INSERT_ID() it has (null: that is 0): compared, never called. */
   lastUser: object | null = null;
   lastInserter: object | null = null;
+  /** Whose warnings and errors may be in its list; the same. */
+  lastComplainer: object | null = null;
   /** A sequence has given a value on it, which no reset takes away. */
   knowsSequences = false;
   /** Statements prepared on it for sessions that share it. */
@@ -423,6 +425,7 @@ export class BackendConnection implements SocketHandler {
     this.worn = false;
     this.lastUser = null;
     this.lastInserter = null;
+    this.lastComplainer = null;
     this.prepared.clear();
     await this.#exchangeOf((resolve, reject) => {
       this.#step(login.changeUser(this.#greeting!, this.#capabilities), resolve, reject);
@@ -449,6 +452,7 @@ export class BackendConnection implements SocketHandler {
   /** Empties the list of warnings and errors: only a statement with a table in it does so at every server. */
   async forgetDiagnostics(): Promise<void> {
     await this.queryValue('SELECT 1 FROM (SELECT 1) t');
+    this.lastComplainer = null;
   }
 
   /** What a change of user alone does not bring. */

@@ -92,6 +92,14 @@ const SYSTEM_SCHEMAS: ReadonlySet<string> = new Set([
   'sys',
 ]);
 
+/** Commands that may ask after a SET, or belong to the same set-up: what it has set is not read before them. */
+const MAY_LEAVE_UNREAD: ReadonlySet<number> = new Set([
+  Command.QUERY,
+  Command.STMT_PREPARE,
+  Command.PING,
+  Command.INIT_DB,
+]);
+
 const REPLICATION_COMMANDS: ReadonlySet<number> = new Set([
   Command.BINLOG_DUMP,
   Command.BINLOG_DUMP_GTID,
@@ -298,9 +306,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#host.background(this.#settling.then(() => this.#routeAgain(payload)));
       return false;
     }
-    const mayAskAfter =
-      command === Command.QUERY || command === Command.STMT_PREPARE || command === Command.PING;
-    if (this.#unread !== null && !mayAskAfter) return this.#readUnread(bytes, start, end);
+    if (this.#unread !== null && !MAY_LEAVE_UNREAD.has(command)) return this.#readUnread(bytes, start, end);
     this.#begin(command);
     this.#isInInput = start > 0;
     switch (command) {
@@ -354,6 +360,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#last = connection;
       this.#hasDiagnostics = complains;
     }
+    if (complains) connection.lastComplainer = this;
     const isSelect = this.statement.class === 'read' && this.#command !== Command.STMT_PREPARE;
     if (isSelect && (needs & Need.DIAGNOSTICS) === 0) {
       this.#lastSelect = connection;
@@ -391,6 +398,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#shared.pipelined++;
     if (errno === 0) this.record.status = status;
     this.#hasDiagnostics = errno !== 0 || warnings > 0;
+    if (this.#hasDiagnostics) connection.lastComplainer = this;
     // Others have used it since, or will before anybody asks.
     this.#last = connection;
     this.#lastSelect = connection;
@@ -653,7 +661,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     // Names without a schema are looked up in a server's own.
     if (SYSTEM_SCHEMAS.has(this.record.settings.database.toLowerCase()))
       statement.needs |= Need.SYSTEM_SCHEMA;
-    if (this.#unread !== null && (statement.needs & Need.DIAGNOSTICS) === 0) {
+    const mayWait = statement.class === 'session' || (statement.needs & Need.DIAGNOSTICS) !== 0;
+    if (this.#unread !== null && !mayWait) {
       return this.#readUnread(bytes, start, end);
     }
     this.remember(bytes, text, end);
@@ -991,7 +1000,12 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   async #obtainLast(): Promise<BackendConnection> {
     const { needs } = this.statement;
     const wanted = this.#connectionAfter(needs);
-    if (wanted !== null && this.#mayRunOn(wanted) && this.connections.again(wanted, this)) return wanted;
+    if (wanted !== null && this.#mayRunOn(wanted) && this.connections.again(wanted, this)) {
+      // A statement without a table leaves the list as it was: it may be of somebody else.
+      const isForeign = wanted.lastComplainer !== null && wanted.lastComplainer !== this;
+      if (isForeign && (needs & Need.DIAGNOSTICS) !== 0) await wanted.forgetDiagnostics();
+      return wanted;
+    }
     if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null)
       throw refusal('DBPROXY_STATE_GONE', 'FOUND_ROWS()');
     if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw refusal('DBPROXY_STATE_GONE', 'ROW_COUNT()');
@@ -1144,9 +1158,10 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const read = async (): Promise<void> => {
       if (await this.#readBack(connection, readBack)) this.#keepSet(connection, learnt);
     };
-    if (!this.#hasDiagnostics) return this.#settleBy(read);
+    const before = this.#unread;
+    if (!this.#hasDiagnostics && before === null) return this.#settleBy(read);
     // To ask for values would wipe out the warnings that the client may ask for.
-    this.#unread = read;
+    this.#unread = before === null ? read : () => before().then(read);
     this.record.pin('unread', nowMs);
   }
 

@@ -13,6 +13,7 @@ import { Command, Status } from '../protocol/constants.ts';
 import {
   asksForCursor,
   LAST_STATEMENT_ID,
+  NO_TYPES,
   placeOfTypes,
   setStatementId,
   statementIdOf,
@@ -54,8 +55,6 @@ export interface StatementHost {
 
 /** A command that names a statement: its first byte and the number. */
 const ID_BYTES = 5;
-
-const NO_TYPES: TypesPlace = { saidAt: -1, start: 0, end: 0 };
 
 /** Settings that decide how the text of a statement is read, beside the database. */
 const DECIDES_READING = [NAMES, 'character_set_client', 'collation_connection', 'sql_mode'] as const;

@@ -28,12 +28,15 @@ export const LAST_STATEMENT_ID = 0xffffffff;
 
 /** Where the types are in an execution. */
 export interface TypesPlace {
-  /** Offset of the byte (of the flags, for a bulk execution) that says whether types follow; -1: no parameters. */
+  /** Offset of the byte (of the flags, for a bulk execution) that says whether types follow; -1: none can. */
   readonly saidAt: number;
-  /** The types, each with its name where there are names; an empty range when there are none. */
+  /** The types of the statement's own parameters, each with its name where there are names; none: an empty range. */
   readonly start: number;
   readonly end: number;
 }
+
+/** There are none, and none can be put in. */
+export const NO_TYPES: TypesPlace = { saidAt: -1, start: 0, end: 0 };
 
 /** The number of the statement that a command is about. */
 export function statementIdOf(payload: Buffer, start: number): number {
@@ -62,18 +65,25 @@ function placeInExecute(payload: Buffer, parameters: number, capabilities: numbe
   const reader = new PacketReader(payload, AFTER_ITERATIONS);
   const hasAttributes = (capabilities & Capability.QUERY_ATTRIBUTES) !== 0;
   const saysCount = hasAttributes && (payload[EXECUTE_FLAGS_AT]! & PARAMETER_COUNT_AVAILABLE) !== 0;
-  if (parameters === 0 && !saysCount) return { saidAt: -1, start: 0, end: 0 };
-  const count = saysCount ? reader.lenenc() : parameters;
-  if (count === 0) return { saidAt: -1, start: 0, end: 0 };
+  if (parameters === 0 && !saysCount) return NO_TYPES;
+  // A server reads the count wherever there may be attributes, whether the flag says so or not.
+  const count = hasAttributes ? reader.lenenc() : parameters;
+  if (count === 0) return NO_TYPES;
   reader.skip((count + 7) >>> 3);
   const saidAt = reader.offset;
-  if (reader.u8() !== 1) return { saidAt, start: reader.offset, end: reader.offset };
+  if (reader.u8() !== 1) {
+    // Attributes without their types: a server remembers none of those, and says so.
+    return count === parameters ? { saidAt, start: reader.offset, end: reader.offset } : NO_TYPES;
+  }
   const start = reader.offset;
+  let end = start;
   for (let index = 0; index < count; index++) {
     reader.skip(2);
     if (hasAttributes) reader.lenencBytes();
+    // What follows the statement's own parameters are attributes of this one execution.
+    if (index < parameters) end = reader.offset;
   }
-  return { saidAt, start, end: reader.offset };
+  return { saidAt, start, end };
 }
 
 function placeInBulk(payload: Buffer, parameters: number): TypesPlace {
