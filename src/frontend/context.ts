@@ -19,6 +19,7 @@ import type { KnownSettings } from './known-settings.ts';
 import type { Offer } from './offer.ts';
 import type { Rules } from './rules.ts';
 import type { TransactionNames } from './session-settings.ts';
+import type { TriggerWatch } from './trigger-watch.ts';
 import type { UserDirectory } from './users.ts';
 
 /** What a session needs of its worker. */
@@ -51,6 +52,7 @@ export interface SharedEndpoint {
   readonly rules: Rules;
   readonly knownSettings: KnownSettings;
   readonly logins: KnownLogins;
+  readonly triggers: TriggerWatch;
   /** Identities whose clear password a server has asked for that nobody here knows: their next login is asked. */
   readonly passwords: Set<string>;
   /** Identities that have been introduced to the replicas with their password. */

@@ -189,6 +189,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #lastSelect: BackendConnection | null = null;
   /** Which one asked a sequence last. */
   #lastSequence: BackendConnection | null = null;
+  /** What triggers leave behind must be asked before the write at hand. */
+  #asksTriggers = false;
   /** The statement at hand asks for the value that a sequence has given before. */
   #asksPreviousValue = false;
   /** The last statement left warnings, or an error. */
@@ -371,6 +373,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       connection.knowsSequences = true;
     }
     if (this.#mayHaveInserted()) this.connections.inserted(connection);
+    if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#shared.triggers.forget();
     this.#noteReadOnlyStart(connection, errno);
     this.#prepared.answered(connection, errno, status);
     this.#settle(connection, errno);
@@ -557,6 +560,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** Sends the command to where its statement says, now (true) or later. */
   go(bytes: Buffer, start: number, end: number): boolean {
+    this.#minds();
     this.#to = this.#destination();
     const found = this.#quick();
     if (found instanceof Lane) return this.#ride(found, bytes, start, end);
@@ -831,6 +835,22 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return this.record.dialect;
   }
 
+  /** A write may set off triggers that leave something behind. */
+  #minds(): void {
+    this.#asksTriggers = false;
+    const { statement } = this;
+    if (statement.class !== 'write' || this.pinned) return;
+    const leavesSomething = this.#shared.triggers.known(this.#account, this.#context.clock.nowMs());
+    if (leavesSomething === undefined) this.#asksTriggers = true;
+    else if (leavesSomething) statement.leaves |= Leave.ANYTHING;
+  }
+
+  async #askTriggers(connection: BackendConnection): Promise<void> {
+    const { triggers } = this.#shared;
+    const leavesSomething = await triggers.ask(this.#account, connection, this.#context.clock.nowMs());
+    if (leavesSomething) this.statement.leaves |= Leave.ANYTHING;
+  }
+
   // The quick way.
 
   #quick(): BackendConnection | Lane | null {
@@ -840,7 +860,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       if (connection === null || this.#endsReadOnly()) return null;
       return asksInsertId && !this.connections.insertId.isOn(connection) ? null : connection;
     }
-    if (asksInsertId || this.#to === 'last' || this.#asksPreviousValue) return null;
+    const mustWait = asksInsertId || this.#asksPreviousValue || this.#asksTriggers;
+    if (mustWait || this.#to === 'last') return null;
     const mayShare = this.#isInInput && this.#mayShare();
     return this.connections.quick(this.#to, mayShare ? this.#shared.laneTerms : null);
   }
@@ -1037,6 +1058,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
     if (connection === this.#attached) this.#detach();
     await this.#prepared.teach(connection);
+    if (this.#asksTriggers && this.connections.isHome(connection)) await this.#askTriggers(connection);
     await this.connections.bring(connection);
     if (asksInsertId) await this.#bringInsertId(connection);
     return [];

@@ -10,12 +10,14 @@ import { KnownLogins } from './known-logins.ts';
 import { KnownSettings } from './known-settings.ts';
 import { Digests } from './digests.ts';
 import { Rules } from './rules.ts';
+import { TriggerWatch } from './trigger-watch.ts';
 import { factsOf, sameFacts } from './server-facts.ts';
 
 export class EndpointShares implements SharedEndpoint {
   readonly causal = new CausalReads();
   readonly knownSettings = new KnownSettings();
   readonly logins = new KnownLogins();
+  readonly triggers = new TriggerWatch();
   readonly passwords = new Set<string>();
   readonly introduced = new Set<string>();
   readonly retries = new Map<string, number>();
@@ -51,6 +53,7 @@ export class EndpointShares implements SharedEndpoint {
     if (!isSame || primary !== this.#primary) {
       this.knownSettings.clear();
       this.logins.clear();
+      this.triggers.forget();
     }
     this.#primary = primary;
     for (const backend of snapshot.backends) if (!backend.readable) this.causal.forget(backend.name);

@@ -17,6 +17,7 @@ interface Mask {
 const OF_THE_PLAN = ['no_good_index', 'no_index', 'slow'];
 /** PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, AUTO_INCREMENT, NO_DEFAULT_VALUE, PART_KEY. */
 const KEY_FLAGS = 2 | 4 | 8 | 512 | 4096 | 16384;
+const MALFORMED_PACKET = 1835;
 /** A prepared statement was prepared anew, because its table had changed: dbproxy may have done so before. */
 const PREPARED_ANEW = 'metadata_changed';
 
@@ -50,6 +51,12 @@ export const MASKS: readonly Mask[] = [
     why: 'MariaDB tells them in the order of addresses in its memory',
     apply: (meaning) =>
       meaning.kind === 'ok' ? { ...meaning, tracked: meaning.tracked.toSorted() } : meaning,
+  },
+  {
+    what: 'what is wrong with a malformed packet',
+    why: 'dbproxy says it more exactly (docs/differences.md)',
+    apply: (meaning) =>
+      meaning.kind === 'error' && meaning.errno === MALFORMED_PACKET ? { ...meaning, message: '' } : meaning,
   },
   {
     what: 'numbers in COM_STATISTICS',
