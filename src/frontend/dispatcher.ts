@@ -36,7 +36,13 @@ import { READ_ONLY_ERRORS, type Dispatcher, type Relay } from './relay.ts';
 import { knownSetKey } from './known-settings.ts';
 import { SessionConnections } from './session-connections.ts';
 import { SessionRecord } from './session-record.ts';
-import { applyAssignments, isRepeatable, withReadBack, withUserValue } from './session-settings.ts';
+import {
+  applyAssignments,
+  isRepeatable,
+  mayBeAssigned,
+  withReadBack,
+  withUserValue,
+} from './session-settings.ts';
 import { StatementCommands, type StatementHost } from './statement-commands.ts';
 
 /** The session that the dispatcher works for. */
@@ -474,33 +480,43 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
    */
   async reset(): Promise<Buffer> {
     await this.#settled();
-    const connection = this.#attached ?? (await this.connections.obtain('home', this.#excluded));
+    const pinned = this.#attached;
+    const connection = pinned ?? (await this.connections.obtain('home', this.#excluded));
     this.#detach();
-    this.#prepared.clear();
-    const settings = initialSettings(this.#host.request.preparation).withDatabase(
-      this.record.settings.database,
-    );
     try {
       const { readOnly } = this.#host.request.preparation;
       const ok = await connection.reset(readOnly);
-      connection.prepared.clear();
-      connection.lastInserter = null;
-      this.connections.insertId.reset();
-      this.record.reset(settings);
-      connection.settings = settings;
-      await this.#readBack(connection, [
-        'character_set_client',
-        'character_set_results',
-        'collation_connection',
-      ]);
-      this.#last = connection;
-      this.#hasDiagnostics = false;
+      await this.#beginAnew(connection);
       this.connections.leave(connection, false);
       return ok.payload;
     } catch (error) {
-      this.connections.discard(connection, !connection.closed);
+      // MySQL 5.6 does not know the command: all is as it was.
+      const isWhole = error instanceof ServerError && !connection.closed;
+      if (isWhole && pinned !== null) this.#attach(connection);
+      else this.connections.discard(connection, isWhole);
       throw error;
     }
+  }
+
+  /** After a reset on this connection. */
+  async #beginAnew(connection: BackendConnection): Promise<void> {
+    const initial = initialSettings(this.#host.request.preparation);
+    const settings = initial.withDatabase(this.record.settings.database);
+    this.#prepared.clear();
+    connection.prepared.clear();
+    connection.lastInserter = null;
+    connection.lastComplainer = null;
+    connection.settings = settings;
+    this.connections.insertId.reset();
+    this.record.reset(settings);
+    this.#unread = null;
+    await this.#readBack(connection, [
+      'character_set_client',
+      'character_set_results',
+      'collation_connection',
+    ]);
+    this.#last = connection;
+    this.#hasDiagnostics = false;
   }
 
   /** Sends a command home that is no statement of the client as it was. */
@@ -1011,6 +1027,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   async #obtainFresh(): Promise<BackendConnection> {
     const connection = await this.connections.obtain('home', this.#excluded);
     await this.connections.renew(connection);
+    // As after a login: ROW_COUNT() is 0.
+    await connection.execute('DO 0');
     return connection;
   }
 
@@ -1159,12 +1177,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #settingsAnswered(connection: BackendConnection, errno: number): void {
     const nowMs = this.#context.clock.nowMs();
     const assignments = this.#assignments ?? null;
-    if (errno !== 0) {
-      // Some of several may have been assigned before one failed.
-      const mayBePartly = assignments === null || assignments.length > 1;
-      if (mayBePartly) this.record.pin('settings', nowMs);
-      return;
-    }
+    if (errno !== 0) return this.#settingsFailed(connection, nowMs);
     const names = this.#facts.transactionNames;
     const { settings, readBack, pin, nextTransaction } = applyAssignments(
       this.record.settings,
@@ -1180,6 +1193,19 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const read = async (): Promise<void> => {
       if (await this.#readBack(connection, readBack)) this.#keepSet(connection, learnt);
     };
+    this.#readLater(read, nowMs);
+  }
+
+  /** Some of several assignments may have been made before one failed. */
+  #settingsFailed(connection: BackendConnection, nowMs: number): void {
+    const assignments = this.#assignments ?? null;
+    if (assignments?.length === 1) return;
+    const names = mayBeAssigned(assignments, this.#facts.transactionNames);
+    if (names === null) return this.record.pin('settings', nowMs);
+    this.#readLater(async () => void (await this.#readBack(connection, names)), nowMs);
+  }
+
+  #readLater(read: () => Promise<void>, nowMs: number): void {
     const before = this.#unread;
     if (!this.#hasDiagnostics && before === null) return this.#settleBy(read);
     // To ask for values would wipe out the warnings that the client may ask for.

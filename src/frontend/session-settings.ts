@@ -218,6 +218,27 @@ export function applyAssignments(
   return { settings, readBack, pin, nextTransaction };
 }
 
+/**
+ * What a SET may have changed that has failed at one of its assignments: the names to read back; null when that
+ * is not enough.
+ */
+export function mayBeAssigned(
+  assignments: readonly Assignment[] | null,
+  names: TransactionNames,
+): readonly string[] | null {
+  const list: string[] = [];
+  for (const assignment of assignments ?? [UNKNOWN]) {
+    if (assignment.kind === 'user_variable') list.push(userVariable(assignment.name));
+    else if (assignment.kind === 'global') continue;
+    else if (assignment.kind === 'setting' && isRepeatable(assignment.name)) {
+      list.push(canonicalName(assignment.name, names));
+    } else return null;
+  }
+  return list;
+}
+
+const UNKNOWN: Assignment = { kind: 'other' };
+
 /** Puts a value in that a server has told; null when it is none that can be written down safely. */
 export function withReadBack(settings: Settings, name: string, value: string | null): Settings | null {
   if (value === null) return settings.withVariable(name, 'NULL');

@@ -8,44 +8,14 @@ import type { BackendConnection } from '../../../src/backend/connection.ts';
 import { Relay, type RelayHost } from '../../../src/frontend/relay.ts';
 import { Capability, Command } from '../../../src/protocol/constants.ts';
 import { writeCommand, writeError, writeOk } from '../../../src/protocol/packets.ts';
-
-/** Stands for both kinds of socket; `full` says that the kernel takes no more. */
-class PlayedSocket {
-  readonly input = Buffer.alloc(16 * 1024);
-  readonly capabilities = Capability.DEPRECATE_EOF;
-  readonly extendedCapabilities = 0;
-  spoiled = false;
-  readonly loginOk = { status: 2, payload: Buffer.alloc(0) };
-  readonly written: Buffer[] = [];
-  full = false;
-  paused = false;
-  handler: unknown;
-  user: unknown;
-
-  write(bytes: Buffer): boolean {
-    this.written.push(Buffer.from(bytes));
-    return !this.full;
-  }
-
-  pause(): void {
-    this.paused = true;
-  }
-
-  resume(): void {
-    this.paused = false;
-  }
-
-  get text(): string {
-    return Buffer.concat(this.written).toString('hex');
-  }
-}
+import { PlayedSocket } from '../../support/played-socket.ts';
 
 /** Stands among the commands for bytes that are none. */
 const PROTOCOL_ERROR = -1;
 
 function play() {
-  const client = new PlayedSocket();
-  const backend = new PlayedSocket();
+  const client = new PlayedSocket(Capability.DEPRECATE_EOF);
+  const backend = new PlayedSocket(Capability.DEPRECATE_EOF);
   const commands: number[] = [];
   const host: RelayHost = {
     onCommand: (payload) => void commands.push(payload[0]!),
