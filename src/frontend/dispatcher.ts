@@ -28,6 +28,7 @@ import { mayBeKill, parseKill, type KillStatement } from '../sql/kill.ts';
 import { splitStatements } from '../sql/split.ts';
 import { parseSet, parseUse, type Assignment } from '../sql/set-statement.ts';
 import { Leave, Need, Statement, type RouteHint } from '../sql/statement.ts';
+import { Aftermath } from './aftermath.ts';
 import type { SessionContext, SessionEndpoint, ServerFacts, SharedEndpoint } from './context.ts';
 import { dialectOf } from './dialect.ts';
 import { isFast, recordDigest, type Digest } from './digests.ts';
@@ -151,6 +152,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly #shared: SharedEndpoint;
   readonly #host: DispatchHost;
   readonly #prepared: StatementCommands;
+  readonly #aftermath: Aftermath;
   readonly #user: string;
   readonly #account: string;
   readonly #capabilities: number;
@@ -190,18 +192,10 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #wasPipelined = false;
   /** The connection that the relay has; stays while the session is pinned. */
   #attached: BackendConnection | null = null;
-  /** Which connection ran the last statement, and the last SELECT. */
-  #last: BackendConnection | null = null;
-  #lastSelect: BackendConnection | null = null;
-  /** Which one asked a sequence last. */
-  #lastSequence: BackendConnection | null = null;
-  /** What triggers leave behind must be asked before the write at hand. */
-  #asksTriggers = false;
   /** The statement at hand asks for the value that a sequence has given before. */
   #asksPreviousValue = false;
-  /** The last statement left warnings, or an error. */
-  #hasDiagnostics = false;
-  #hasFoundRows = false;
+  /** What triggers leave behind must be asked before the write at hand. */
+  #asksTriggers = false;
   /** Work after an answer that the next command has to wait for. */
   #settling: Promise<void> | null = null;
   /** Asks for the values that the last SET has set, which had warnings. */
@@ -233,6 +227,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#facts = facts;
     this.#dialectSettings = settings;
     this.connections = new SessionConnections(context, endpoint, shared, request, this.record, host);
+    this.#aftermath = new Aftermath(this, this.connections);
     this.relay = makeRelay(this);
     this.#prepared = new StatementCommands(this, endpoint.config, this.#capabilities);
   }
@@ -273,15 +268,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return !this.pinned && this.#shared.knownSettings.find(this.#setKey(text)) !== undefined;
   }
 
-  /**
-   * The connection that a question after the statement before goes to. null: there is nothing to ask after, so that
-   * any at home will do; gone: others have used it since.
-   */
+  /** See Aftermath.connectionToAsk. */
   connectionToAsk(needs: number): BackendConnection | 'gone' | null {
-    const wanted = this.#connectionAfter(needs);
-    if (wanted !== null && !wanted.closed && wanted.lastUser === this) return wanted;
-    const isAsked = wanted !== null && (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0;
-    return isAsked || this.#hasDiagnostics ? 'gone' : null;
+    return this.#aftermath.connectionToAsk(needs);
   }
 
   /** What a READ ONLY transaction on a replica means for a statement. */
@@ -363,21 +352,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const atHome = this.#answeredAtHome;
     this.#mayRetry = false;
     this.record.answered({ needs, leaves, errno, status, atHome }, this.#context.clock.nowMs());
-    const complains = errno !== 0 || tracker.warnings > 0;
-    if ((needs & Need.DIAGNOSTICS) === 0 || complains) {
-      this.#last = connection;
-      this.#hasDiagnostics = complains;
-    }
-    if (complains) connection.lastComplainer = this;
-    const isSelect = this.statement.class === 'read' && this.#command !== Command.STMT_PREPARE;
-    if (isSelect && (needs & Need.DIAGNOSTICS) === 0) {
-      this.#lastSelect = connection;
-      this.#hasFoundRows = (leaves & Leave.FOUND_ROWS) !== 0;
-    }
-    if ((needs & Need.SEQUENCE) !== 0) {
-      this.#lastSequence = connection;
-      connection.knowsSequences = true;
-    }
+    this.#aftermath.answered(connection, this.statement, tracker, this.#command === Command.STMT_PREPARE);
     if (this.#mayHaveInserted()) this.connections.inserted(connection);
     if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#shared.triggers.forget();
     this.#noteReadOnlyStart(connection, errno);
@@ -398,7 +373,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** A statement that depends on nothing and leaves nothing: only what may be asked after it is noted. */
   #rideEnded({ connection }: Lane): void {
-    const { errno, warnings, status } = this.relay.tracker;
+    const { errno, status } = this.relay.tracker;
     this.#lane = null;
     this.#mayRetry = false;
     this.#answeredBy = connection.backend;
@@ -406,12 +381,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#wasPipelined = true;
     this.#shared.pipelined++;
     if (errno === 0) this.record.status = status;
-    this.#hasDiagnostics = errno !== 0 || warnings > 0;
-    if (this.#hasDiagnostics) connection.lastComplainer = this;
-    // Others have used it since, or will before anybody asks.
-    this.#last = connection;
-    this.#lastSelect = connection;
-    this.#hasFoundRows = false;
+    // Others have used the connection since, or will before anybody asks.
+    this.#aftermath.answered(connection, this.statement, this.relay.tracker, false);
   }
 
   onAnswerTaken(): void {
@@ -505,7 +476,6 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#prepared.clear();
     connection.prepared.clear();
     connection.lastInserter = null;
-    connection.lastComplainer = null;
     connection.settings = settings;
     this.connections.insertId.reset();
     this.record.reset(settings);
@@ -515,8 +485,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       'character_set_results',
       'collation_connection',
     ]);
-    this.#last = connection;
-    this.#hasDiagnostics = false;
+    this.#aftermath.begunAnew(connection);
   }
 
   /** Sends a command home that is no statement of the client as it was. */
@@ -537,7 +506,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (this.#digest === undefined) return;
     const bytes = this.relay.bytesToClient - this.#bytesBefore;
     const way = { atHome: this.#answeredAtHome, pipelined: this.#wasPipelined };
-    if (this.#hasDiagnostics) this.#digest.hasComplained = true;
+    if (this.#aftermath.hasDiagnostics) this.#digest.hasComplained = true;
     const idleMs = this.#context.clock.idleMs() - this.#idleBeforeMs;
     recordDigest(this.#digest, durationMs, idleMs, bytes, way);
   }
@@ -711,8 +680,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#as(NO_NEEDS, Leave.FOUND_ROWS);
     this.statement.needs = Need.DIAGNOSTICS;
     if (this.#attached !== null) return true;
-    const last = this.#last;
-    if (last !== null && this.#hasDiagnostics && this.connections.again(last, this)) {
+    const last = this.#aftermath.takeComplaining();
+    if (last !== null) {
       this.#attach(last);
       return true;
     }
@@ -767,8 +736,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
     this.record.set(settings);
     this.record.status = known.status;
-    this.#last = null;
-    this.#hasDiagnostics = false;
+    this.#aftermath.answeredHere();
     this.#answeredBy = '';
     this.#host.answer(writePayload(this.relay.answerSequence, known.answer));
     return true;
@@ -994,10 +962,10 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       case 'here':
         return this.#attached!;
       case 'last':
-        return this.#obtainLast();
+        return this.#aftermath.obtainLast(this.statement.needs, this.#mayRunOnReplica);
       case 'home':
       case 'replica': {
-        if (this.#asksPreviousValue) return this.#obtainSequence();
+        if (this.#asksPreviousValue) return this.#aftermath.obtainSequence();
         const terms = this.#mayShare() ? this.#shared.laneTerms : null;
         return terms === null
           ? this.connections.obtain(this.#to, this.#excluded)
@@ -1006,65 +974,10 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
   }
 
-  /** LASTVAL() and PREVIOUS VALUE FOR: of the connection that asked the sequence before. */
-  #obtainSequence(): Promise<BackendConnection> {
-    const wanted = this.#lastSequence;
-    if (wanted === null) return this.#obtainWithoutSequences();
-    if (this.connections.again(wanted, this)) return Promise.resolve(wanted);
-    throw refusal('DBPROXY_STATE_GONE', 'the previous value of a sequence');
-  }
-
-  /** No server forgets the values of sequences before a connection ends. */
-  async #obtainWithoutSequences(): Promise<BackendConnection> {
-    for (;;) {
-      const connection = await this.connections.obtain('home', this.#excluded);
-      if (!connection.knowsSequences) return connection;
-      this.connections.discard(connection, false);
-    }
-  }
-
-  /** A connection at home on which nobody has left anything. */
-  async #obtainFresh(): Promise<BackendConnection> {
-    const connection = await this.connections.obtain('home', this.#excluded);
-    await this.connections.renew(connection);
-    // As after a login: ROW_COUNT() is 0.
-    await connection.execute('DO 0');
-    return connection;
-  }
-
-  /**
-   * The connection that ran the statement before. When there was nothing to ask it for, one that is asked for
-   * nothing serves as well.
-   */
-  async #obtainLast(): Promise<BackendConnection> {
-    const { needs } = this.statement;
-    const wanted = this.#connectionAfter(needs);
-    if (wanted !== null && this.#mayRunOn(wanted) && this.connections.again(wanted, this)) {
-      // A statement without a table leaves the list as it was: it may be of somebody else.
-      const isForeign = wanted.lastComplainer !== null && wanted.lastComplainer !== this;
-      if (isForeign && (needs & Need.DIAGNOSTICS) !== 0) await wanted.forgetDiagnostics();
-      return wanted;
-    }
-    if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null)
-      throw refusal('DBPROXY_STATE_GONE', 'FOUND_ROWS()');
-    if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw refusal('DBPROXY_STATE_GONE', 'ROW_COUNT()');
-    if (this.#hasDiagnostics) throw refusal('DBPROXY_STATE_GONE', 'what SHOW WARNINGS tells');
-    // A statement that dbproxy has answered itself, or none at all.
-    if ((needs & Need.DIAGNOSTICS) === 0) return this.#obtainFresh();
-    const connection = await this.connections.obtain('home', this.#excluded);
-    await this.connections.bring(connection);
-    await connection.forgetDiagnostics();
-    return connection;
-  }
-
   /** A replica's connection serves reads, and what assigns their outcome to variables that can be read back. */
-  #mayRunOn(connection: BackendConnection): boolean {
-    if (this.statement.class === 'read' || this.connections.isHome(connection)) return true;
+  get #mayRunOnReplica(): boolean {
+    if (this.statement.class === 'read') return true;
     return this.#assignments?.every(({ kind }) => kind === 'user_variable') === true;
-  }
-
-  #connectionAfter(needs: number): BackendConnection | null {
-    return (needs & Need.FOUND_ROWS) === 0 ? this.#last : this.#lastSelect;
   }
 
   async #bring(connection: BackendConnection): Promise<readonly Buffer[]> {
@@ -1207,7 +1120,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   #readLater(read: () => Promise<void>, nowMs: number): void {
     const before = this.#unread;
-    if (!this.#hasDiagnostics && before === null) return this.#settleBy(read);
+    if (!this.#aftermath.hasDiagnostics && before === null) return this.#settleBy(read);
     // To ask for values would wipe out the warnings that the client may ask for.
     this.#unread = before === null ? read : () => before().then(read);
     this.record.pin('unread', nowMs);
@@ -1322,7 +1235,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       return;
     }
     this.#detach();
-    const isAskedAfter = this.#hasDiagnostics || this.#hasFoundRows;
+    const { isAskedAfter } = this.#aftermath;
     this.connections.leave(connection, isAskedAfter);
     // What other connections knew of the statement before is not asked for any more.
     this.connections.letGo(isAskedAfter ? connection : null);

@@ -5,7 +5,7 @@ import { KnownSettings, type KnownSet } from '../../../src/frontend/known-settin
 const MOST = 500;
 
 function set(value: string): KnownSet {
-  return { variables: new Map([['time_zone', value]]), status: 2, answer: Buffer.from([0]) } as KnownSet;
+  return { variables: new Map([['time_zone', value]]), status: 2, answer: Buffer.from([0]) };
 }
 
 /** As many as are kept, under the keys 0, 1, 2, … */

@@ -1,0 +1,142 @@
+/**
+ * What may be asked after a statement that has been answered, and the connection that knows the answer: its
+ * warnings, its ROW_COUNT(), the FOUND_ROWS() of the last SELECT, the value that a sequence gave before. When
+ * others have used that connection since, the question is refused: a guess would be a wrong result.
+ */
+import { refusal } from '../base/errors.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import type { ReplyTracker } from '../protocol/reply-tracker.ts';
+import { Leave, Need, type Statement } from '../sql/statement.ts';
+import type { SessionConnections } from './session-connections.ts';
+
+const NONE: ReadonlySet<string> = new Set();
+
+export class Aftermath {
+  readonly #user: object;
+  readonly #connections: SessionConnections;
+  /** Which connection ran the last statement, and the last SELECT; null where there is nothing to ask after. */
+  #last: BackendConnection | null = null;
+  #lastSelect: BackendConnection | null = null;
+  /** Which one asked a sequence last. */
+  #lastSequence: BackendConnection | null = null;
+  /** The last statement left warnings, or an error. */
+  hasDiagnostics = false;
+  #hasFoundRows = false;
+
+  /** `user`: who uses the connections, as they note it. */
+  constructor(user: object, connections: SessionConnections) {
+    this.#user = user;
+    this.#connections = connections;
+  }
+
+  /** The last statement is likely to be asked after: its connection should be kept. */
+  get isAskedAfter(): boolean {
+    return this.hasDiagnostics || this.#hasFoundRows;
+  }
+
+  /** A statement has been answered on this connection. `isPrepare`: it was only prepared. */
+  answered(
+    connection: BackendConnection,
+    statement: Statement,
+    tracker: ReplyTracker,
+    isPrepare: boolean,
+  ): void {
+    const complains = tracker.errno !== 0 || tracker.warnings > 0;
+    const asksAfter = (statement.needs & Need.DIAGNOSTICS) !== 0;
+    if (!asksAfter || complains) {
+      this.#last = connection;
+      this.hasDiagnostics = complains;
+    }
+    if (complains) connection.lastComplainer = this.#user;
+    if (statement.class === 'read' && !isPrepare && !asksAfter) {
+      this.#lastSelect = connection;
+      this.#hasFoundRows = (statement.leaves & Leave.FOUND_ROWS) !== 0;
+    }
+    if ((statement.needs & Need.SEQUENCE) === 0) return;
+    this.#lastSequence = connection;
+    connection.knowsSequences = true;
+  }
+
+  /** A statement has been answered without a server, and left nothing. */
+  answeredHere(): void {
+    this.#last = null;
+    this.hasDiagnostics = false;
+  }
+
+  /** The session has begun anew on this connection. */
+  begunAnew(connection: BackendConnection): void {
+    this.#last = connection;
+    this.hasDiagnostics = false;
+    connection.lastComplainer = null;
+  }
+
+  /**
+   * The connection that a question goes to. null: there is nothing to ask after, so that any at home will do;
+   * gone: others have used it since.
+   */
+  connectionToAsk(needs: number): BackendConnection | 'gone' | null {
+    const wanted = this.#connectionAfter(needs);
+    if (wanted !== null && !wanted.closed && wanted.lastUser === this.#user) return wanted;
+    const isAsked = wanted !== null && (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0;
+    return isAsked || this.hasDiagnostics ? 'gone' : null;
+  }
+
+  /**
+   * The connection that ran the statement before. `mayRunOnReplica`: the statement that asks may run there, too.
+   * When there was nothing to ask after, one that knows of nothing serves as well. Rejects with
+   * DBPROXY_STATE_GONE, and as `obtain` does.
+   */
+  async obtainLast(needs: number, mayRunOnReplica: boolean): Promise<BackendConnection> {
+    const wanted = this.#connectionAfter(needs);
+    const isThere = wanted !== null && (mayRunOnReplica || this.#connections.isHome(wanted));
+    if (isThere && this.#connections.again(wanted, this.#user)) {
+      // A statement without a table leaves the list as it was: it may be of somebody else.
+      const isForeign = wanted.lastComplainer !== null && wanted.lastComplainer !== this.#user;
+      if (isForeign && (needs & Need.DIAGNOSTICS) !== 0) await wanted.forgetDiagnostics();
+      return wanted;
+    }
+    if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null) throw gone('FOUND_ROWS()');
+    if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw gone('ROW_COUNT()');
+    if (this.hasDiagnostics) throw gone('what SHOW WARNINGS tells');
+    const connection = await this.#connections.obtain('home', NONE);
+    if ((needs & Need.DIAGNOSTICS) !== 0) {
+      await this.#connections.bring(connection);
+      await connection.forgetDiagnostics();
+    } else {
+      await this.#connections.renew(connection);
+      // As after a login: ROW_COUNT() is 0.
+      await connection.execute('DO 0');
+    }
+    return connection;
+  }
+
+  /** LASTVAL() and PREVIOUS VALUE FOR: of the connection that asked the sequence before. Rejects as `obtainLast` does. */
+  async obtainSequence(): Promise<BackendConnection> {
+    const wanted = this.#lastSequence;
+    if (wanted !== null) {
+      if (this.#connections.again(wanted, this.#user)) return wanted;
+      throw gone('the previous value of a sequence');
+    }
+    // No server forgets the values of sequences before a connection ends.
+    for (;;) {
+      const connection = await this.#connections.obtain('home', NONE);
+      if (!connection.knowsSequences) return connection;
+      this.#connections.discard(connection, false);
+    }
+  }
+
+  /** The connection whose warnings a ping tells of; null when there are none. */
+  takeComplaining(): BackendConnection | null {
+    const last = this.#last;
+    const isThere = last !== null && this.hasDiagnostics && this.#connections.again(last, this.#user);
+    return isThere ? last : null;
+  }
+
+  #connectionAfter(needs: number): BackendConnection | null {
+    return (needs & Need.FOUND_ROWS) === 0 ? this.#last : this.#lastSelect;
+  }
+}
+
+function gone(what: string): Error {
+  return refusal('DBPROXY_STATE_GONE', what);
+}
