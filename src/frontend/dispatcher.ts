@@ -16,17 +16,15 @@ import {
   type Preparation,
 } from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
-import { NAMES } from '../backend/settings.ts';
 import { Command, HEADER_BYTES, Status } from '../protocol/constants.ts';
-import { parseOk, ServerError, writeOk, writePayload } from '../protocol/packets.ts';
+import { ServerError, writeOk, writePayload } from '../protocol/packets.ts';
 import { hasNoReply } from '../protocol/reply-tracker.ts';
 import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';
 import { destinationOf, type Destination, type SplitView, type StatementView } from '../routing/split.ts';
 import { classify } from '../sql/classify.ts';
 import { digestText } from '../sql/digest-text.ts';
 import { mayBeKill, parseKill, type KillStatement } from '../sql/kill.ts';
-import { splitStatements } from '../sql/split.ts';
-import { parseSet, parseUse, type Assignment } from '../sql/set-statement.ts';
+import { parseSet, type Assignment } from '../sql/set-statement.ts';
 import { Leave, Need, Statement, type RouteHint } from '../sql/statement.ts';
 import { Aftermath } from './aftermath.ts';
 import type { SessionContext, SessionEndpoint, ServerFacts, SharedEndpoint } from './context.ts';
@@ -34,16 +32,9 @@ import { dialectOf } from './dialect.ts';
 import { isFast, recordDigest, type Digest } from './digests.ts';
 import type { SessionRequest } from './find-backend.ts';
 import { READ_ONLY_ERRORS, type Dispatcher, type Relay } from './relay.ts';
-import { knownSetKey } from './known-settings.ts';
+import { SessionChanges } from './session-changes.ts';
 import { SessionConnections } from './session-connections.ts';
 import { SessionRecord } from './session-record.ts';
-import {
-  applyAssignments,
-  isRepeatable,
-  mayBeAssigned,
-  withReadBack,
-  withUserValue,
-} from './session-settings.ts';
 import { StatementCommands, type StatementHost } from './statement-commands.ts';
 
 /** The session that the dispatcher works for. */
@@ -133,13 +124,6 @@ export interface LastRoute {
   readonly atHome: boolean;
 }
 
-/** A SET that has been answered, by which others may be. */
-interface LearntSet {
-  readonly key: string | null;
-  readonly answer: Buffer | null;
-  readonly assignments: readonly Assignment[];
-}
-
 export class StatementDispatcher implements Dispatcher, SplitView, StatementHost {
   readonly record: SessionRecord;
   readonly connections: SessionConnections;
@@ -153,6 +137,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly #host: DispatchHost;
   readonly #prepared: StatementCommands;
   readonly #aftermath: Aftermath;
+  readonly #changes: SessionChanges;
   readonly #user: string;
   readonly #account: string;
   readonly #capabilities: number;
@@ -163,12 +148,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #command = 0;
   #wish: RouteHint = 'none';
   #to: Destination = 'home';
-  /** Of a SET: what it assigns; null when it is not understood, undefined for all else. */
-  #assignments: readonly Assignment[] | null | undefined;
-  /** Of a SET that has not been answered before: the key to keep its answer by. */
-  #newSetKey: string | null = null;
-  #database: string | null = null;
-  #dropsDatabase = false;
+  /** The statement at hand is one for `#changes`. */
+  #changesSession = false;
   /** The read at hand, to be sent again when its connection is lost. */
   #copy: Buffer = Buffer.alloc(0);
   #copyLength = 0;
@@ -198,8 +179,6 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #asksTriggers = false;
   /** Work after an answer that the next command has to wait for. */
   #settling: Promise<void> | null = null;
-  /** Asks for the values that the last SET has set, which had warnings. */
-  #unread: (() => Promise<void>) | null = null;
   #leaveWhenTaken = false;
   readonly #leaving = new Map<string, () => void>();
   #stopped = false;
@@ -229,6 +208,18 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.connections = new SessionConnections(context, endpoint, shared, request, this.record, host);
     this.#aftermath = new Aftermath(this, this.connections);
     this.relay = makeRelay(this);
+    this.#changes = new SessionChanges({
+      record: this.record,
+      relay: this.relay,
+      known: shared.knownSettings,
+      account: this.#account,
+      capabilities: this.#capabilities,
+      facts: () => this.#facts,
+      nowMs: () => context.clock.nowMs(),
+      hasDiagnostics: () => this.#aftermath.hasDiagnostics,
+      settleBy: (work) => this.#settleBy(work),
+      isHome: (connection) => this.connections.isHome(connection),
+    });
     this.#prepared = new StatementCommands(this, endpoint.config, this.#capabilities);
   }
 
@@ -265,7 +256,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** A server has answered this SET before, so that dbproxy can. */
   knowsSet(text: string): boolean {
-    return !this.pinned && this.#shared.knownSettings.find(this.#setKey(text)) !== undefined;
+    return this.#changes.knows(text);
   }
 
   /** See Aftermath.connectionToAsk. */
@@ -303,7 +294,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#host.background(this.#settling.then(() => this.#routeAgain(payload)));
       return false;
     }
-    if (this.#unread !== null && !MAY_LEAVE_UNREAD.has(command)) return this.#readUnread(bytes, start, end);
+    if (this.#changes.isPending && !MAY_LEAVE_UNREAD.has(command)) {
+      return this.#readPending(bytes, start, end);
+    }
     this.#begin(command);
     this.#isInInput = start > 0;
     switch (command) {
@@ -325,7 +318,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
         return this.#ping();
       case Command.INIT_DB:
         this.#as(Need.SESSION, Leave.DATABASE);
-        this.#database = bytes.toString('latin1', start + 1, end);
+        this.#changes.selects(bytes.toString('latin1', start + 1, end));
+        this.#changesSession = true;
         return this.go(bytes, start, end);
       default:
         return this.#other(command, bytes, start, end);
@@ -368,7 +362,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (tracker.toldInsertId || (leaves & (Leave.LAST_INSERT_ID | Leave.ANYTHING)) !== 0) return true;
     // INSERT … RETURNING answers with rows, which tell no id.
     if (tracker.hadColumns && kind === 'write') return true;
-    return this.#assignments?.some(isInsertId) === true;
+    return this.#changes.assignsInsertId;
   }
 
   /** A statement that depends on nothing and leaves nothing: only what may be asked after it is noted. */
@@ -479,12 +473,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     connection.settings = settings;
     this.connections.insertId.reset();
     this.record.reset(settings);
-    this.#unread = null;
-    await this.#readBack(connection, [
-      'character_set_client',
-      'character_set_results',
-      'collation_connection',
-    ]);
+    this.#changes.forget();
+    await this.#changes.readCharacterSets(connection);
     this.#aftermath.begunAnew(connection);
   }
 
@@ -601,10 +591,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#command = command;
     this.#wish = 'none';
     this.#digest = undefined;
-    this.#assignments = undefined;
-    this.#newSetKey = null;
-    this.#database = null;
-    this.#dropsDatabase = false;
+    this.#changes.begin();
+    this.#changesSession = false;
     this.#asksPreviousValue = false;
     this.#mayRetry = false;
     this.#retries = 0;
@@ -651,9 +639,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (SYSTEM_SCHEMAS.has(this.record.settings.database.toLowerCase()))
       statement.needs |= Need.SYSTEM_SCHEMA;
     const mayWait = statement.class === 'session' || (statement.needs & Need.DIAGNOSTICS) !== 0;
-    if (this.#unread !== null && !mayWait) {
-      return this.#readUnread(bytes, start, end);
-    }
+    if (this.#changes.isPending && !mayWait) return this.#readPending(bytes, start, end);
     this.remember(bytes, text, end);
     if (!isQuery) {
       const isSet = (statement.leaves & Leave.SETTINGS) !== 0 && (statement.needs & Need.SEVERAL) === 0;
@@ -670,9 +656,19 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if ((statement.needs & Need.SEQUENCE) !== 0)
       this.#asksPreviousValue = asksPreviousValue(bytes, text, end);
     if ((leaves & (Leave.SETTINGS | Leave.DATABASE | Leave.IMPLICIT_COMMIT)) !== 0) {
-      if (this.#changesSession(bytes, text, end)) return false;
+      this.#changesSession = true;
+      const answer = this.#changes.read(bytes, text, end, statement);
+      if (answer !== null) return this.#answerKnown(answer);
     }
     return this.go(bytes, start, end);
+  }
+
+  /** A SET that a server has answered before: what it sets is set with the next statement. */
+  #answerKnown(answer: Buffer): boolean {
+    this.#aftermath.answeredHere();
+    this.#answeredBy = '';
+    this.#host.answer(writePayload(this.relay.answerSequence, answer));
+    return false;
   }
 
   /** The connection that ran the last statement answers with its warnings; where there are none, dbproxy does. */
@@ -709,60 +705,10 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   #pinAfter: { pin: 'set_option' | 'replication'; nowMs: number } | null = null;
 
-  /**
-   * A statement that changes the session's settings or its database. True: it has been answered here, because a
-   * server has answered the same before; what it sets is set with the next statement.
-   */
-  #changesSession(bytes: Buffer, text: number, end: number): boolean {
-    const { leaves, needs } = this.statement;
-    const isAlone = (needs & Need.SEVERAL) === 0;
-    if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#dropsDatabase = mayDropDatabase(bytes, text, end);
-    if ((leaves & Leave.DATABASE) !== 0) {
-      this.#database = isAlone ? parseUse(bytes, text, end, this.record.dialect) : null;
-    }
-    if ((leaves & Leave.SETTINGS) === 0) return false;
-    this.#assignments = this.#assignmentsIn(bytes, text, end, isAlone);
-    if (!isAlone || this.#assignments === null || !this.#assignments.every(isSelfContained)) return false;
-    const key = this.#setKey(bytes.toString('latin1', text, end));
-    const known = this.pinned ? undefined : this.#shared.knownSettings.find(key);
-    if (known === undefined) {
-      this.#newSetKey = key;
-      this.relay.keepAnswer();
-      return false;
-    }
-    let { settings } = this.record;
-    for (const [name, value] of known.variables) {
-      settings = name === NAMES ? settings.withNames(value) : settings.withVariable(name, value);
-    }
-    this.record.set(settings);
-    this.record.status = known.status;
-    this.#aftermath.answeredHere();
-    this.#answeredBy = '';
-    this.#host.answer(writePayload(this.relay.answerSequence, known.answer));
-    return true;
-  }
-
-  /** What the SETs assign among the statements of a packet; null when one of them is not understood. */
-  #assignmentsIn(bytes: Buffer, text: number, end: number, isAlone: boolean): Assignment[] | null {
-    const { dialect } = this.record;
-    if (isAlone) return parseSet(bytes, text, end, dialect);
-    const all: Assignment[] = [];
-    for (const place of splitStatements(bytes, text, end, dialect)) {
-      if (!beginsWithSet(bytes, place.start, place.end)) continue;
-      const some = parseSet(bytes, place.start, place.end, dialect);
-      if (some === null) return null;
-      all.push(...some);
-    }
-    return all;
-  }
-
   /** A prepared SET is executed: what it assigns, as far as its text says it. */
   assigns(assignments: readonly Assignment[]): void {
-    this.#assignments = assignments;
-  }
-
-  #setKey(text: string): string {
-    return `${this.#account}\0${knownSetKey(this.record.status, this.#capabilities, text)}`;
+    this.#changes.assigns(assignments);
+    this.#changesSession = true;
   }
 
   /** In a transaction on a replica, or otherwise not where this statement must be. */
@@ -977,7 +923,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** A replica's connection serves reads, and what assigns their outcome to variables that can be read back. */
   get #mayRunOnReplica(): boolean {
     if (this.statement.class === 'read') return true;
-    return this.#assignments?.every(({ kind }) => kind === 'user_variable') === true;
+    return this.#changes.assignsVariables;
   }
 
   async #bring(connection: BackendConnection): Promise<readonly Buffer[]> {
@@ -1078,112 +1024,15 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       if (errno === 0) this.record.pin(this.#pinAfter.pin, this.#pinAfter.nowMs);
       this.#pinAfter = null;
     }
-    const { leaves, needs } = this.statement;
-    const isDatabase = (leaves & Leave.DATABASE) !== 0;
-    const isStatement = this.#command === Command.QUERY || this.#assignments !== undefined;
-    if (!isStatement && !(this.#command === Command.INIT_DB && isDatabase)) return;
-    if ((leaves & Leave.SETTINGS) !== 0) this.#settingsAnswered(connection, errno);
-    if (isDatabase && (errno === 0 || (needs & Need.SEVERAL) !== 0)) this.#databaseAnswered(connection);
-    if (this.#dropsDatabase && errno === 0) this.#settleBy(() => this.#readDatabase(connection));
-  }
-
-  #settingsAnswered(connection: BackendConnection, errno: number): void {
-    const nowMs = this.#context.clock.nowMs();
-    const assignments = this.#assignments ?? null;
-    if (errno !== 0) return this.#settingsFailed(connection, nowMs);
-    const names = this.#facts.transactionNames;
-    const { settings, readBack, pin, nextTransaction } = applyAssignments(
-      this.record.settings,
-      assignments,
-      names,
-    );
-    if (pin !== null) this.record.pin('settings', nowMs);
-    if (nextTransaction) this.record.pin('next_transaction', nowMs);
-    this.#setBoth(connection, settings);
-    if (this.pinned && pin !== null) return;
-    const learnt = { key: this.#newSetKey, answer: this.relay.takeKept(), assignments: assignments ?? [] };
-    if (readBack.length === 0) return this.#keepSet(connection, learnt);
-    const read = async (): Promise<void> => {
-      if (await this.#readBack(connection, readBack)) this.#keepSet(connection, learnt);
-    };
-    this.#readLater(read, nowMs);
-  }
-
-  /** Some of several assignments may have been made before one failed. */
-  #settingsFailed(connection: BackendConnection, nowMs: number): void {
-    const assignments = this.#assignments ?? null;
-    if (assignments?.length === 1) return;
-    const names = mayBeAssigned(assignments, this.#facts.transactionNames);
-    if (names === null) return this.record.pin('settings', nowMs);
-    this.#readLater(async () => void (await this.#readBack(connection, names)), nowMs);
-  }
-
-  #readLater(read: () => Promise<void>, nowMs: number): void {
-    const before = this.#unread;
-    if (!this.#aftermath.hasDiagnostics && before === null) return this.#settleBy(read);
-    // To ask for values would wipe out the warnings that the client may ask for.
-    this.#unread = before === null ? read : () => before().then(read);
-    this.record.pin('unread', nowMs);
+    if (this.#changesSession) this.#changes.answered(connection, this.statement, errno);
   }
 
   /** The values that a SET with warnings has set are asked for before the command at hand, which then comes again. */
-  #readUnread(bytes: Buffer, start: number, end: number): boolean {
+  #readPending(bytes: Buffer, start: number, end: number): boolean {
     const payload = Buffer.from(bytes.subarray(start, end));
-    const read = this.#unread!;
-    this.#unread = null;
-    this.record.unpin('unread');
-    this.#settleBy(read);
+    this.#settleBy(this.#changes.takePending());
     this.#host.background(this.#settling!.then(() => this.#routeAgain(payload)));
     return false;
-  }
-
-  /** The same SET of another session can be answered here from now on, if all about it is known. */
-  #keepSet(connection: BackendConnection, { key, answer, assignments }: LearntSet): void {
-    if (key === null || answer === null || this.pinned) return;
-    const { status, warnings } = parseOk(answer);
-    if (warnings > 0) return;
-    const names = this.#facts.transactionNames;
-    const fresh = applyAssignments(initialSettings(connection.preparation), assignments, names);
-    const variables = new Map<string, string>();
-    for (const name of [...fresh.settings.variables.keys(), ...fresh.readBack]) {
-      const value = this.record.settings.variables.get(name);
-      if (value === undefined) return;
-      variables.set(name, value);
-    }
-    this.#shared.knownSettings.keep(key, { variables, status, answer });
-  }
-
-  /** Asks the server for the values of variables; false when one cannot be repeated elsewhere, which pins. */
-  async #readBack(connection: BackendConnection, names: readonly string[]): Promise<boolean> {
-    for (const name of names) {
-      const settings = name.startsWith('@')
-        ? withUserValue(this.record.settings, name, await connection.queryTyped(`SELECT ${name}`))
-        : withReadBack(this.record.settings, name, await connection.queryValue(`SELECT @@SESSION.${name}`));
-      if (settings === null) {
-        this.record.pin('settings', this.#context.clock.nowMs());
-        return false;
-      }
-      this.#setBoth(connection, settings);
-    }
-    return true;
-  }
-
-  #databaseAnswered(connection: BackendConnection): void {
-    if (this.#database === null) return this.#settleBy(() => this.#readDatabase(connection));
-    this.#setBoth(connection, this.record.settings.withDatabase(this.#database));
-  }
-
-  async #readDatabase(connection: BackendConnection): Promise<void> {
-    const value = await connection.queryValue('SELECT DATABASE()');
-    const database = value === null ? '' : Buffer.from(value, 'utf8').toString('latin1');
-    this.#setBoth(connection, this.record.settings.withDatabase(database));
-  }
-
-  #setBoth(connection: BackendConnection, settings: SessionRecord['settings']): void {
-    this.record.set(settings);
-    connection.settings = this.connections.isHome(connection)
-      ? this.record.settings
-      : this.record.replicaSettings;
   }
 
   /** Work on the attached connection, which the next command waits for. */
@@ -1257,42 +1106,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 }
 
-/** Literals for session variables that can be repeated: the outcome depends on nothing else. */
-function isSelfContained(assignment: Assignment): boolean {
-  switch (assignment.kind) {
-    case 'setting':
-      return assignment.isLiteral && isRepeatable(assignment.name) && !/^default$/i.test(assignment.value);
-    case 'names':
-      return assignment.characterSet !== 'default';
-    case 'transaction':
-      return assignment.scope === 'session';
-    case 'user_variable':
-    case 'character_set':
-    case 'global':
-    case 'other':
-      return false;
-  }
-}
-
-function beginsWithSet(bytes: Buffer, start: number, end: number): boolean {
-  return end - start > 3 && /^set\b/i.test(bytes.toString('latin1', start, Math.min(end, start + 4)));
-}
-
-/** SET last_insert_id, and its other name. */
-function isInsertId(assignment: Assignment): boolean {
-  return (
-    assignment.kind === 'setting' && (assignment.name === 'last_insert_id' || assignment.name === 'identity')
-  );
-}
-
 /** It may ask for what a sequence has given before, besides or instead of something new. */
 function asksPreviousValue(bytes: Buffer, start: number, end: number): boolean {
   return /lastval|previous|currval/i.test(bytes.toString('latin1', start, end));
-}
-
-/** DROP DATABASE and DROP SCHEMA, which may be the one in use. */
-function mayDropDatabase(bytes: Buffer, start: number, end: number): boolean {
-  return /\bdrop\b.*\b(?:database|schema)\b/is.test(
-    bytes.toString('latin1', start, Math.min(end, start + 1000)),
-  );
 }

@@ -5,7 +5,7 @@
  * are looked at only.
  */
 import type { BackendConnection, Preparation } from '../backend/connection.ts';
-import { Settings } from '../backend/settings.ts';
+import { NAMES, Settings } from '../backend/settings.ts';
 import type {
   CausalState,
   HeldConnection,
@@ -367,8 +367,8 @@ function named(values: ReadonlyMap<string, string>, prefix = ''): NamedValue[] {
 }
 
 function characterSetOf({ variables }: Settings, { collation }: Preparation): string {
-  const set = variables.get('character_set_client')?.replaceAll("'", '');
-  return set ?? `that of its login (collation ${collation})`;
+  const set = variables.get('character_set_client') ?? variables.get(NAMES);
+  return set?.replaceAll("'", '') ?? `that of its login (collation ${collation})`;
 }
 
 function causalState({ config }: SessionEndpoint, { connections, record }: StatementDispatcher): CausalState {

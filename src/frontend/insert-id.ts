@@ -34,7 +34,7 @@ export class InsertId {
     const before = this.#newerOn;
     if (before === connection) return null;
     const zeroIsNothing = connection.lastInserter !== this.#token;
-    if (before !== null) this.#learn(before, this.#zeroIsNothing);
+    if (before !== null) void this.#learn(before, this.#zeroIsNothing);
     this.#token = {};
     connection.lastInserter = this.#token;
     this.#newerOn = connection;

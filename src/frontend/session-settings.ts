@@ -3,7 +3,7 @@
  * another connection with the same result, which need their value read back first because it was computed,
  * and which cannot be repeated at all, so that they pin the session to the connection it has.
  */
-import { Settings } from '../backend/settings.ts';
+import { type Settings } from '../backend/settings.ts';
 import type { Assignment } from '../sql/set-statement.ts';
 
 /** What came of the assignments of one SET that has succeeded. */

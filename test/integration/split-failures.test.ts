@@ -54,7 +54,10 @@ forEachFlavour((flavour, words) => {
             const [rows] =
               index % 2 === 0
                 ? await connection.query<RowDataPacket[]>('select n, sleep(0.001) as s from t')
-                : await connection.execute<RowDataPacket[]>('select n, sleep(0.001) as s from t where n = ?', [1]);
+                : await connection.execute<RowDataPacket[]>(
+                    'select n, sleep(0.001) as s from t where n = ?',
+                    [1],
+                  );
             assert.equal(rows[0]!['n'], 1);
             if (isDead) readsAfter++;
           }
@@ -186,7 +189,10 @@ forEachFlavour((flavour, words) => {
     it('takes no replica whose lag is above max_lag, and takes it back', async () => {
       const proxy = await lab.startProxy({
         workers: 1,
-        config: { 'cluster main': { max_lag: '1s', readmit_lag: '500ms' }, 'listener split': { pool: 'transaction' } },
+        config: {
+          'cluster main': { max_lag: '1s', readmit_lag: '500ms' },
+          'listener split': { pool: 'transaction' },
+        },
       });
       const connection = await proxy.connect('split');
       const asked = async (): Promise<string> => {
@@ -273,7 +279,9 @@ forEachFlavour((flavour, words) => {
         assert.match(String(seen['mode']), /ANSI_QUOTES/);
         await connection.query('insert into t (n) values (-1)');
       }
-      const [rows] = await (await lab.connect(lab.db1)).query<RowDataPacket[]>('select n from t where n >= 0');
+      const [rows] = await (
+        await lab.connect(lab.db1)
+      ).query<RowDataPacket[]>('select n from t where n >= 0');
       const there = new Set(rows.map(({ n }) => Number(n)));
       assert.deepEqual(
         acknowledged.filter((value) => !there.has(value)),

@@ -222,7 +222,7 @@ forEachFlavour((flavour, words) => {
       let asked = 0;
       let isDead = false;
       const reading = everybody(async (connection, session) => {
-        for (let after = 0; after < ROUNDS; ) {
+        for (let after = 0; after < ROUNDS;) {
           await ask(connection, (session + asked++) % SESSIONS);
           if (isDead) after++;
         }

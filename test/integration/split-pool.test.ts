@@ -79,7 +79,9 @@ forEachFlavour((flavour) => {
 
     async function connectionsOnServers(): Promise<number> {
       const backends = await proxy.admin('SHOW BACKENDS');
-      const numbers = backends.map((row) => Number(row['connections_used']) + Number(row['connections_idle']));
+      const numbers = backends.map(
+        (row) => Number(row['connections_used']) + Number(row['connections_idle']),
+      );
       return Math.max(...numbers);
     }
 
@@ -89,7 +91,9 @@ forEachFlavour((flavour) => {
         const names = NAMES[session % NAMES.length]!;
         const database = DATABASES[session % DATABASES.length]!;
         await connection.query(`set names ${names}`);
-        await connection.query(`set sql_mode = '${mode}', @mine = ${session}, time_zone = '+0${session % 9}:00'`);
+        await connection.query(
+          `set sql_mode = '${mode}', @mine = ${session}, time_zone = '+0${session % 9}:00'`,
+        );
         await connection.query(`use ${database}`);
         for (let round = 0; round < ROUNDS; round++) {
           const where = round % 2 === 0 ? '/* dbproxy: replica */' : '/* dbproxy: primary */';
@@ -98,14 +102,17 @@ forEachFlavour((flavour) => {
             `select ${where} @mine as mine, @@sql_mode as mode, @@character_set_client as cs, database() as d,
              @@time_zone as zone, name from here`,
           );
-          assert.deepEqual({ ...seen, mode: String(seen['mode']).split(',').includes('ANSI_QUOTES') }, {
-            mine: session,
-            mode: mode.includes('ANSI_QUOTES'),
-            cs: flavour === 'mysql56' || names !== 'utf8' ? names : 'utf8mb3',
-            d: database,
-            zone: `+0${session % 9}:00`,
-            name: database,
-          });
+          assert.deepEqual(
+            { ...seen, mode: String(seen['mode']).split(',').includes('ANSI_QUOTES') },
+            {
+              mine: session,
+              mode: mode.includes('ANSI_QUOTES'),
+              cs: flavour === 'mysql56' || names !== 'utf8' ? names : 'utf8mb3',
+              d: database,
+              zone: `+0${session % 9}:00`,
+              name: database,
+            },
+          );
           // What quotes mean depends on the mode: so that a wrong one is seen by what comes back, too.
           const quoted = await one(connection, 'select "name" as q from here');
           assert.equal(quoted['q'], mode.includes('ANSI_QUOTES') ? database : 'name');
@@ -184,7 +191,10 @@ forEachFlavour((flavour) => {
           const values = Array.from({ length: count }, () => `(${session}, ${round})`).join(', ');
           await connection.query(`insert into ids (owner, n) values ${values}`);
           const rowCount = await orGone(connection, 'select row_count() as n');
-          assert.ok(rowCount === count || rowCount === 'gone', `ROW_COUNT() ${String(rowCount)} for ${count}`);
+          assert.ok(
+            rowCount === count || rowCount === 'gone',
+            `ROW_COUNT() ${String(rowCount)} for ${count}`,
+          );
 
           const wanted = 3 + ((session * 7 + round) % 20);
           await connection.query(
@@ -194,7 +204,7 @@ forEachFlavour((flavour) => {
           assert.ok(found === wanted || found === 'gone', `FOUND_ROWS() ${String(found)} for ${wanted}`);
 
           const code = session % 2 === 0 ? 1365 : 1292;
-          await connection.query(session % 2 === 0 ? "select 1/0" : "select cast('12x' as signed)");
+          await connection.query(session % 2 === 0 ? 'select 1/0' : "select cast('12x' as signed)");
           const warning = await orGone(connection, 'show warnings');
           // Not every sql_mode warns of a division by zero.
           const isRight = warning === code || warning === 'gone' || (code === 1365 && warning === undefined);
@@ -220,7 +230,9 @@ forEachFlavour((flavour) => {
       await forAll(async (_session, connection) => {
         for (let round = 0; round < 4; round++) {
           await connection.beginTransaction();
-          const { n } = (await one(connection, 'select n from balance where id = 1 for update')) as { n: number };
+          const { n } = (await one(connection, 'select n from balance where id = 1 for update')) as {
+            n: number;
+          };
           await connection.query('update balance set n = ? where id = 1', [n + 1]);
           assert.equal((await one(connection, 'select n from balance where id = 1'))['n'], n + 1);
           if (round % 2 === 0) await connection.commit();

@@ -165,7 +165,9 @@ forEachFlavour((flavour) => {
         const connection = await open();
         const mark = witness.mark();
         for (let id = 1; id <= 2; id++) {
-          const [rows] = await connection.execute<RowDataPacket[]>(`select v ${mark} from t where id = ?`, [id]);
+          const [rows] = await connection.execute<RowDataPacket[]>(`select v ${mark} from t where id = ?`, [
+            id,
+          ]);
           assert.equal(rows[0]!['v'], id === 1 ? 'one' : 'two');
         }
         assert.deepEqual(new Set(await witness.askedOf(mark)), new Set(['db2']));
@@ -200,7 +202,10 @@ forEachFlavour((flavour) => {
         const connection = await open();
         assert.equal((await one(connection, `select ${ON_REPLICA} database() as d`))['d'], 'demo');
         await connection.query('use information_schema');
-        assert.equal((await one(connection, `select ${ON_REPLICA} database() as d`))['d'], 'information_schema');
+        assert.equal(
+          (await one(connection, `select ${ON_REPLICA} database() as d`))['d'],
+          'information_schema',
+        );
         await assert.rejects(connection.query('select v from t'), { errno: 1109 });
         await connection.changeUser({ user: 'app', password: 'app', database: 'demo' });
         assert.equal((await one(connection, `select ${ON_REPLICA} database() as d`))['d'], 'demo');
@@ -266,9 +271,9 @@ forEachFlavour((flavour) => {
       });
 
       it('asks the primary again when a replica refuses what a view hides', async () => {
-        const [{ n: before }] = (await direct.query<RowDataPacket[]>('select count(*) as n from audit'))[0] as [
-          RowDataPacket,
-        ];
+        const [{ n: before }] = (
+          await direct.query<RowDataPacket[]>('select count(*) as n from audit')
+        )[0] as [RowDataPacket];
         const retriesBefore = await retries('refused');
         const connection = await open();
         const mark = witness.mark();
@@ -305,7 +310,10 @@ forEachFlavour((flavour) => {
         assert.equal((await one(connection, 'select found_rows() as n'))['n'], 2);
         await connection.query('select 1/0, cast("a" as signed)');
         const [warnings] = await connection.query<RowDataPacket[]>('show warnings');
-        assert.ok(warnings.some(({ Message }) => /Truncated/.test(String(Message))), JSON.stringify(warnings));
+        assert.ok(
+          warnings.some(({ Message }) => /Truncated/.test(String(Message))),
+          JSON.stringify(warnings),
+        );
         await assert.rejects(connection.query('select nosuch from t'), { errno: 1054 });
         const [errors] = await connection.query<RowDataPacket[]>('show errors');
         assert.equal(errors[0]!['Code'], 1054);
@@ -322,7 +330,8 @@ forEachFlavour((flavour) => {
           await connection.query("set @a = 1, sql_mode = 'ANSI'");
           await connection.query('create temporary table mine (a int)');
           await connection.query('set autocommit = 0');
-          if (begin === 'change') await connection.changeUser({ user: 'app', password: 'app', database: 'demo' });
+          if (begin === 'change')
+            await connection.changeUser({ user: 'app', password: 'app', database: 'demo' });
           else await connection.reset();
           assert.deepEqual(await one(connection, ask), fresh);
           await assert.rejects(connection.query('select * from mine'), { errno: 1146 });
@@ -342,7 +351,10 @@ forEachFlavour((flavour) => {
 
       async function retries(reason: string): Promise<number> {
         const { text } = await proxy.get('/metrics');
-        const line = new RegExp(`^dbproxy_read_retries_total\\{listener="split",reason="${reason}"\\} (\\d+)`, 'm');
+        const line = new RegExp(
+          `^dbproxy_read_retries_total\\{listener="split",reason="${reason}"\\} (\\d+)`,
+          'm',
+        );
         return Number(line.exec(text)?.[1] ?? 0);
       }
     });

@@ -10,11 +10,12 @@ import { ByteSocket } from '../../src/base/socket.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { BackendPool } from '../../src/backend/pool.ts';
 import { Slots } from '../../src/backend/slots.ts';
-import type { ListenerConfig, UserConfig } from '../../src/config/config.ts';
+import type { ListenerConfig, ProxyConfig, UserConfig } from '../../src/config/config.ts';
 import { Counters } from '../../src/frontend/counters.ts';
 import { offerOf } from '../../src/frontend/offer.ts';
 import type { SessionContext } from '../../src/frontend/context.ts';
 import { Session } from '../../src/frontend/session.ts';
+import { EndpointShares, sharesConnections } from '../../src/frontend/shared-endpoint.ts';
 import { Sessions } from '../../src/frontend/sessions.ts';
 import { UserDirectory } from '../../src/frontend/users.ts';
 import type { SessionPlace } from '../../src/ipc/messages.ts';
@@ -69,6 +70,8 @@ export class FakeWorker {
   readonly sessions: Sessions;
   readonly config: ListenerConfig;
   snapshot: Snapshot;
+  /** What its sessions share where they change connections. */
+  readonly shares: EndpointShares | null;
   /** Where `placeOf` finds sessions besides those of this worker. */
   readonly places = new Map<number, SessionPlace>();
   readonly #server = net.createServer({ pauseOnConnect: true, noDelay: true });
@@ -118,6 +121,10 @@ export class FakeWorker {
         }),
       ),
     };
+    const forShares = { rules: [], dbproxy: { digestLimit: 100 } } as unknown as ProxyConfig;
+    this.shares = sharesConnections(this.config)
+      ? new EndpointShares(this.config, forShares, this.snapshot)
+      : null;
     const context = this.#context(options.users ?? [user()]);
     this.#server.on('connection', (socket) => this.#accept(socket, context));
   }
@@ -158,6 +165,7 @@ export class FakeWorker {
 
   publish(snapshot: Snapshot): void {
     this.snapshot = snapshot;
+    this.shares?.take(snapshot);
     for (const wake of this.#snapshotWaiters.splice(0)) wake();
   }
 
@@ -179,7 +187,7 @@ export class FakeWorker {
       credits: new Map<string, number>(),
       offer: () => offerOf(this.snapshot.backends, this.snapshot.clusters[0]!.primary),
       tls: () => null,
-      shared: null,
+      shared: this.shares,
     };
     const session = new Session(this.sessions.nextId(), client, endpoint, context, (over) =>
       this.sessions.remove(over),

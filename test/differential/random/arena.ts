@@ -76,12 +76,13 @@ export class Arena {
 
   /** Plays a scenario on both sides at once. */
   async play(scenario: Scenario): Promise<Transcripts> {
+    const setup = setupStatements(this.flavour, ENDPOINTS[scenario.profile].pinning === undefined);
     const port = this.#proxies.portOf(scenario.profile) ?? this.#pair.db1.port;
     const moveReplica = (action: LagAction): Promise<void> => this.#lag.move(action);
     await Promise.all([
-      freshDatabases(this.flavour, this.#alone.db1.port),
+      freshDatabases(setup, this.#alone.db1.port),
       // A worker that has died is back soon.
-      this.#lag.move('release').then(() => eventually(() => freshDatabases(this.flavour, port))),
+      this.#lag.move('release').then(() => eventually(() => freshDatabases(setup, port))),
     ]);
     // This profile promises a session its own writes, and the fresh databases are another's.
     if (scenario.profile === 'own_writes') await this.#lag.move('catch_up');
@@ -137,7 +138,7 @@ async function leaveAlone(lab: Lab): Promise<void> {
   await lab.db1.execute('set global innodb_lock_wait_timeout = 1, global lock_wait_timeout = 2');
 }
 
-async function freshDatabases(flavour: LabFlavour, port: number): Promise<void> {
+async function freshDatabases(setup: readonly string[], port: number): Promise<void> {
   const client = await WireClient.connect({
     port,
     ...ADMIN_ACCOUNT,
@@ -145,7 +146,7 @@ async function freshDatabases(flavour: LabFlavour, port: number): Promise<void> 
     capabilities: WireFlag.MULTI_STATEMENTS | WireFlag.MULTI_RESULTS,
   });
   try {
-    const answer = await client.query(setupStatements(flavour).join(';\n'));
+    const answer = await client.query(setup.join(';\n'));
     const last = answer.at(-1)!;
     if (last.kind !== 'ok') throw new Error(`the databases were not made: ${JSON.stringify(last)}`);
   } finally {

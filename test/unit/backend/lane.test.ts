@@ -23,7 +23,7 @@ function query(sql: string): Buffer {
 
 function rows(...values: number[]): Buffer {
   const cells = values.map((value) => [value]);
-  return writeResultSet(1, [{ name: 'a', type: 'integer' }], cells, FLAGS);
+  return writeResultSet([{ name: 'a', type: 'integer' }], cells, FLAGS);
 }
 
 const REFUSAL = writeError(1, { errno: 1290, sqlState: 'HY000', message: 'read only' });

@@ -79,7 +79,7 @@ const OK = writeOk(1);
 const ENDED = 'answered 0';
 
 /** A result of one column and one row. */
-const RESULT = writeResultSet(1, [{ name: 'a', type: 'integer' }], [[5]], FLAGS);
+const RESULT = writeResultSet([{ name: 'a', type: 'integer' }], [[5]], FLAGS);
 /** A definition of a column, as it is in it. */
 const DEFINITION = RESULT.subarray(5, 5 + 4 + RESULT.readUIntLE(5, 3));
 

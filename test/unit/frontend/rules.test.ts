@@ -11,10 +11,10 @@ function rule(name: string, change: Partial<RuleConfig> = {}): RuleConfig {
   return { name, target: 'replica', ...change };
 }
 
-/** Which of the rules a statement of `user` with this digest hits, by name; '' for none. */
-function hit(configs: RuleConfig[], user = 'ann', [high, low] = [HIGH, LOW]): string {
+/** Which of the rules a statement of `user` hits, by name; '' for none. */
+function hit(configs: RuleConfig[], user: string): string {
   const rules = new Rules(configs, 'split');
-  const wish = rules.wishFor(user, high!, low!);
+  const wish = rules.wishFor(user, HIGH, LOW);
   const name = rules.hits().find(({ hits }) => hits > 0)?.name ?? '';
   assert.equal(wish, configs.find((config) => config.name === name)?.target ?? 'none');
   return name;

@@ -1,0 +1,725 @@
+/**
+ * Sessions that change connections, between clients and servers that do what no real one can be made to do at the
+ * right moment: connections that end in the middle of something, answers that do not come, settings that are
+ * refused. What each server was asked is in its log.
+ */
+import assert from 'node:assert/strict';
+import { afterEach, suite, test } from 'node:test';
+import type { ListenerConfig } from '../../../src/config/config.ts';
+import { Capability, Command, Status } from '../../../src/protocol/constants.ts';
+import {
+  writeCommand,
+  writeError,
+  writeOk,
+  writePayload,
+  writeResultSet,
+} from '../../../src/protocol/packets.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FakeClient } from '../../support/fake-client.ts';
+import { FakeServer, type FakeServerConnection } from '../../support/fake-server.ts';
+import { FakeWorker } from '../../support/fake-worker.ts';
+
+const FLAGS: number = Capability.DEPRECATE_EOF | Capability.TRANSACTIONS;
+
+/** Answers a statement; undefined: as a server would. 'later': the test answers. */
+type Answer = (sql: string, connection: FakeServerConnection) => Buffer | 'later' | undefined;
+
+/** A server with as much of SQL as transactions and one-row results need. */
+class SqlServer {
+  answer: Answer = () => undefined;
+  server!: FakeServer;
+  readonly #status = new WeakMap<FakeServerConnection, number>();
+  #prepared = 0;
+
+  static async start(): Promise<SqlServer> {
+    const made = new SqlServer();
+    made.server = await FakeServer.start({
+      capabilities: FLAGS | (0x1ffffff & ~(Capability.SSL | Capability.COMPRESS | Capability.CONNECT_ATTRS)),
+      respond: (command, connection) => made.#respond(command, connection),
+    });
+    return made;
+  }
+
+  /** Every statement of its clients, in the order of the connections; dbproxy's own beginnings left out. */
+  get statements(): string[] {
+    return this.server.connections.flatMap((connection) => this.on(connection));
+  }
+
+  on(connection: FakeServerConnection): string[] {
+    return connection.log.map(named).filter((sql) => sql !== 'SET SESSION TRANSACTION READ ONLY');
+  }
+
+  /** The one connection on which `sql` was run. */
+  whereRan(sql: string): FakeServerConnection {
+    const found = this.server.connections.filter((connection) => this.on(connection).includes(sql));
+    assert.equal(found.length, 1, `${sql} ran on ${found.length} connections`);
+    return found[0]!;
+  }
+
+  #respond(command: Buffer, connection: FakeServerConnection): Buffer | undefined {
+    const kind = command[0]!;
+    if (kind === Command.CHANGE_USER) {
+      this.#status.delete(connection);
+      return undefined;
+    }
+    const sql = named(command);
+    const wanted = this.answer(sql, connection);
+    if (wanted === 'later') return undefined;
+    if (wanted !== undefined) return wanted;
+    if (kind === Command.STMT_PREPARE) return prepared(++this.#prepared);
+    if (kind === Command.STMT_CLOSE || kind === Command.STMT_SEND_LONG_DATA) return Buffer.alloc(0);
+    return this.usual(sql, connection);
+  }
+
+  /** What a server would answer. */
+  usual(sql: string, connection: FakeServerConnection): Buffer {
+    let status = this.#status.get(connection) ?? Status.AUTOCOMMIT;
+    if (/^(begin|start transaction)/i.test(sql)) status |= Status.IN_TRANS;
+    if (/^(commit|rollback)/i.test(sql)) status &= ~Status.IN_TRANS;
+    if (/^set .*autocommit = 0/i.test(sql)) status &= ~Status.AUTOCOMMIT;
+    if (/^set .*autocommit = 1/i.test(sql)) status |= Status.AUTOCOMMIT;
+    this.#status.set(connection, status);
+    if (/gtid_binlog_pos/.test(sql)) return row('0-1-5', status);
+    if (/GTID_WAIT/.test(sql)) return row(0, status);
+    if (/^(select|execute)/i.test(sql)) return row(1, status);
+    if (/^insert/i.test(sql)) return writeOk(1, { affectedRows: 1, insertId: 7, status });
+    return writeOk(1, { status });
+  }
+}
+
+/** A command in words: the text of a statement, else its name. */
+function named(command: Buffer): string {
+  const kind = command[0]!;
+  if (kind === Command.QUERY) return command.toString('latin1', 1);
+  if (kind === Command.STMT_PREPARE) return `prepare ${command.toString('latin1', 1)}`;
+  const name = Object.entries(Command).find(([, code]) => code === kind)?.[0] ?? `${kind}`;
+  return name.toLowerCase().replace(/^stmt_/, '');
+}
+
+function row(value: string | number, status: number = Status.AUTOCOMMIT): Buffer {
+  return writeResultSet([{ name: 'a', type: 'text' }], [[value]], FLAGS, 1, status);
+}
+
+function prepared(id: number): Buffer {
+  const head = Buffer.alloc(12);
+  head.writeUInt32LE(id, 1);
+  return writePayload(1, head);
+}
+
+function failure(errno: number): Buffer {
+  return writeError(1, { errno, sqlState: 'HY000', message: 'no' });
+}
+
+let primary: SqlServer;
+let replica: SqlServer;
+let worker: FakeWorker;
+const clients: Client[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  await worker.stop();
+  await primary.server.stop();
+  await replica.server.stop();
+});
+
+/** A primary and a replica behind a split endpoint; `limit`: connections to each server. */
+async function setUp(listener: Partial<ListenerConfig> = {}, limit = 100): Promise<void> {
+  [primary, replica] = [await SqlServer.start(), await SqlServer.start()];
+  worker = await FakeWorker.start({
+    servers: { db1: primary.server.endpoint, db2: replica.server.endpoint },
+    listener: { mode: 'split', pool: 'transaction', ...listener },
+    limits: { 'backend:db1': limit, 'backend:db2': limit },
+  });
+}
+
+/** A client that reads answers as one word: ok, row, error with its number, or closed. */
+class Client {
+  readonly #client: FakeClient;
+
+  constructor(client: FakeClient) {
+    this.#client = client;
+  }
+
+  get socket(): FakeClient['socket'] {
+    return this.#client.socket;
+  }
+
+  send(...commands: Buffer[]): void {
+    this.#client.send(...commands);
+  }
+
+  async read(): Promise<string> {
+    const first = await this.#client.packet();
+    if (first === null) return 'closed';
+    if (first.payload[0] === 0xff) return `error ${first.payload.readUInt16LE(1)}`;
+    if (first.payload[0] === 0) return 'ok';
+    await this.#client.packet();
+    const value = (await this.#client.packet())!.payload;
+    await this.#client.packet();
+    return `row ${value.toString('latin1', 1)}`;
+  }
+
+  ask(sql: string): Promise<string> {
+    this.send(query(sql));
+    return this.read();
+  }
+
+  destroy(): void {
+    this.#client.destroy();
+  }
+}
+
+async function open(): Promise<Client> {
+  const client = new Client(await FakeClient.loggedIn(worker.endpoint, { capabilities: FLAGS }));
+  clients.push(client);
+  return client;
+}
+
+function query(sql: string): Buffer {
+  return writeCommand(Command.QUERY, sql);
+}
+
+function execute(id: number): Buffer {
+  const body = Buffer.alloc(9);
+  body.writeUInt32LE(id);
+  body.writeUInt32LE(1, 5);
+  return writeCommand(Command.STMT_EXECUTE, body);
+}
+
+/** Connections that sessions have now, at rest or in use, by server. */
+function lent(): Record<string, number> {
+  return Object.fromEntries(
+    ['db1', 'db2'].map((name) => [
+      name,
+      worker
+        .pool(name)
+        .counts()
+        .reduce((sum, { used }) => sum + used, 0),
+    ]),
+  );
+}
+
+const NOTHING_LENT = { db1: 0, db2: 0 };
+
+function nothingLent(): Promise<void> {
+  return eventually(() => assert.deepEqual(lent(), NOTHING_LENT));
+}
+
+/** The next time that `server` is asked for something that fits; from then on it is left to the test. */
+function asked(server: SqlServer, fits: RegExp): Promise<FakeServerConnection> {
+  const before = server.answer;
+  return new Promise((resolve) => {
+    server.answer = (sql, connection) => {
+      if (!fits.test(sql)) return before(sql, connection);
+      server.answer = before;
+      resolve(connection);
+      return 'later';
+    };
+  });
+}
+
+suite('a connection that ends', () => {
+  test('before the first byte of a read: it is asked elsewhere, once', async () => {
+    await setUp();
+    const client = await open();
+    const connection = asked(replica, /select 1/);
+    client.send(query('select 1'));
+    (await connection).socket.destroy();
+    assert.equal(await client.read(), 'row 1');
+    assert.deepEqual(replica.statements, ['select 1']);
+    assert.deepEqual(primary.statements.filter((sql) => sql === 'select 1').length, 1);
+    assert.equal(worker.shares!.retries.get('lost'), 1);
+  });
+
+  test('in the middle of the answer to a read: the session ends, nothing is asked again', async () => {
+    await setUp();
+    const client = await open();
+    const connection = asked(replica, /select 1/);
+    client.send(query('select 1'));
+    (await connection).send(row(1).subarray(0, 7));
+    await eventually(() => assert.ok(client.socket.bytesRead > 0));
+    (await connection).socket.end();
+    await eventually(() => assert.equal(client.socket.closed || client.socket.readableEnded, true));
+    assert.deepEqual(primary.statements, []);
+    await nothingLent();
+  });
+
+  test('before the answer to a write: the client hears of it, and nothing is sent again', async () => {
+    await setUp();
+    const client = await open();
+    const connection = asked(primary, /insert/);
+    client.send(query('insert into t values (1)'));
+    (await connection).socket.destroy();
+    assert.match(await client.read(), /^error /);
+    assert.deepEqual(primary.statements, ['insert into t values (1)']);
+    assert.equal(await client.ask('select 1'), 'row 1', 'the session goes on');
+    await nothingLent();
+  });
+
+  test('in a transaction: the session ends', async () => {
+    await setUp();
+    const client = await open();
+    await client.ask('begin');
+    const connection = asked(primary, /select 1/);
+    client.send(query('select 1'));
+    (await connection).socket.destroy();
+    assert.match(await client.read(), /^(?:error|closed)/);
+    await eventually(() => assert.equal(client.socket.destroyed || client.socket.readableEnded, true));
+    await nothingLent();
+  });
+
+  test('again and again: a read is sent so often and no more', async () => {
+    await setUp();
+    const client = await open();
+    const lose: Answer = (sql, connection) => {
+      if (!/select 1/.test(sql)) return undefined;
+      connection.socket.destroy();
+      return 'later';
+    };
+    replica.answer = lose;
+    primary.answer = lose;
+    assert.match(await client.ask('select 1'), /^error /);
+    assert.ok(primary.statements.length + replica.statements.length <= 4);
+    await nothingLent();
+  });
+
+  test('while it rests with a session: the next statement gets another one', async () => {
+    await setUp();
+    const client = await open();
+    await client.ask('insert into t values (1)');
+    assert.deepEqual(lent(), { db1: 1, db2: 0 }, 'it knows the LAST_INSERT_ID()');
+    primary.whereRan('insert into t values (1)').socket.destroy();
+    await eventually(() => assert.equal(primary.server.openCount, 0));
+    assert.equal(await client.ask('update t set a = 1'), 'ok');
+    client.destroy();
+    await nothingLent();
+  });
+});
+
+suite('a server that refuses a read as a write', () => {
+  for (const errno of [1290, 1792, 1836]) {
+    test(`with ${errno}: home is asked, and the client hears of nothing`, async () => {
+      await setUp();
+      replica.answer = (sql) => (/from v/.test(sql) ? failure(errno) : undefined);
+      const client = await open();
+      assert.equal(await client.ask('select a from v'), 'row 1');
+      assert.deepEqual(
+        primary.statements.filter((sql) => /from v/.test(sql)),
+        ['select a from v'],
+      );
+      assert.equal(worker.shares!.retries.get('refused'), 1);
+    });
+  }
+
+  test('at home, too: the client hears what home says', async () => {
+    await setUp();
+    for (const server of [primary, replica])
+      server.answer = (sql) => (/from v/.test(sql) ? failure(1290) : undefined);
+    assert.equal(await (await open()).ask('select a from v'), 'error 1290');
+  });
+});
+
+suite('settings', () => {
+  const SET = "set time_zone = '+01:00'";
+  const BROUGHT = "SET SESSION time_zone = '+01:00'";
+
+  test('that one session has set are brought to the connection of its next read', async () => {
+    await setUp();
+    const client = await open();
+    await client.ask(SET);
+    await client.ask('select 1');
+    const all = replica.on(replica.whereRan('select 1'));
+    assert.deepEqual(all.slice(-2), [BROUGHT, 'select 1']);
+  });
+
+  test('do not stay for another session', async () => {
+    await setUp({}, 1);
+    const [one, two] = [await open(), await open()];
+    await one.ask(SET);
+    await one.ask('select 1');
+    await two.ask('select 2');
+    const all = replica.on(replica.whereRan('select 2'));
+    assert.equal(all.at(-2), 'change_user', all.join(' | '));
+  });
+
+  test('are not recorded when the SET has failed', async () => {
+    await setUp();
+    primary.answer = (sql) => (/^set time_zone/.test(sql) ? failure(1298) : undefined);
+    const client = await open();
+    assert.equal(await client.ask(SET), 'error 1298');
+    await client.ask('select 1');
+    assert.equal(replica.statements.includes(BROUGHT), false);
+  });
+
+  test('of a SET that failed in part keep the session where it ran', async () => {
+    await setUp();
+    primary.answer = (sql) => (/^set a/.test(sql) ? failure(1193) : undefined);
+    const client = await open();
+    await client.ask('set a = 1, b = 2');
+    await client.ask('select 1');
+    assert.deepEqual(primary.statements.slice(-2), ['set a = 1, b = 2', 'select 1']);
+    client.destroy();
+    await eventually(() => assert.equal(primary.on(primary.whereRan('select 1')).at(-1), 'change_user'));
+  });
+
+  test('that a server has answered before are answered at once, and set before the next statement', async () => {
+    await setUp();
+    const [one, two] = [await open(), await open()];
+    await one.ask(SET);
+    const count = primary.statements.length;
+    assert.equal(await two.ask(SET), 'ok');
+    assert.equal(primary.statements.length, count, 'no server was asked');
+    await two.ask('select 1');
+    assert.deepEqual(replica.on(replica.whereRan('select 1')).slice(-2), [BROUGHT, 'select 1']);
+  });
+
+  /** A session that has set something which no connection at home has: the next write must bring it. */
+  async function aboutToWrite(): Promise<Client> {
+    await setUp({}, 1);
+    const [one, two] = [await open(), await open()];
+    await one.ask(SET);
+    await one.ask('select 1');
+    // The one connection at home has other settings then.
+    await two.ask('update t set a = 0');
+    return one;
+  }
+
+  test('are confirmed before a write is sent behind them', async () => {
+    const client = await aboutToWrite();
+    const bringing = asked(primary, /^SET SESSION time_zone/);
+    client.send(query('insert into t values (1)'));
+    const connection = await bringing;
+    assert.equal(primary.statements.includes('insert into t values (1)'), false);
+    connection.send(writeOk(1));
+    assert.equal(await client.read(), 'ok');
+    assert.deepEqual(primary.statements.slice(-2), [BROUGHT, 'insert into t values (1)']);
+  });
+
+  test('that a server refuses to bring are told to the client, and its write is not sent', async () => {
+    const client = await aboutToWrite();
+    primary.answer = (sql) => (sql === BROUGHT ? failure(1298) : undefined);
+    assert.equal(await client.ask('insert into t values (1)'), 'error 1298');
+    assert.equal(primary.statements.includes('insert into t values (1)'), false);
+    assert.equal(primary.statements.at(-1), 'change_user', 'nobody knows what is set there');
+    await nothingLent();
+    primary.answer = () => undefined;
+    assert.equal(await client.ask('insert into t values (1)'), 'ok');
+  });
+
+  test('that a replica refuses to bring cost the client nothing: home is asked', async () => {
+    await setUp();
+    replica.answer = (sql) => (sql === BROUGHT ? failure(1298) : undefined);
+    const client = await open();
+    await client.ask(SET);
+    assert.equal(await client.ask('select 1'), 'row 1');
+    assert.equal(primary.statements.includes('select 1'), true);
+    await nothingLent();
+  });
+
+  test('with autocommit off keep all at home, also after an error, whose packet has no status', async () => {
+    await setUp();
+    const [one, two] = [await open(), await open()];
+    await one.ask('set autocommit = 0');
+    await two.ask('set autocommit = 0');
+    primary.answer = (sql) => (/bogus/.test(sql) ? failure(1064) : undefined);
+    assert.equal(await two.ask('bogus'), 'error 1064');
+    assert.equal(await two.ask('select 1'), 'row 1');
+    assert.deepEqual(replica.statements, []);
+    assert.equal(primary.whereRan('select 1'), primary.whereRan('bogus'));
+  });
+});
+
+suite('prepared statements', () => {
+  async function prepare(client: Client, sql: string): Promise<number> {
+    client.send(writeCommand(Command.STMT_PREPARE, sql));
+    assert.equal(await client.read(), 'ok');
+    return 1;
+  }
+
+  test('that a transaction’s connection cannot learn leave the transaction as it is', async () => {
+    await setUp();
+    const client = await open();
+    const id = await prepare(client, 'select 1');
+    await client.ask('begin');
+    const home = primary.whereRan('begin');
+    primary.answer = (sql) => (/^prepare/.test(sql) ? failure(1461) : undefined);
+    client.send(execute(id));
+    assert.equal(await client.read(), 'error 1461');
+    assert.equal(await client.ask('insert into t values (1)'), 'ok');
+    assert.equal(await client.ask('commit'), 'ok');
+    assert.equal(primary.on(home).includes('change_user'), false);
+    assert.deepEqual(primary.on(home).slice(-2), ['insert into t values (1)', 'commit']);
+  });
+
+  test('are learnt in a transaction without touching anything else that is set', async () => {
+    await setUp();
+    const client = await open();
+    const id = await prepare(client, 'select 1');
+    await client.ask("set time_zone = '+01:00'");
+    await client.ask('begin');
+    const home = primary.whereRan('begin');
+    client.send(execute(id));
+    assert.equal(await client.read(), 'row 1');
+    assert.equal(await client.ask('commit'), 'ok');
+    assert.deepEqual(primary.on(home).slice(-4), ['begin', 'prepare select 1', 'execute', 'commit']);
+  });
+
+  test('whose command is too short are refused, and the session goes on', async () => {
+    await setUp();
+    const client = await open();
+    const id = await prepare(client, 'select 1');
+    for (let length = 0; length < 9; length++) {
+      const body = Buffer.alloc(length);
+      if (length >= 4) body.writeUInt32LE(id);
+      client.send(writeCommand(Command.STMT_EXECUTE, body));
+      assert.match(await client.read(), /^error 1(?:835|243)/, `${length} bytes`);
+    }
+    assert.equal(await client.ask('select 2'), 'row 1');
+    await nothingLent();
+  });
+
+  test('that there are not are refused, also when the server knows one by that number, and nothing stays lent', async () => {
+    await setUp();
+    const client = await open();
+    await prepare(client, 'select 1');
+    for (const id of [1, 2, 3]) {
+      client.send(writeCommand(Command.STMT_CLOSE, Buffer.from([id, 0, 0, 0])));
+      client.send(execute(id));
+      if (id === 1 || id === 2) primary.answer = (sql) => (sql === 'execute' ? failure(1243) : undefined);
+      assert.equal(await client.read(), 'error 1243');
+      assert.equal(await client.ask('select 2'), 'row 1');
+    }
+    client.destroy();
+    await nothingLent();
+  });
+
+  test('whose long data has nowhere to go end the session: an error would answer the next command', async () => {
+    await setUp();
+    const client = await open();
+    const id = await prepare(client, 'select 1');
+    worker.publish({
+      ...worker.snapshot,
+      clusters: [{ ...worker.snapshot.clusters[0]!, primary: null }],
+      backends: worker.snapshot.backends.map((view) => ({
+        ...view,
+        role: 'replica',
+        writable: false,
+        readable: false,
+      })),
+    });
+    client.send(writeCommand(Command.STMT_SEND_LONG_DATA, Buffer.from([id, 0, 0, 0, 0, 0, 0x61])));
+    const answer = client.read();
+    await worker.clock.pass(5000);
+    assert.match(await answer, /^(?:error|closed)/);
+    assert.equal(await client.read(), 'closed');
+  });
+});
+
+suite('READ ONLY transactions', () => {
+  test('on a replica go on being READ ONLY after COM_RESET_CONNECTION', async () => {
+    await setUp();
+    const client = await open();
+    await client.ask('start transaction read only');
+    const connection = replica.whereRan('start transaction read only');
+    client.send(writeCommand(Command.RESET_CONNECTION));
+    assert.equal(await client.read(), 'ok');
+    const log = connection.log.map(named);
+    const after = log.slice(log.indexOf('reset_connection'));
+    assert.equal(after.includes('SET SESSION TRANSACTION READ ONLY'), true, after.join(' | '));
+  });
+
+  test('whose connection ends while they are ended for the next one: the session ends, and nothing stays lent', async () => {
+    await setUp();
+    const client = await open();
+    await client.ask('start transaction read only');
+    const committing = asked(replica, /^commit/i);
+    client.send(query('begin'));
+    (await committing).socket.destroy();
+    assert.match(await client.read(), /^(?:error|closed)/);
+    await eventually(() => assert.equal(client.socket.destroyed || client.socket.readableEnded, true));
+    await nothingLent();
+  });
+});
+
+suite('a client that does not read', () => {
+  test('keeps its connection until it has, whoever waits for it', async () => {
+    await setUp({}, 1);
+    const [slow, other] = [await open(), await open()];
+    const big = writeResultSet(
+      [{ name: 'a', type: 'text' }],
+      Array.from({ length: 200 }, () => ['x'.repeat(100_000)]),
+      FLAGS,
+    );
+    replica.answer = (sql) => (/big/.test(sql) ? big : undefined);
+    slow.socket.pause();
+    slow.send(query('select big'));
+    await eventually(() => assert.ok(slow.socket.bytesRead > 0 || replica.statements.includes('select big')));
+    other.send(query('select 1'));
+    await eventually(() => assert.equal(worker.pool('db2').waitingCount, 1));
+    assert.deepEqual(replica.statements, ['select big']);
+    slow.socket.resume();
+    assert.equal(await other.read(), 'row 1');
+    assert.equal(replica.whereRan('select 1'), replica.whereRan('select big'));
+  });
+});
+
+suite('a session that ends gives each connection back once', () => {
+  /** States that a session may be in, and how it gets there. */
+  const STATES: readonly [
+    what: string,
+    listener: Partial<ListenerConfig>,
+    reach: (client: Client) => Promise<(() => void) | void>,
+  ][] = [
+    ['at rest', {}, async (client) => void (await client.ask('select 1'))],
+    [
+      'at rest, with connections of its own',
+      { pool: 'session' },
+      async (client) => {
+        await client.ask('select 1');
+        await client.ask('update t set a = 1');
+      },
+    ],
+    [
+      'with the connection of its last insert',
+      {},
+      async (client) => void (await client.ask('insert into t values (1)')),
+    ],
+    ['in a transaction', {}, async (client) => void (await client.ask('begin'))],
+    [
+      'in a transaction on a replica',
+      {},
+      async (client) => void (await client.ask('start transaction read only')),
+    ],
+    [
+      'that is waiting for an answer',
+      {},
+      async (client) => {
+        const connection = asked(replica, /select 1/);
+        client.send(query('select 1'));
+        const { send } = await connection;
+        return () => send.call(connection, row(1));
+      },
+    ],
+    [
+      'whose settings are being read back',
+      {},
+      async (client) => {
+        const reading = asked(primary, /@@SESSION\.sql_mode/);
+        client.send(query("set sql_mode = 'ansi'"));
+        const connection = await reading;
+        return () => connection.send(row('ANSI'));
+      },
+    ],
+    [
+      'whose settings are being brought',
+      {},
+      async (client) => {
+        await client.ask("set time_zone = '+01:00'");
+        const other = await open();
+        await other.ask('begin');
+        const bringing = asked(primary, /^SET SESSION time_zone/);
+        client.send(query('insert into t values (1)'));
+        void bringing.then((connection) => connection.send(writeOk(1)));
+        other.destroy();
+      },
+    ],
+    [
+      'that waits for the position of the primary',
+      { causalReads: 'global' },
+      async (client) => {
+        const asking = asked(primary, /gtid_binlog_pos/);
+        client.send(query('select 1'));
+        const connection = await asking;
+        return () => connection.send(row('0-1-5'));
+      },
+    ],
+    [
+      'the same, with connections of its own',
+      { causalReads: 'global', pool: 'session' },
+      async (client) => {
+        const asking = asked(primary, /gtid_binlog_pos/);
+        client.send(query('select 1'));
+        const connection = await asking;
+        return () => connection.send(row('0-1-5'));
+      },
+    ],
+    [
+      'that waits for a replica to catch up',
+      { causalReads: 'global', pool: 'session' },
+      async (client) => {
+        const waiting = asked(replica, /GTID_WAIT/);
+        client.send(query('select 1'));
+        const connection = await waiting;
+        return () => connection.send(row(-1));
+      },
+    ],
+    [
+      'whose READ ONLY transaction is being ended',
+      { pool: 'session' },
+      async (client) => {
+        await client.ask('start transaction read only');
+        const committing = asked(replica, /^commit/i);
+        client.send(query('begin'));
+        const connection = await committing;
+        return () => connection.send(writeOk(1));
+      },
+    ],
+    [
+      'whose connection learns a statement in a transaction',
+      {},
+      async (client) => {
+        client.send(writeCommand(Command.STMT_PREPARE, 'select 1'));
+        await client.read();
+        await client.ask('begin');
+        const learning = asked(primary, /^prepare/);
+        client.send(execute(1));
+        const connection = await learning;
+        return () => connection.send(prepared(9));
+      },
+    ],
+    [
+      'that is being reset',
+      {},
+      async (client) => {
+        await client.ask('begin');
+        const resetting = asked(primary, /^reset_connection/);
+        client.send(writeCommand(Command.RESET_CONNECTION));
+        const connection = await resetting;
+        return () => connection.send(writeOk(1));
+      },
+    ],
+  ];
+  for (const [what, listener, reach] of STATES) {
+    test(what, async () => {
+      await setUp(listener);
+      const client = await open();
+      const answer = await reach(client);
+      client.destroy();
+      await eventually(() => assert.equal([...worker.sessions.all()].length, 0));
+      answer?.();
+      await nothingLent();
+      const next = await open();
+      assert.equal(await next.ask('select 2'), 'row 1', 'the connections serve others');
+      assert.equal(await next.ask('update t set a = 2'), 'ok');
+    });
+  }
+});
+
+suite('what one session asks after', () => {
+  test('is not answered by a connection that dbproxy itself has used since', async () => {
+    await setUp({ causalReads: 'global' }, 1);
+    const [one, two] = [await open(), await open()];
+    await one.ask('update t set a = 1');
+    await two.ask('select 1');
+    assert.match(await one.ask('select row_count()'), /^error 1235/);
+    assert.equal(primary.statements.includes('select row_count()'), false);
+  });
+
+  test('is answered by its own connection when nobody has used it', async () => {
+    await setUp();
+    const one = await open();
+    await one.ask('update t set a = 1');
+    assert.equal(await one.ask('select row_count()'), 'row 1');
+    assert.equal(primary.whereRan('select row_count()'), primary.whereRan('update t set a = 1'));
+  });
+});
