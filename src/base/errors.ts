@@ -172,7 +172,7 @@ const catalogue = {
     sqlState: 'HY000',
     message: 'Unknown prepared statement handler (%s) given to %s',
   },
-  DBPROXY_NO_CURSOR: { errno: 1421, sqlState: 'HY000', message: 'The statement (%s) has no open cursor' },
+  DBPROXY_NO_CURSOR: { errno: 1421, sqlState: 'HY000', message: 'The statement (%s) has no open cursor%s' },
   DBPROXY_PREPARED_BEFORE: {
     errno: 1615,
     sqlState: 'HY000',

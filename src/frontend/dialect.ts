@@ -4,6 +4,7 @@
  */
 import type { Preparation } from '../backend/connection.ts';
 import { NAMES, type Settings } from '../backend/settings.ts';
+import { Capability } from '../protocol/constants.ts';
 import type { SqlDialect } from '../sql/statement.ts';
 import type { ServerFacts } from './context.ts';
 
@@ -34,7 +35,13 @@ const CHARACTER_SETS: Readonly<Record<string, SqlDialect['characterSet']>> = {
 };
 
 /** The dialect of a session with these settings. */
-export function dialectOf(facts: ServerFacts, settings: Settings, { collation }: Preparation): SqlDialect {
+export function dialectOf(
+  facts: ServerFacts,
+  settings: Settings,
+  { collation, settingFlags }: Preparation,
+): SqlDialect {
+  const own = settings.variables.get('sql_mode');
+  const isAsked = own === undefined && (settingFlags & Capability.IGNORE_SPACE) !== 0;
   const mode = (settings.variables.get('sql_mode') ?? facts.sqlMode).toUpperCase();
   const client = settings.variables.get('character_set_client') ?? settings.variables.get(NAMES);
   const name = client?.replaceAll("'", '').split(' ')[0]?.toLowerCase();
@@ -45,6 +52,7 @@ export function dialectOf(facts: ServerFacts, settings: Settings, { collation }:
       (name === undefined
         ? (COLLATIONS[collation] ?? COLLATIONS[collation - NO_PAD])
         : CHARACTER_SETS[name]) ?? 'safe',
+    ignoreSpace: isAsked || /\b(?:IGNORE_SPACE|ANSI|DB2|MAXDB|MSSQL|ORACLE|POSTGRESQL)\b/.test(mode),
     isMariaDb: facts.isMariaDb,
     minVersion: facts.minVersion,
     maxVersion: facts.maxVersion,

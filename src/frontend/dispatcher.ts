@@ -107,6 +107,9 @@ const REPLICATION_COMMANDS: ReadonlySet<number> = new Set([
 
 const NO_NEEDS = 0;
 
+/** It asks after the statement before. */
+const ASKS_AFTER = Need.DIAGNOSTICS | Need.ROW_COUNT | Need.FOUND_ROWS;
+
 /** ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION */
 const READ_ONLY_TRANSACTION = 1792;
 
@@ -216,7 +219,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       capabilities: this.#capabilities,
       facts: () => this.#facts,
       nowMs: () => context.clock.nowMs(),
-      hasDiagnostics: () => this.#aftermath.hasDiagnostics,
+      isAskedAfter: () => this.#aftermath.isAskedAfter,
       settleBy: (work) => this.#settleBy(work),
       isHome: (connection) => this.connections.isHome(connection),
     });
@@ -638,7 +641,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     // Names without a schema are looked up in a server's own.
     if (SYSTEM_SCHEMAS.has(this.record.settings.database.toLowerCase()))
       statement.needs |= Need.SYSTEM_SCHEMA;
-    const mayWait = statement.class === 'session' || (statement.needs & Need.DIAGNOSTICS) !== 0;
+    const mayWait = statement.class === 'session' || (statement.needs & ASKS_AFTER) !== 0;
     if (this.#changes.isPending && !mayWait) return this.#readPending(bytes, start, end);
     this.remember(bytes, text, end);
     if (!isQuery) {
@@ -865,8 +868,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#forward(fitted, commands);
     } catch (error) {
       const mayGoHome = connection !== null && this.#isRefusedRead(error);
+      const mayGoAgain = connection !== null && this.#isLostBefore(connection);
       if (connection !== null) this.#abandon(connection);
       if (this.#host.isOver()) return;
+      if (mayGoAgain) {
+        this.#count('lost');
+        this.#excluded.add(connection!.backend);
+        return this.goLater(payload);
+      }
       // The client does not wait for an answer, and would take it for that of its next command.
       if (hasNoReply(this.#command)) return this.#host.fail(error);
       if (!mayGoHome) return this.#host.answerError(error);
@@ -874,6 +883,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#to = 'home';
       this.goLater(payload);
     }
+  }
+
+  /** The connection broke while it was being prepared: nothing of the client's was sent on it. */
+  #isLostBefore(connection: BackendConnection): boolean {
+    return connection.closed && !this.pinned && ++this.#retries <= MOST_RETRIES;
   }
 
   /** A replica will not even prepare the statement, because something in it writes. */
@@ -943,7 +957,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   async #bringInsertId(connection: BackendConnection): Promise<void> {
     const { insertId } = this.connections;
-    const asksAfter = (this.statement.needs & (Need.ROW_COUNT | Need.FOUND_ROWS | Need.DIAGNOSTICS)) !== 0;
+    const asksAfter = (this.statement.needs & ASKS_AFTER) !== 0;
     // To set the one would wipe out the other.
     if (asksAfter && !insertId.isOn(connection))
       throw refusal('DBPROXY_STATE_GONE', 'what this statement asks for');

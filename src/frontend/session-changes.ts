@@ -32,8 +32,8 @@ export interface ChangesHost {
   readonly capabilities: number;
   facts(): ServerFacts;
   nowMs(): number;
-  /** The last statement had warnings, or failed. */
-  hasDiagnostics(): boolean;
+  /** The last statement is likely to be asked after. */
+  isAskedAfter(): boolean;
   /** Runs `work` on the connection that is attached, before the next command. */
   settleBy(work: () => Promise<void>): void;
   /** A connection that may write; its settings are the record's as they are. */
@@ -57,7 +57,7 @@ export class SessionChanges {
   #newKey: string | null = null;
   #database: string | null = null;
   #dropsDatabase = false;
-  /** Asks for the values that the last SET has set, which had warnings. */
+  /** Asks for the values that the last SET has set. */
   #unread: (() => Promise<void>) | null = null;
 
   constructor(host: ChangesHost) {
@@ -202,10 +202,11 @@ export class SessionChanges {
     else this.#readLater(async () => void (await this.#readBack(connection, names)));
   }
 
-  /** To ask for values would wipe out warnings that the client may ask for. */
+  /** To ask for values would wipe out what the client may ask after the statement. */
   #readLater(read: () => Promise<void>): void {
     const before = this.#unread;
-    if (!this.#host.hasDiagnostics() && before === null) return this.#host.settleBy(read);
+    const mayBeNow = !this.#host.record.pinned && !this.#host.isAskedAfter() && before === null;
+    if (mayBeNow) return this.#host.settleBy(read);
     this.#unread = before === null ? read : () => before().then(read);
     this.#host.record.pin('unread', this.#host.nowMs());
   }

@@ -331,7 +331,7 @@ export class SessionConnections {
         } catch (error) {
           if (isRefusedLogin(error)) throw explained(error, name, request.identity.user);
           if (error instanceof PasswordNeeded) {
-            this.#shared.passwords.add(identityKey(request.identity));
+            this.#notePassword(name, request);
             throw refusal('DBPROXY_BACKEND_LOGIN', name, request.identity.user, error.message);
           }
           const isUnreachable = isRefusal(error) && error.code === 'DBPROXY_BACKEND_CONNECT';
@@ -345,6 +345,20 @@ export class SessionConnections {
         await this.#context.nextSnapshot(leftMs);
       }
     }
+  }
+
+  /** A server wants the password itself: told once, and asked of the next login that can tell it in secret. */
+  #notePassword(backend: string, { identity }: SessionRequest): void {
+    const { passwords } = this.#shared;
+    const key = identityKey(identity);
+    if (passwords.has(key)) return;
+    passwords.add(key);
+    this.#context.log.warn('session.password_needed', {
+      backend,
+      user: identity.user,
+      listener: this.#endpoint.config.name,
+      detail: 'its reads stay at the primary until a client logs in over TLS',
+    });
   }
 
   #putBack(found: BackendConnection | Lane): void {

@@ -164,7 +164,9 @@ export class StatementCommands {
     if (current === undefined) return false;
     const known = this.#knownTo(this.#host.attached, current);
     if (known === undefined || !current.hasCursor) {
-      this.#host.answerError(refusal('DBPROXY_NO_CURSOR', current.id));
+      this.#host.answerError(
+        refusal('DBPROXY_NO_CURSOR', current.id, this.#host.record.dialect.isMariaDb ? '' : '.'),
+      );
       return false;
     }
     this.#asPlain();

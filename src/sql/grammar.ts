@@ -121,5 +121,5 @@ for (const name of namesIn(MARIADB_ADJACENT_NAMES)) adjacent[numberOf(name)] = 2
 
 /** True for a function that is one only with its parenthesis right behind it. */
 export function mustBeAdjacent(word: number, dialect: SqlDialect): boolean {
-  return (adjacent[word]! & (dialect.isMariaDb ? 2 : 1)) !== 0;
+  return dialect.ignoreSpace !== true && (adjacent[word]! & (dialect.isMariaDb ? 2 : 1)) !== 0;
 }

@@ -111,6 +111,8 @@ export interface SqlDialect {
    * 'safe' for all others (utf8mb4, latin1, …).
    */
   readonly characterSet: 'safe' | 'gbk' | 'sjis' | 'big5' | 'gb18030';
+  /** sql_mode has IGNORE_SPACE: a blank may stand between the name of a function and its parenthesis. */
+  readonly ignoreSpace?: boolean;
   readonly isMariaDb: boolean;
   /** Lowest and highest version of the servers behind, as executable comments write it (101106, 50624, 90700). */
   readonly minVersion: number;

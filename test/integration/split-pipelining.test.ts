@@ -10,7 +10,7 @@ import { forEachFlavour } from '../lab/flavours.ts';
 import { startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from '../support/eventually.ts';
-import { commandBytes, socketOf } from '../support/driver-socket.ts';
+import { commandBytes, PLAIN_COMMANDS, socketOf } from '../support/driver-socket.ts';
 
 const SESSIONS = 64;
 const ROUNDS = 60;
@@ -177,7 +177,7 @@ forEachFlavour((flavour, words) => {
 
     it('goes on beside a client that does not read', async () => {
       await start();
-      const lazy = socketOf(await open());
+      const lazy = socketOf(await open(PLAIN_COMMANDS));
       lazy.pause();
       // It asks and asks, and never takes an answer: the proxy must stop reading it, and serve the others.
       const query = commandBytes(Command.QUERY, "select repeat('a', 8000), v from pairs where id = 3");

@@ -11,7 +11,7 @@ import { Command } from '../../src/protocol/constants.ts';
 import { forEachFlavour } from '../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
-import { commandBytes, socketOf } from '../support/driver-socket.ts';
+import { commandBytes, PLAIN_COMMANDS, socketOf } from '../support/driver-socket.ts';
 import { eventually } from '../support/eventually.ts';
 import { WireClient, WireFlag } from '../support/wire-client.ts';
 
@@ -87,7 +87,7 @@ forEachFlavour((flavour) => {
     }
 
     it('sends a local file', async () => {
-      const connection = await open({ flags: ['+LOCAL_FILES'] });
+      const connection = await open();
       const rows = Array.from({ length: 50_000 }, (_, a) => `${a}\tline ${a}`).join('\n');
       await connection.query({
         sql: "load data local infile 'lines' into table entries",
@@ -98,7 +98,6 @@ forEachFlavour((flavour) => {
     });
 
     it('answers in order what a client sends at once, of every kind', async () => {
-      const client = await WireClient.connect({ port: proxy.ports.split, database: 'demo' });
       const texts = [
         'select 1',
         'insert into big (v) values (1)',
@@ -110,12 +109,11 @@ forEachFlavour((flavour) => {
         'select @a',
       ];
       const bytes = texts.map((text) => commandBytes(Command.QUERY, text));
-      const connection = await open();
+      const connection = await open(PLAIN_COMMANDS);
       const socket = socketOf(connection);
       const received: Buffer[] = [];
       socket.removeAllListeners('data');
       socket.on('data', (chunk: Buffer) => received.push(chunk));
-      // What the same commands answer one after the other, byte by byte the same but for the insert's id.
       socket.write(Buffer.concat(bytes));
       const values = (): string[] =>
         [
@@ -124,11 +122,10 @@ forEachFlavour((flavour) => {
             .matchAll(/\x02\0\0.\x01([1-4])/gs),
         ].map(([, digit]) => digit!);
       await eventually(() => assert.deepEqual(values(), ['1', '2', '3', '4']));
-      client.destroy();
     });
 
     it('takes commands in pieces, cut anywhere', async () => {
-      const connection = await open();
+      const connection = await open(PLAIN_COMMANDS);
       const socket = socketOf(connection);
       socket.setNoDelay(true);
       const received: Buffer[] = [];
@@ -217,7 +214,7 @@ forEachFlavour((flavour) => {
 
     it('follows a client that goes away in the middle of a large statement', async () => {
       for (const megabytes of [0.5, 3]) {
-        const connection = await proxy.connect('split');
+        const connection = await proxy.connect('split', PLAIN_COMMANDS);
         const header = Buffer.alloc(5);
         header.writeUIntLE(megabytes * MEGABYTE + 1, 0, 3);
         header[4] = Command.QUERY;

@@ -5,6 +5,9 @@
 import type { Socket } from 'node:net';
 import type { Connection } from 'mysql2/promise';
 
+/** To be opened with: a plain COM_QUERY holds nothing but its text then. */
+export const PLAIN_COMMANDS = { flags: ['-CLIENT_QUERY_ATTRIBUTES'] };
+
 /** The driver goes on to see what the server says, unless its socket is paused. */
 export function socketOf(connection: Connection): Socket {
   return (connection as unknown as { connection: { stream: Socket } }).connection.stream;

@@ -5,6 +5,7 @@ import { Settings } from '../../../src/backend/settings.ts';
 import { causalWords } from '../../../src/frontend/causal.ts';
 import type { ServerFacts } from '../../../src/frontend/context.ts';
 import { dialectOf } from '../../../src/frontend/dialect.ts';
+import { Capability } from '../../../src/protocol/constants.ts';
 import type { SqlDialect } from '../../../src/sql/statement.ts';
 
 const FACTS: ServerFacts = {
@@ -114,4 +115,13 @@ for (const [what, settings, characterSet] of NAMED) {
 
 test('NAMES DEFAULT is what the server has, which is not known to be safe or not: as the login said', () => {
   assert.equal(dialect({}, Settings.initial('').withNames('DEFAULT')).characterSet, 'safe');
+});
+
+test('IGNORE_SPACE is minded, by sql_mode and by the flag of the login, until the session sets its sql_mode', () => {
+  const asked = { collation: UTF8MB4, settingFlags: Capability.IGNORE_SPACE } as Preparation;
+  const initial = Settings.initial('');
+  assert.equal(dialectOf(FACTS, initial, asked).ignoreSpace, true);
+  assert.equal(dialectOf(FACTS, withMode('STRICT_TRANS_TABLES'), asked).ignoreSpace, false);
+  assert.equal(dialect({ sqlMode: 'IGNORE_SPACE' }).ignoreSpace, true);
+  assert.equal(dialect({}).ignoreSpace, false);
 });

@@ -340,3 +340,8 @@ describe('the digest', () => {
     assert.match(digestOf('SELECT 1'), /^0x[0-9a-f]{16}$/);
   });
 });
+
+test('a blank before the parenthesis makes another function of some names, but not under IGNORE_SPACE', () => {
+  assert.notEqual(look('SELECT COUNT (*) FROM t').needs & Need.UNKNOWN_FUNCTION, 0);
+  assert.equal(look('SELECT COUNT (*) FROM t', { ...DIALECTS.mariadb, ignoreSpace: true }).needs, 0);
+});
