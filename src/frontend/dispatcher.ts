@@ -452,8 +452,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const connection = pinned ?? (await this.connections.obtain('home', this.#excluded));
     this.#detach();
     try {
-      const { readOnly } = this.#host.request.preparation;
-      const ok = await connection.reset(readOnly);
+      const ok = await connection.reset(connection.preparation.readOnly);
       await this.#beginAnew(connection);
       this.connections.leave(connection, false);
       return ok.payload;
@@ -1013,13 +1012,24 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   async #endReadOnly(): Promise<void> {
     const connection = this.#attached!;
     this.#detach();
-    const { status } = await connection.execute('COMMIT');
+    const status = await this.#commit(connection);
     this.record.answered(
       { needs: Need.TRANSACTION, leaves: Leave.TRANSACTION_ENDED, errno: 0, status, atHome: false },
       this.#context.clock.nowMs(),
     );
     this.connections.leave(connection, false);
     this.#to = this.#destination();
+  }
+
+  /** What the transaction was is lost with its connection, and the session with it. */
+  async #commit(connection: BackendConnection): Promise<number> {
+    try {
+      return (await connection.execute('COMMIT')).status;
+    } catch (error) {
+      this.connections.discard(connection, false);
+      this.#host.fail(refusal('DBPROXY_BACKEND_LOST', connection.backend, String(error)));
+      throw error;
+    }
   }
 
   // After the answer.

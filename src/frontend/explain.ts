@@ -63,7 +63,7 @@ export function explainSession(session: Session, context: ExplainContext): Sessi
     session: session.info(),
     mode,
     pool,
-    record: dispatcher === null ? null : toldRecord(session, dispatcher, context),
+    record: recordOf(session, context),
     connections: held.map((one) => toldConnection(one, snapshot)),
   };
 }
@@ -337,6 +337,15 @@ function sightReason({ state, reason, roWeight }: BackendView): string {
 
 // The record of a session.
 
+/** Null for a session that keeps one connection; of one that is still logging in there is nothing to tell. */
+function recordOf(session: Session, context: ExplainContext): ToldRecord | null {
+  const { dispatcher, endpoint } = session;
+  if (dispatcher !== null) return toldRecord(session, dispatcher, context);
+  return endpoint.shared === null
+    ? null
+    : { ...NOTHING_YET, causal: { ...NOTHING_YET.causal, mode: endpoint.config.causalReads } };
+}
+
 function toldRecord(session: Session, dispatcher: StatementDispatcher, context: ExplainContext): ToldRecord {
   const { record, counts } = dispatcher;
   const { settings } = record;
@@ -414,6 +423,22 @@ function whyLast(
 function toldConnection({ backend, threadId }: BackendConnection, snapshot: Snapshot): HeldConnection {
   return { backend, threadId, role: roleOf(snapshot, backend) };
 }
+
+/** A session that has not logged in. */
+const NOTHING_YET: ToldRecord = {
+  database: '',
+  characterSet: '',
+  settings: [],
+  userVariables: [],
+  pins: [],
+  pinnedTo: null,
+  inTransaction: false,
+  autocommit: true,
+  preparedStatements: 0,
+  causal: { mode: 'off', position: null, atOnce: 0, waited: 0, fellBack: 0 },
+  lastStatement: null,
+  counters: [],
+};
 
 /** Of a text that decided, as much is shown. */
 const MOST_EVIDENCE = 60;

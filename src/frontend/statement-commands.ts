@@ -69,6 +69,7 @@ export class StatementCommands {
   #current: SessionStatement | null = null;
   /** Of an execution: where the types of its parameters are. */
   #place: TypesPlace = NO_TYPES;
+  #isUnreadable = false;
   /** What is said of a command about a statement that there is not, where no server can be asked. */
   #unknown: Error | null = null;
   /** The one that was prepared last, for connectors that do not wait for its number. */
@@ -135,7 +136,8 @@ export class StatementCommands {
   /** COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE. */
   execute(command: number, bytes: Buffer, start: number, end: number): boolean {
     const current = this.#take(command, bytes, start, end, 'mysqld_stmt_execute');
-    if (current === undefined || !this.#isReadable(current, bytes.subarray(start, end))) return false;
+    if (current === undefined) return false;
+    this.#findTypes(current, bytes.subarray(start, end));
     if (!this.#mayBeTaught(current)) return false;
     const { statement } = this.#host;
     statement.class = current.class;
@@ -262,6 +264,8 @@ export class StatementCommands {
     const known = this.#knownTo(connection, current);
     if (known === undefined) return false;
     if (this.#command === Command.STMT_SEND_LONG_DATA) this.#pinLongData(current);
+    // What the server has read of the types nobody knows.
+    else if (this.#isUnreadable) known.types = null;
     else if (!this.#typesAreRight(known, current, bytes.subarray(start, end))) return false;
     setStatementId(bytes, start, known.id);
     return true;
@@ -423,15 +427,15 @@ export class StatementCommands {
     return false;
   }
 
-  /** Finds the types in an execution; false, and answered, when they are not to be found. */
-  #isReadable(current: SessionStatement, payload: Buffer): boolean {
+  /** Finds the types in an execution. One that cannot be read passes: servers have words of their own for it. */
+  #findTypes(current: SessionStatement, payload: Buffer): void {
+    this.#isUnreadable = false;
     try {
       this.#place = placeOfTypes(payload, current.parameters, this.#capabilities);
-      return true;
     } catch (error) {
       if (!isRefusal(error)) throw error;
-      this.#host.answerError(error);
-      return false;
+      this.#place = NO_TYPES;
+      this.#isUnreadable = true;
     }
   }
 

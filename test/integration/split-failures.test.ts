@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
 import { forEachFlavour } from '../lab/flavours.ts';
-import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
+import { ADMIN_ACCOUNT, endConnectionsOf, startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -92,6 +92,78 @@ forEachFlavour((flavour, words) => {
         assert.equal((await one(connection, 'select n from t'))['n'], 1);
         await lab.db2.kill();
         await assert.rejects(connection.query('select n from t'), /lost|closed|ECONNRESET|EPIPE/i);
+      });
+    });
+  }
+
+  for (const pool of ['session', 'transaction'] as const) {
+    describe(`split sessions on ${flavour} with pool = ${pool} while servers drop them`, () => {
+      let lab: Lab;
+      let proxy: ProxyProcess;
+      before(async () => {
+        lab = await startPair({ flavour });
+        const direct = await lab.connect(lab.db1);
+        await direct.query(TABLE);
+        await direct.query('insert into t (n) values (1)');
+        proxy = await lab.startProxy({
+          workers: 1,
+          config: {
+            'listener split': { pool, queue_timeout: '1s' },
+            'cluster main': { enforce_read_only: 'off' },
+          },
+        });
+        const replica = await lab.connect(lab.db2);
+        await eventually(async () => assert.equal((await one(replica, 'select n from t'))['n'], 1));
+      });
+      after(() => lab?.stop());
+
+      it('goes on when the servers have closed connections at rest, with all that was set', async () => {
+        const connection = await proxy.connect('split');
+        await connection.query('set @mine = 7');
+        await connection.query("set sql_mode = 'ANSI_QUOTES'");
+        const statement = await connection.prepare('select n, ? as p from t where n = 1');
+        for (let round = 0; round < 3; round++) {
+          await connection.query('select n from t');
+          await connection.query(`update t set n = 1 where n = 1`);
+          for (const server of [lab.db1, lab.db2]) await endConnectionsOf(server, 'app');
+          // Reads may find that out: they are sent again.
+          await connection.query('/* dbproxy: primary */ select n from t');
+          await connection.query('select n from t');
+          assert.deepEqual(await one(connection, 'select @mine as m, "n" as n from t'), { m: 7, n: 1 });
+          const [rows] = (await statement.execute([round])) as [RowDataPacket[], unknown];
+          assert.deepEqual(rows[0], { n: 1, p: round });
+          await connection.query('insert into t (n) values (2)');
+        }
+      });
+
+      it('reads while the primary is away, refuses writes in time, and writes when it is back', async () => {
+        const connection = await proxy.connect('split');
+        await connection.query('select n from t');
+        await lab.db1.kill();
+        try {
+          for (let n = 0; n < 50; n++) await connection.query('select n from t');
+          const startedMs = performance.now();
+          await assert.rejects(
+            connection.query('insert into t (n) values (3)'),
+            (error: { errno: number }) => {
+              assert.ok([1290, 2003, 2013].includes(error.errno), String(error));
+              return true;
+            },
+          );
+          assert.ok(performance.now() - startedMs < 5000);
+          await connection.query('select n from t');
+          const [known] = await (
+            await proxy.connect('split')
+          ).query<RowDataPacket[]>('select n from t limit 1');
+          assert.equal(known.length, 1);
+        } finally {
+          await lab.db1.start();
+        }
+        await eventually(() => proxy.admin('PROMOTE db1'));
+        await connection.query('insert into t (n) values (4)');
+        const direct = await lab.connect(lab.db1);
+        assert.equal((await one(direct, 'select count(*) as n from t where n = 4'))['n'], 1);
+        assert.equal((await one(direct, 'select count(*) as n from t where n = 3'))['n'], 0);
       });
     });
   }
@@ -247,7 +319,8 @@ forEachFlavour((flavour, words) => {
         for (let n = 0; !stop.signal.aborted; n++) {
           const value = index * 1_000_000 + n;
           try {
-            await connection.query(`insert into t (n) values (${value})`);
+            if (index === 0) await connection.execute('insert into t (n) values (?)', [value]);
+            else await connection.query(`insert into t (n) values (${value})`);
             acknowledged.push(value);
           } catch (error) {
             failures.push(String(error));
@@ -256,10 +329,11 @@ forEachFlavour((flavour, words) => {
         }
       });
       let reads = 0;
-      const readers = Array.from({ length: 3 }, async () => {
+      const readers = Array.from({ length: 3 }, async (_, index) => {
         const connection = await proxy.connect('split');
         while (!stop.signal.aborted) {
-          await connection.query('select count(*) from t');
+          if (index === 0) await connection.execute('select count(*) from t where n > ?', [0]);
+          else await connection.query('select count(*) from t');
           reads++;
         }
       });

@@ -156,6 +156,50 @@ forEachFlavour((flavour) => {
       });
     });
 
+    it('executes a statement as it was prepared, though its session has changed since', async () => {
+      await forAll(async (session, connection) => {
+        const database = DATABASES[session % 2]!;
+        const other = DATABASES[(session + 1) % 2]!;
+        await connection.query(`use ${database}`);
+        await connection.query(`set sql_mode = '${session % 3 === 0 ? 'ANSI_QUOTES' : ''}'`);
+        const statement = await connection.prepare('select name, "name" as quoted, ? as n from here');
+        const quoted = session % 3 === 0 ? database : 'name';
+        for (let round = 0; round < 4; round++) {
+          const [rows] = (await statement.execute([round])) as [RowDataPacket[], unknown];
+          assert.deepEqual(rows[0], { name: database, quoted, n: round });
+          await connection.query(`use ${round % 2 === 0 ? other : database}`);
+          await connection.query(`set sql_mode = '${round % 2 === 0 ? 'PIPES_AS_CONCAT' : 'ANSI_QUOTES'}'`);
+        }
+        await statement.close();
+      });
+    });
+
+    it('keeps READ ONLY, isolation and autocommit to the session that has set them', async () => {
+      await forAll(async (session, connection) => {
+        const isReadOnly = session % 3 === 0;
+        await connection.query(`set session transaction read ${isReadOnly ? 'only' : 'write'}`);
+        await connection.query(
+          `set session transaction isolation level ${session % 2 === 0 ? 'serializable' : 'read committed'}`,
+        );
+        if (session % 5 === 0) await connection.query('set autocommit = 0');
+        for (let round = 0; round < 4; round++) {
+          const inserting = connection.query(`insert into ids (owner, n) values (${session}, 77)`);
+          if (isReadOnly) await assert.rejects(inserting, { errno: 1792 });
+          else await inserting;
+          const found = await one(
+            connection,
+            `select count(*) as n from ids where owner = ${session} and n = 77`,
+          );
+          assert.equal(found['n'], isReadOnly ? 0 : round + 1);
+          if (session % 5 === 0) await connection.query(round === 3 ? 'rollback' : 'select 1');
+        }
+      });
+      const [rows] = await direct.query<RowDataPacket[]>(
+        'select count(*) as n from ids where n = 77 and owner % 5 = 0',
+      );
+      assert.equal(rows[0]!['n'], 0);
+    });
+
     it('answers LAST_INSERT_ID() of each session, right after the inserts of others', async () => {
       await forAll(async (session, connection) => {
         for (let round = 0; round < ROUNDS; round++) {

@@ -183,7 +183,7 @@ forEachFlavour((flavour) => {
       const [killer, reading] = [await open(), await open()];
       for (const sql of [
         'select sleep(31), count(*) from entries',
-        'insert into entries select -2, sleep(31)',
+        'select sleep(31) from entries for update',
       ]) {
         const slow = reading.query<RowDataPacket[]>(sql).then(
           ([rows]) => rows,

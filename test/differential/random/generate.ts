@@ -15,7 +15,7 @@ import { settingFamilies } from './families/settings.ts';
 import { transactionFamilies } from './families/transactions.ts';
 import { sequenceFamilies, writeFamilies } from './families/writes.ts';
 import type { Action, ClientFlags, LagAction, ProfileName, Scenario, Step } from './scenario.ts';
-import { mayPin, World } from './world.ts';
+import { asksBack, mayPin, World } from './world.ts';
 
 const FAMILIES: readonly Family[] = [
   ...readFamilies,
@@ -52,7 +52,7 @@ export function generate(flavour: LabFlavour, profile: ProfileName, seed: number
     flags: draw.pick(FLAGS[flavour]),
     user: draw.chance(60) ? 'app' : 'root2',
     sessions,
-    steps: new Playwright(draw, world).write(length),
+    steps: new Playwright(draw, world, endpoint.pinning !== undefined).write(length),
   };
 }
 
@@ -60,13 +60,15 @@ export function generate(flavour: LabFlavour, profile: ProfileName, seed: number
 class Playwright {
   readonly #draw: Draw;
   readonly #world: World;
+  readonly #connectionsAreFew: boolean;
   readonly #queues: Action[][];
   readonly #steps: Step[] = [];
   #replica: 'follows' | 'held' | 'stopped' = 'follows';
 
-  constructor(draw: Draw, world: World) {
+  constructor(draw: Draw, world: World, connectionsAreFew: boolean) {
     this.#draw = draw;
     this.#world = world;
+    this.#connectionsAreFew = connectionsAreFew;
     this.#queues = world.sessions.map(() => []);
   }
 
@@ -98,6 +100,7 @@ class Playwright {
     const me = this.#world.sessions[session]!;
     const all = this.#draw.flavour === 'mariadb' ? FAMILIES_OF_MARIADB : FAMILIES;
     const actions = this.#draw.weighted(all).make({ draw: this.#draw, me });
+    if (this.#connectionsAreFew && actions.some(asksBack)) return [];
     return me.mayPin || !actions.some(mayPin) ? actions : [];
   }
 

@@ -45,7 +45,6 @@ export async function play(scenario: Scenario, side: Side): Promise<Answer[]> {
 }
 
 const NO_CURSOR = 1421;
-const ABOUT_DIAGNOSTICS = /\b(warnings|errors|warning_count|error_count|diagnostics)\b/i;
 
 interface Slot {
   readonly id: number;
@@ -61,10 +60,7 @@ class SessionPlayer {
   readonly #options: Partial<WireOptions> & { port: number };
   #client: WireClient | null = null;
   readonly #slots = new Map<number, Slot>();
-  /** Its last statement was a SELECT that gave rows. */
-  #hasSelected = false;
-  /** Its last statement was a FETCH that dbproxy refuses itself: no server has that error in its list. */
-  #hasFailedToFetch = false;
+  #before: Before = 'nothing';
   /** Ids of prepared statements as this session counts them, by the server's. */
   readonly #numbers = new Map<number, number>();
 
@@ -106,20 +102,15 @@ class SessionPlayer {
   async act(action: Action): Promise<Answer> {
     if (this.#client === null && action.do !== 'reconnect') return said('the connection is closed');
     const sql = this.#textOf(action);
-    // After EXPLAIN and on a new connection MariaDB answers what it finds in memory it has used before.
-    if (/^[^;]*found_rows\(/i.test(sql) && !this.#hasSelected)
-      return said('left out: FOUND_ROWS() of no SELECT');
-    if (this.#hasFailedToFetch && ABOUT_DIAGNOSTICS.test(sql))
-      return said('left out: diagnostics of a FETCH');
+    const unclear = whyNotAsk(sql, this.#before);
+    if (unclear !== null) return said(`left out: ${unclear}`);
     try {
       const answer = await this.#perform(action);
       const surplus = this.#client?.unasked ?? 0;
       const isClosed = answer.at(-1)?.kind === 'closed';
       if (isClosed) this.end();
       else if (surplus > 0) return this.#broken(`${surplus} packets that nobody asked for`);
-      this.#hasSelected = isSelect(sql) && answer[0]?.kind === 'column_count';
-      const [first] = answer;
-      this.#hasFailedToFetch = action.do === 'fetch' && first?.kind === 'error' && first.errno === NO_CURSOR;
+      this.#before = wasBefore(action, sql, answer);
       return masked(this.#withoutIds(answer), sql);
     } catch (error) {
       return this.#broken((error as Error).message);
@@ -262,7 +253,7 @@ class SessionPlayer {
   #forget(): void {
     this.#slots.clear();
     this.#numbers.clear();
-    this.#hasSelected = false;
+    this.#before = 'nothing';
   }
 }
 
@@ -275,8 +266,26 @@ function accountOf(user: string): { user: string; password: string } {
   return { user, password: user };
 }
 
-function isSelect(sql: string): boolean {
-  return /^\W*(select|with|values|table)\b/i.test(sql);
+/** What the last statement of a session was, as far as it decides what may be asked about it. */
+type Before = 'nothing' | 'rows' | 'set' | 'refused fetch' | 'other';
+
+function wasBefore(action: Action, sql: string, answer: Answer): Before {
+  const [first] = answer;
+  if (action.do === 'fetch' && first?.kind === 'error' && first.errno === NO_CURSOR) return 'refused fetch';
+  if (/^\W*(select|with|values|table)\b/i.test(sql) && first?.kind === 'column_count') return 'rows';
+  return /^(\W|!\d+)*set\b/i.test(sql) ? 'set' : 'other';
+}
+
+/** Why a statement is not run, on neither side, because what it asks of the one before has no clear answer. */
+function whyNotAsk(sql: string, before: Before): string | null {
+  if (/^[^;]*found_rows\(/i.test(sql) && before !== 'rows') {
+    return 'after EXPLAIN and on a new connection, MariaDB finds FOUND_ROWS() in memory it has used before';
+  }
+  if (!/\b(warnings|errors|warning_count|error_count|diagnostics)\b/i.test(sql)) return null;
+  if (before === 'refused fetch') return 'dbproxy refuses that FETCH itself, and no server lists the error';
+  if (before === 'set') return 'a SET empties the list of warnings through dbproxy, not at MariaDB';
+  if (before === 'nothing') return 'a new session has none, and ROW_COUNT of a connection that is not new';
+  return null;
 }
 
 function said(text: string): Answer {

@@ -96,6 +96,15 @@ const PINNING = [
   /\bf_\w+\s*\(|:=|\binto\s+@|@\w+\s*=\s*(?!['\d-]|null|true)/,
 ];
 
+/** What asks about the statement before, of the connection that ran it. */
+const ASKING_BACK =
+  /\b(found_rows|row_count|last_insert_id|identity|warnings|errors|warning_count|error_count|diagnostics|previous value)\b/i;
+
+/** True of an action that asks about the one before: refused once another session had the connection. */
+export function asksBack(action: Action): boolean {
+  return (action.do === 'query' || action.do === 'prepare') && ASKING_BACK.test(action.sql);
+}
+
 /** True of an action that may keep a session on its connection: for endpoints that have few of these. */
 export function mayPin(action: Action): boolean {
   if (action.do === 'long_data' || (action.do === 'execute' && action.cursor === true)) return true;
