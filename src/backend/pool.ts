@@ -325,7 +325,8 @@ export class BackendPool {
         counts.set(user, (count = { user, used: 0, idle: 0, connecting: 0, waiting: 0 }));
       return count;
     };
-    for (const { identity } of this.#lent) of(identity.user).used++;
+    // One that its server has closed stays with its session until that looks.
+    for (const { identity, closed } of this.#lent) if (!closed) of(identity.user).used++;
     for (const { identity } of this.#idle.all()) of(identity.user).idle++;
     for (const { identity } of this.#resetting) of(identity.user).connecting++;
     for (const { user } of this.#opening) of(user).connecting++;
