@@ -155,6 +155,8 @@ export class BackendPool {
       waiter.timer = this.#options.clock.after(request.timeoutMs, () => this.#expire(waiter));
       this.#waiters.push(waiter);
       this.#listenForSlot();
+      // A session that lingered may have given its connection up at once, when nobody was in the queue yet.
+      if (this.#idle.size > 0) this.#pump();
     });
   }
 

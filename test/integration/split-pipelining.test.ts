@@ -87,9 +87,10 @@ forEachFlavour((flavour, words) => {
     async function everybody(
       run: (connection: Connection, session: number) => Promise<void>,
       count = SESSIONS,
+      options: (session: number) => ConnectionOptions = () => ({}),
     ): Promise<void> {
       const sessions = Array.from({ length: count }, (_, session) => session);
-      await Promise.all(sessions.map(async (session) => run(await open(), session)));
+      await Promise.all(sessions.map(async (session) => run(await open(options(session)), session)));
     }
 
     async function pipelined(): Promise<number> {
@@ -154,6 +155,22 @@ forEachFlavour((flavour, words) => {
           }
         }
       });
+    });
+
+    it('gives each its own where some clients speak compressed', async () => {
+      await start();
+      const before = await pipelined();
+      await everybody(
+        async (connection, session) => {
+          for (let round = 0; round < ROUNDS / 2; round++) {
+            await ask(connection, (session + round) % SESSIONS);
+            await prepared(connection, (session * 3 + round) % SESSIONS);
+          }
+        },
+        SESSIONS,
+        (session) => ({ compress: session % 2 === 0 }) as ConnectionOptions,
+      );
+      assert.ok((await pipelined()) > before);
     });
 
     it('goes on when clients die in the middle, before their answers', async () => {

@@ -162,11 +162,13 @@ forEachFlavour((flavour) => {
         const other = DATABASES[(session + 1) % 2]!;
         await connection.query(`use ${database}`);
         await connection.query(`set sql_mode = '${session % 3 === 0 ? 'ANSI_QUOTES' : ''}'`);
-        const statement = await connection.prepare('select name, "name" as quoted, ? as n from here');
+        const statement = await connection.prepare(
+          `select name, "name" as quoted, concat(?, '') as n from here`,
+        );
         const quoted = session % 3 === 0 ? database : 'name';
         for (let round = 0; round < 4; round++) {
-          const [rows] = (await statement.execute([round])) as [RowDataPacket[], unknown];
-          assert.deepEqual(rows[0], { name: database, quoted, n: round });
+          const [rows] = (await statement.execute([String(round)])) as [RowDataPacket[], unknown];
+          assert.deepEqual(rows[0], { name: database, quoted, n: String(round) });
           await connection.query(`use ${round % 2 === 0 ? other : database}`);
           await connection.query(`set sql_mode = '${round % 2 === 0 ? 'PIPES_AS_CONCAT' : 'ANSI_QUOTES'}'`);
         }

@@ -91,7 +91,7 @@ const PINNING = [
   /\b(call|begin|xa|lock|handler|\w+_lock|temporary|prepare|execute|connection_id|autocommit|completion_type)\b/,
   /\b(start transaction|nextval|next value|lastval|setval|get diagnostics|sql_calc_found_rows|set transaction)\b/,
   // Several statements, perhaps; a SET that fails, or that is for one statement.
-  /;|no_such|set statement|\b(insert_id|last_insert_id|identity|timestamp|rand_seed1) *:?=/,
+  /;|no_such|max_connections|set statement|\b(insert_id|last_insert_id|identity|timestamp|rand_seed1) *:?=/,
   // A function of our own; a variable that is given what is not a literal.
   /\bf_\w+\s*\(|:=|\binto\s+@|@\w+\s*=\s*(?!['\d-]|null|true)/,
 ];

@@ -738,3 +738,32 @@ suite('what one session asks after', () => {
     assert.equal(primary.whereRan('select row_count()'), primary.whereRan('update t set a = 1'));
   });
 });
+
+suite('a connection that a session keeps because it may be asked after', () => {
+  const WARNED: Answer = (sql) => (/^update/.test(sql) ? writeOk(1, { warnings: 1 }) : undefined);
+
+  test('is given to who waits when nobody is likely to ask any more', async () => {
+    await setUp({}, 1);
+    primary.answer = WARNED;
+    const [one, two] = [await open(), await open()];
+    await one.ask('update t set a = 1');
+    await worker.clock.pass(300);
+    assert.equal(await two.ask('update t set a = 2'), 'ok');
+    assert.match(await one.ask('show warnings'), /^error 1235/);
+  });
+
+  test('is waited for as long as somebody is', async () => {
+    await setUp({}, 1);
+    primary.answer = WARNED;
+    const [one, two] = [await open(), await open()];
+    await one.ask('update t set a = 1');
+    two.send(query('update t set a = 2'));
+    await eventually(() => assert.equal(worker.pool('db1').waitingCount, 1));
+    assert.equal(await one.ask('show warnings'), 'ok', 'the server answers');
+    await eventually(async () => {
+      await worker.clock.pass(300);
+      assert.equal(primary.statements.at(-1), 'update t set a = 2');
+    });
+    assert.equal(await two.read(), 'ok');
+  });
+});

@@ -337,8 +337,24 @@ suite('an answer that may be a refusal', () => {
     relay.attach(other as unknown as BackendConnection);
     relay.forward(query('again').subarray(4));
     other.receive(failure(1290));
-    assert.equal(client.text, failure(1290).toString('hex'), 'whole, and nothing of the other one before it');
+    assert.equal(client.text, failure(1290).toString('hex'), 'it is not looked at');
   });
+});
+
+test('what was held back of an answer that broke off is not put before the next one', () => {
+  const { relay, client, server, ask } = play(() => false);
+  ask(query('select f()'));
+  relay.expectRefusal();
+  relay.forward(query('select f()').subarray(4));
+  server.receive(failure(1290).subarray(0, 6));
+  relay.abandonAnswer();
+  relay.detach();
+  const other = new PlayedSocket(FLAGS);
+  relay.attach(other as unknown as BackendConnection);
+  relay.expectRefusal();
+  relay.forward(query('select f()').subarray(4));
+  other.receive(RESULT);
+  assert.equal(client.text, RESULT.toString('hex'));
 });
 
 suite('the answer to PREPARE', () => {
