@@ -96,6 +96,10 @@ const LOAD_GOALS: readonly { load: string; minRateRatio?: number; maxCpuRatio?: 
   { load: 'point-select-write-1', minRateRatio: MIN_RATE_RATIO },
   { load: 'point-select-write-32', minRateRatio: MIN_RATE_RATIO, maxCpuRatio: MAX_CPU_RATIO },
   { load: 'tls-point-select-32', minRateRatio: MIN_RATE_RATIO },
+  { load: 'point-select-split-32', minRateRatio: 1 },
+  { load: 'point-select-split-128', minRateRatio: 1 },
+  { load: 'read-write-split-16', minRateRatio: 0.95 },
+  { load: 'short-connections-split-8', minRateRatio: 1.5 },
 ];
 
 /** The middle value; of an even number of values the mean of the two in the middle. */
@@ -140,7 +144,7 @@ export function verdicts(report: Report): Verdict[] {
     const { rateRatio, cpuRatio } = summarise(load, 'dbproxy');
     if (minRateRatio !== undefined)
       found.push({
-        goal: `${load.title}: rate at least ${minRateRatio.toFixed(1)} of HAProxy's`,
+        goal: `${load.title}: rate at least ${String(minRateRatio)} of HAProxy's`,
         measured: formatRatio(rateRatio),
         reached: rateRatio.median >= minRateRatio,
       });

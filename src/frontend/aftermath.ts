@@ -44,7 +44,8 @@ export class Aftermath {
     const complains = tracker.errno !== 0 || tracker.warnings > 0;
     const asksAfter = (statement.needs & Need.DIAGNOSTICS) !== 0;
     if (!asksAfter || complains) {
-      this.#last = connection;
+      // To prepare changes no ROW_COUNT().
+      if (!isPrepare || complains) this.#last = connection;
       this.hasDiagnostics = complains;
     }
     if (complains) connection.lastComplainer = this.#user;

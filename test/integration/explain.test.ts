@@ -142,7 +142,10 @@ suite('EXPLAIN on a split endpoint', () => {
     const items = new Map<string, string[]>();
     for (const { item, value } of await proxy.admin(`EXPLAIN SESSION ${connection.threadId}`)) {
       const name = String(item);
-      items.set(name, [...(items.get(name) ?? []), value === null ? 'NULL' : String(value)]);
+      items.set(name, [
+        ...(items.get(name) ?? []),
+        value === null ? 'NULL' : String(value as string | number),
+      ]);
     }
     return items;
   }

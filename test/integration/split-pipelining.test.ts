@@ -168,7 +168,7 @@ forEachFlavour((flavour, words) => {
           }
         },
         SESSIONS,
-        (session) => ({ compress: session % 2 === 0 }) as ConnectionOptions,
+        (session) => ({ compress: session % 2 === 0 }),
       );
       assert.ok((await pipelined()) > before);
     });
