@@ -28,6 +28,7 @@ import { parseSet, type Assignment } from '../sql/set-statement.ts';
 import { Leave, Need, Statement, type RouteHint } from '../sql/statement.ts';
 import { Aftermath } from './aftermath.ts';
 import type { SessionContext, SessionEndpoint, ServerFacts, SharedEndpoint } from './context.ts';
+import type { QueryCounter } from './counters.ts';
 import { dialectOf } from './dialect.ts';
 import { isFast, recordDigest, type Digest } from './digests.ts';
 import type { SessionRequest } from './find-backend.ts';
@@ -174,6 +175,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #answeredBy = '';
   #answeredAtHome = true;
   #wasPipelined = false;
+  #lastCounter: QueryCounter | null = null;
   /** The connection that the relay has; stays while the session is pinned. */
   #attached: BackendConnection | null = null;
   /** The statement at hand asks for the value that a sequence has given before. */
@@ -490,8 +492,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** The statement at hand has been answered after `durationMs`. */
   count(durationMs: number): void {
-    const { name } = this.#endpoint.config;
-    this.#context.counters.queries(name, this.#answeredBy, this.statement.class).record(durationMs);
+    this.#counter().record(durationMs);
     if (this.#answeredAtHome) this.counts.home++;
     else this.counts.replica++;
     if (this.#wasPipelined) this.counts.pipelined++;
@@ -501,6 +502,17 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (this.#aftermath.hasDiagnostics) this.#digest.hasComplained = true;
     const idleMs = this.#context.clock.idleMs() - this.#idleBeforeMs;
     recordDigest(this.#digest, durationMs, idleMs, bytes, way);
+  }
+
+  /** The counter of the last statement: nearly always that of the one before it. */
+  #counter(): QueryCounter {
+    const last = this.#lastCounter;
+    if (last !== null && last.backend === this.#answeredBy && last.class === this.statement.class)
+      return last;
+    const { name } = this.#endpoint.config;
+    const counter = this.#context.counters.queries(name, this.#answeredBy, this.statement.class);
+    this.#lastCounter = counter;
+    return counter;
   }
 
   /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */

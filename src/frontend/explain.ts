@@ -1,22 +1,11 @@
 /**
- * EXPLAIN ROUTE and EXPLAIN SESSION: where a statement would go and why, and what a session is and depends on.
- * The same functions decide here as for a statement that is run, on the same record of the session; but nothing
- * is run, counted, or changed: shares of the servers, hits of rules, and what is known of a form of statement
- * are looked at only.
+ * EXPLAIN ROUTE: where a statement would go, and why. The same functions decide here as for a statement that is
+ * run, on the same record of the session; but nothing is run, counted, or changed: shares of the servers, hits of
+ * rules, and what is known of a form of statement are looked at only.
  */
 import type { BackendConnection, Preparation } from '../backend/connection.ts';
-import { NAMES, Settings } from '../backend/settings.ts';
-import type {
-  CausalState,
-  HeldConnection,
-  LastStatement,
-  NamedValue,
-  ReplicaSight,
-  RouteExplanation,
-  RouteTarget,
-  SessionExplanation,
-  SessionRecord as ToldRecord,
-} from '../ipc/split.ts';
+import { Settings } from '../backend/settings.ts';
+import type { ReplicaSight, RouteExplanation, RouteTarget } from '../ipc/split.ts';
 import { Collation } from '../protocol/constants.ts';
 import { route, type Route } from '../routing/router.ts';
 import { destinationOf, explainDestination, type ExplainedView } from '../routing/split.ts';
@@ -29,7 +18,7 @@ import type { BackendRole, BackendView, Snapshot } from '../topology/snapshot.ts
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { dialectOf } from './dialect.ts';
 import { whyNotFast } from './digests.ts';
-import type { LastRoute, StatementDispatcher } from './dispatcher.ts';
+import type { StatementDispatcher } from './dispatcher.ts';
 import { factsOf } from './server-facts.ts';
 import type { Session } from './session.ts';
 import { PIN_WORDS } from './session-record.ts';
@@ -50,22 +39,6 @@ export function explainFirstRoute(
   context: ExplainContext,
 ): RouteExplanation {
   return explainFor({ endpoint, dispatcher: null, connection: null, user: null, context }, sql);
-}
-
-/** What a session is, has and depends on. */
-export function explainSession(session: Session, context: ExplainContext): SessionExplanation {
-  const { endpoint, dispatcher, connection } = session;
-  const { mode, pool } = endpoint.config;
-  const snapshot = context.snapshot();
-  const attached = dispatcher === null ? connection : dispatcher.attached;
-  const held = [...(attached === null ? [] : [attached]), ...(dispatcher?.connections.held ?? [])];
-  return {
-    session: session.info(),
-    mode,
-    pool,
-    record: recordOf(session, context),
-    connections: held.map((one) => toldConnection(one, snapshot)),
-  };
 }
 
 /** Whose statement it is, and what it is looked at with. */
@@ -160,7 +133,7 @@ function whereBound({ endpoint, connection, context }: Asker): Verdict {
 function whereShared(asker: Asker, shared: SharedEndpoint, looked: Looked): Verdict {
   const { dispatcher } = asker;
   const { statement } = looked;
-  const view = viewOf(asker);
+  const view = viewOf(asker.endpoint, dispatcher);
   const detour = dispatcher?.detourOf(statement) ?? 'none';
   switch (detour) {
     case 'refused':
@@ -235,9 +208,10 @@ function atSide(
   return { ...targetOf(chosen), pinnedBy: null, reasons: all };
 }
 
-function viewOf({ endpoint, dispatcher }: Asker): ExplainedView {
-  const home = endpoint.config.mode === 'read' ? 'a replica' : 'the primary';
-  const splits = endpoint.config.mode === 'split';
+/** The session as the decision sees it; `dispatcher` null: it has just begun. */
+export function viewOf({ config }: SessionEndpoint, dispatcher: StatementDispatcher | null): ExplainedView {
+  const home = config.mode === 'read' ? 'a replica' : 'the primary';
+  const splits = config.mode === 'split';
   if (dispatcher === null) return { pinned: false, autocommit: true, splits, pins: [], home };
   const { pinned, autocommit, record } = dispatcher;
   return { pinned, autocommit, splits, pins: [...record.pins.keys()].map((pin) => PIN_WORDS[pin]), home };
@@ -297,11 +271,11 @@ function targetOf({ backend }: Route): Pick<RouteExplanation, 'target' | 'backen
     : { target: targetOfRole(backend.role), backend: backend.name };
 }
 
-function targetOfRole(role: BackendRole): RouteTarget {
+export function targetOfRole(role: BackendRole): RouteTarget {
   return role === 'replica' ? 'replica' : 'primary';
 }
 
-function roleOf({ backends }: Snapshot, name: string): BackendRole {
+export function roleOf({ backends }: Snapshot, name: string): BackendRole {
   return backends.find((backend) => backend.name === name)?.role ?? 'unknown';
 }
 
@@ -334,111 +308,6 @@ function sightReason({ state, reason, roWeight }: BackendView): string {
   if (state !== 'online') return `it is ${state}`;
   return roWeight <= 0 ? 'its ro_weight is 0' : '';
 }
-
-// The record of a session.
-
-/** Null for a session that keeps one connection; of one that is still logging in there is nothing to tell. */
-function recordOf(session: Session, context: ExplainContext): ToldRecord | null {
-  const { dispatcher, endpoint } = session;
-  if (dispatcher !== null) return toldRecord(session, dispatcher, context);
-  return endpoint.shared === null
-    ? null
-    : { ...NOTHING_YET, causal: { ...NOTHING_YET.causal, mode: endpoint.config.causalReads } };
-}
-
-function toldRecord(session: Session, dispatcher: StatementDispatcher, context: ExplainContext): ToldRecord {
-  const { record, counts } = dispatcher;
-  const { settings } = record;
-  const nowMs = context.clock.nowMs();
-  return {
-    database: Buffer.from(settings.database, 'latin1').toString('utf8'),
-    characterSet: characterSetOf(settings, dispatcher.preparation),
-    settings: named(settings.variables),
-    userVariables: named(settings.userVariables, '@'),
-    pins: [...record.pins].map(([pin, sinceMs]) => ({ reason: PIN_WORDS[pin], sinceMs: nowMs - sinceMs })),
-    pinnedTo: record.pinned ? (dispatcher.attached?.backend ?? null) : null,
-    inTransaction: record.inTransaction,
-    autocommit: record.autocommit,
-    preparedStatements: dispatcher.statements.count,
-    causal: causalState(session.endpoint, dispatcher),
-    lastStatement: lastStatement(session, dispatcher, context),
-    counters: [
-      { name: 'statements_home', count: counts.home },
-      { name: 'statements_replica', count: counts.replica },
-      { name: 'statements_pipelined', count: counts.pipelined },
-      { name: 'retries', count: counts.retried },
-    ],
-  };
-}
-
-function named(values: ReadonlyMap<string, string>, prefix = ''): NamedValue[] {
-  return [...values].map(([name, value]) => ({ name: `${prefix}${name}`, value }));
-}
-
-function characterSetOf({ variables }: Settings, { collation }: Preparation): string {
-  const set = variables.get('character_set_client') ?? variables.get(NAMES);
-  return set?.replaceAll("'", '') ?? `that of its login (collation ${collation})`;
-}
-
-function causalState({ config }: SessionEndpoint, { connections, record }: StatementDispatcher): CausalState {
-  const position = record.hasWritten ? null : connections.position;
-  return { mode: config.causalReads, position, ...connections.causalCounts };
-}
-
-function lastStatement(
-  session: Session,
-  dispatcher: StatementDispatcher,
-  context: ExplainContext,
-): LastStatement | null {
-  const last = dispatcher.lastRoute;
-  if (last === null) return null;
-  const { statement, to, by } = last;
-  if (by === null) {
-    const reason = 'dbproxy has answered it, as a server has answered the same before';
-    return { class: statement.class, target: 'dbproxy', backend: null, reasons: [reason] };
-  }
-  const target = targetOfRole(roleOf(context.snapshot(), by));
-  const reasons = whyLast(session, dispatcher, last, context);
-  const wasMeant = to !== 'replica' || target === 'replica' || session.endpoint.config.mode !== 'split';
-  if (!wasMeant) reasons.push('no replica could serve it, so the primary did');
-  if (reasons.length === 0) reasons.push('a replica has refused it or was lost');
-  return { class: statement.class, target, backend: by, reasons };
-}
-
-function whyLast(
-  session: Session,
-  dispatcher: StatementDispatcher,
-  { statement, to }: LastRoute,
-  context: ExplainContext,
-): string[] {
-  const { endpoint } = session;
-  const { user } = session.info();
-  const view = viewOf({ endpoint, dispatcher, connection: null, user, context });
-  const { digestHigh, digestLow } = statement;
-  const hasText = digestHigh !== 0 || digestLow !== 0;
-  const rule = hasText ? endpoint.shared!.rules.peek(user, digestHigh, digestLow) : null;
-  return explainDestination(statement, to, view, rule, '');
-}
-
-function toldConnection({ backend, threadId }: BackendConnection, snapshot: Snapshot): HeldConnection {
-  return { backend, threadId, role: roleOf(snapshot, backend) };
-}
-
-/** A session that has not logged in. */
-const NOTHING_YET: ToldRecord = {
-  database: '',
-  characterSet: '',
-  settings: [],
-  userVariables: [],
-  pins: [],
-  pinnedTo: null,
-  inTransaction: false,
-  autocommit: true,
-  preparedStatements: 0,
-  causal: { mode: 'off', position: null, atOnce: 0, waited: 0, fellBack: 0 },
-  lastStatement: null,
-  counters: [],
-};
 
 /** Of a text that decided, as much is shown. */
 const MOST_EVIDENCE = 60;

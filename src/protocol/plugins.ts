@@ -5,7 +5,7 @@
  * login-client.ts.
  * Manual: page_protocol_connection_phase_authentication_methods.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, randomFillSync, timingSafeEqual } from 'node:crypto';
 import { digest, doubleSha1Of, doubleSha256Of, sha1Of, sha256Of, type Secret } from './auth.ts';
 import { ed25519KeyOf, signEd25519, verifyEd25519 } from './ed25519.ts';
 
@@ -107,9 +107,26 @@ export function findPlugin(name: string): AuthPlugin | undefined {
   return plugins.find((plugin) => plugin.name === name);
 }
 
+/** Random bytes are made for many logins at once: each call of the generator costs as much as a whole greeting. */
+const RANDOM_BYTES = 4096;
+const random: Buffer = Buffer.alloc(RANDOM_BYTES);
+let randomUsed = RANDOM_BYTES;
+
+/** Random bytes that nobody has been given before. */
+function freshBytes(length: number): Buffer {
+  if (length > RANDOM_BYTES - randomUsed) {
+    randomFillSync(random);
+    randomUsed = 0;
+  }
+  const bytes = Buffer.from(random.subarray(randomUsed, randomUsed + length));
+  random.fill(0, randomUsed, randomUsed + length);
+  randomUsed += length;
+  return bytes;
+}
+
 /** A fresh scramble: random bytes without NUL and `$`, which old clients read as an end. */
 export function newScramble(length: number = SCRAMBLE_BYTES): Buffer {
-  const scramble = randomBytes(length);
+  const scramble = freshBytes(length);
   for (let i = 0; i < scramble.length; i++) {
     const byte = scramble[i]! & 0x7f;
     scramble[i] = byte === 0 || byte === 0x24 ? byte + 1 : byte;

@@ -66,10 +66,17 @@ export function accountName(account: Pick<Account, 'user' | 'host'>): string {
   return `${quoted(account.user)}@${quoted(account.host)}`;
 }
 
-/** Tells one stored hash from another, and nothing else about it. */
+const fingerprints = new WeakMap<Account, string>();
+
+/** Tells one stored hash from another, and nothing else about it; made once for an account, as each login asks. */
 export function fingerprintOf(account: Account): string {
-  const stored = JSON.stringify([account.plugin, account.material]);
-  return createHash('sha256').update(stored).digest('base64').slice(0, 22);
+  let fingerprint = fingerprints.get(account);
+  if (fingerprint === undefined) {
+    const stored = JSON.stringify([account.plugin, account.material]);
+    fingerprint = createHash('sha256').update(stored).digest('base64').slice(0, 22);
+    fingerprints.set(account, fingerprint);
+  }
+  return fingerprint;
 }
 
 interface Candidate {

@@ -142,10 +142,8 @@ suite('EXPLAIN on a split endpoint', () => {
     const items = new Map<string, string[]>();
     for (const { item, value } of await proxy.admin(`EXPLAIN SESSION ${connection.threadId}`)) {
       const name = String(item);
-      items.set(name, [
-        ...(items.get(name) ?? []),
-        value === null ? 'NULL' : String(value as string | number),
-      ]);
+      const told = value as string | number | null;
+      items.set(name, [...(items.get(name) ?? []), told === null ? 'NULL' : String(told)]);
     }
     return items;
   }

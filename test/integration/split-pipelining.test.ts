@@ -173,6 +173,25 @@ forEachFlavour((flavour, words) => {
       assert.ok((await pipelined()) > before);
     });
 
+    for (const causalReads of ['session', 'global']) {
+      it(`has each see its own writes with causal_reads = ${causalReads}`, async () => {
+        await start({ causal_reads: causalReads });
+        await everybody(async (connection, session) => {
+          for (let round = 0; round < ROUNDS / 4; round++) {
+            const v = `round ${round} of ${session}`;
+            await connection.query(`update pairs set v = '${v}' where id = ${session}`);
+            for (let again = 0; again < 3; again++) {
+              const [rows] = await connection.query<RowDataPacket[]>(
+                `select id, v from pairs where id = ${session}`,
+              );
+              assert.deepEqual(rows, [{ id: session, v }]);
+            }
+          }
+          await connection.query(`update pairs set v = 'value of ${session}' where id = ${session}`);
+        });
+      });
+    }
+
     it('goes on when clients die in the middle, before their answers', async () => {
       await start();
       let isOver = false;

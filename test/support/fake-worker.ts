@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import type { Endpoint } from '../../src/base/address.ts';
 import { refusal } from '../../src/base/errors.ts';
-import { ByteSocket } from '../../src/base/socket.ts';
+import { ByteSocket, type ByteStream } from '../../src/base/socket.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { BackendPool } from '../../src/backend/pool.ts';
 import { Slots } from '../../src/backend/slots.ts';
@@ -31,6 +31,8 @@ export interface FakeWorkerOptions {
   servers: Record<string, Endpoint>;
   listener?: Partial<ListenerConfig>;
   users?: UserConfig[];
+  /** Puts something between a client’s socket and its session. */
+  wrap?: (client: ByteStream) => ByteStream;
   /** Slots there are of each key; 100 unless told. */
   limits?: Record<string, number>;
 }
@@ -76,10 +78,12 @@ export class FakeWorker {
   readonly places = new Map<number, SessionPlace>();
   readonly #server = net.createServer({ pauseOnConnect: true, noDelay: true });
   readonly #pools = new Map<string, BackendPool>();
+  readonly #wrap: (client: ByteStream) => ByteStream;
   readonly #begun = new Inbox<Session>();
   #snapshotWaiters: (() => void)[] = [];
 
   private constructor(options: FakeWorkerOptions) {
+    this.#wrap = options.wrap ?? ((client) => client);
     const free = new Map(Object.entries(options.limits ?? {}));
     this.slots = new Slots({
       want: (key, count) => {
@@ -180,8 +184,10 @@ export class FakeWorker {
 
   #accept(socket: net.Socket, context: SessionContext): void {
     const nobody = { onData: () => undefined, onDrain: () => undefined, onClose: () => undefined };
-    const client = ByteSocket.accept(socket, 16 * 1024, nobody);
-    if (client === undefined) return;
+    const accepted = ByteSocket.accept(socket, 16 * 1024, nobody);
+    if (accepted === undefined) return;
+    // A session uses it as a stream and no more.
+    const client = this.#wrap(accepted) as ByteSocket;
     const endpoint = {
       config: this.config,
       credits: new Map<string, number>(),

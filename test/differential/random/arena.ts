@@ -224,10 +224,9 @@ class Proxies {
 }
 
 function configOf(kind: 'wide' | 'narrow'): ConfigSections {
-  const cluster = { 'cluster main': CLUSTER_KEYS };
-  if (kind === 'wide') return cluster;
-  const few = { max_connections: NARROW_CONNECTIONS };
-  return { ...cluster, 'backend db1': few, 'backend db2': few };
+  const few = kind === 'narrow' ? { max_connections: NARROW_CONNECTIONS } : {};
+  // What a replica may answer, a replica shall answer.
+  return { 'cluster main': CLUSTER_KEYS, 'backend db1': { ...few, ro_weight: 0 }, 'backend db2': few };
 }
 
 function listenersOf(

@@ -68,10 +68,11 @@ export async function huntIn(arena: Arena, options: HuntOptions): Promise<HuntRe
     const profile = options.profiles[scenarios % options.profiles.length]!;
     const scenario = generate(options.flavour, profile, options.seed + scenarios);
     scenarios++;
-    statements += statementsIn(scenario);
     const isKnown = (failure: Failure): boolean =>
       options.known?.test(signature(failure.scenario, failure.difference)) === true;
     const failure = await tryScenario(arena, scenario, options.shrinkMs, isKnown);
+    // What comes after the first difference was played and proves nothing.
+    statements += statementsIn(scenario.steps.slice(0, failure?.difference.at));
     options.onProgress?.(statements);
     if (failure === null) continue;
     const { refusal } = failure.difference;
@@ -130,6 +131,6 @@ async function differenceOf(arena: Arena, scenario: Scenario): Promise<Differenc
   }
 }
 
-function statementsIn({ steps }: Scenario): number {
+function statementsIn(steps: Scenario['steps']): number {
   return steps.filter((step) => !('lag' in step)).length;
 }

@@ -16,8 +16,8 @@ import type { ProfileName } from './scenario.ts';
 const FIXED_STATEMENTS = 1_500;
 const NEW_STATEMENTS = 1_500;
 /** No scenario begins later than this after the first of its test. */
-const TIMEOUT_MS = 20_000;
-const SHRINK_MS = 20_000;
+const TIMEOUT_MS = 17_000;
+const SHRINK_MS = 15_000;
 const FIXED_SEED = 20_261_121;
 /** Refused by documented errors: more of them would hide too much. */
 const MOST_REFUSED_PERCENT = 15;

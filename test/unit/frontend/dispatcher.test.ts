@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, suite, test } from 'node:test';
+import type { ByteStream, SocketHandler } from '../../../src/base/socket.ts';
 import type { ListenerConfig } from '../../../src/config/config.ts';
 import { Capability, Command, Status } from '../../../src/protocol/constants.ts';
 import {
@@ -17,7 +18,7 @@ import {
 import { eventually } from '../../support/eventually.ts';
 import { FakeClient } from '../../support/fake-client.ts';
 import { FakeServer, type FakeServerConnection } from '../../support/fake-server.ts';
-import { FakeWorker } from '../../support/fake-worker.ts';
+import { FakeWorker, type FakeWorkerOptions } from '../../support/fake-worker.ts';
 
 const FLAGS: number = Capability.DEPRECATE_EOF | Capability.TRANSACTIONS;
 
@@ -127,12 +128,17 @@ afterEach(async () => {
 });
 
 /** A primary and a replica behind a split endpoint; `limit`: connections to each server. */
-async function setUp(listener: Partial<ListenerConfig> = {}, limit = 100): Promise<void> {
+async function setUp(
+  listener: Partial<ListenerConfig> = {},
+  limit = 100,
+  wrap: FakeWorkerOptions['wrap'] = (client) => client,
+): Promise<void> {
   [primary, replica] = [await SqlServer.start(), await SqlServer.start()];
   worker = await FakeWorker.start({
     servers: { db1: primary.server.endpoint, db2: replica.server.endpoint },
     listener: { mode: 'split', pool: 'transaction', ...listener },
     limits: { 'backend:db1': limit, 'backend:db2': limit },
+    wrap,
   });
 }
 
@@ -290,6 +296,18 @@ suite('a connection that ends', () => {
       assert.match(answer, /^error /);
     });
     assert.ok(primary.statements.length + replica.statements.length <= 4);
+    await nothingLent();
+  });
+
+  test('again and again at home, where a comment wants it: it is sent so often and no more', async () => {
+    await setUp();
+    primary.answer = (sql, connection) => {
+      if (!/select 1/.test(sql)) return undefined;
+      connection.socket.destroy();
+      return 'later';
+    };
+    assert.match(await (await open()).ask('/* dbproxy: primary */ select 1'), /^error /);
+    assert.equal(primary.statements.length, 4);
     await nothingLent();
   });
 
@@ -556,7 +574,91 @@ suite('READ ONLY transactions', () => {
   });
 });
 
+/** A client's stream whose kernel takes nothing while `holds` is set: the memory stays the writer's, as it does there. */
+class HoldingStream implements ByteStream {
+  holds = false;
+  readonly #stream: ByteStream;
+  readonly #held: Buffer[] = [];
+
+  constructor(stream: ByteStream) {
+    this.#stream = stream;
+  }
+
+  get input(): Buffer {
+    return this.#stream.input;
+  }
+
+  get handler(): SocketHandler {
+    return this.#stream.handler;
+  }
+
+  set handler(handler: SocketHandler) {
+    this.#stream.handler = handler;
+  }
+
+  get remoteAddress(): string {
+    return this.#stream.remoteAddress;
+  }
+
+  get remotePort(): number {
+    return this.#stream.remotePort;
+  }
+
+  get destroyed(): boolean {
+    return this.#stream.destroyed;
+  }
+
+  write(bytes: Buffer): boolean {
+    if (!this.holds) return this.#stream.write(bytes);
+    this.#held.push(bytes);
+    return false;
+  }
+
+  /** The kernel takes what it was given. */
+  take(): void {
+    this.holds = false;
+    for (const bytes of this.#held.splice(0)) this.#stream.write(Buffer.from(bytes));
+    this.handler.onDrain();
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  end(bytes?: Buffer): void {
+    this.#stream.end(bytes);
+  }
+
+  destroy(): void {
+    this.#stream.destroy();
+  }
+}
+
 suite('a client that does not read', () => {
+  test('the end of its answer keeps the connection: its bytes are still in there', async () => {
+    const streams: HoldingStream[] = [];
+    await setUp({}, 1, (stream) => {
+      const holding = new HoldingStream(stream);
+      streams.push(holding);
+      return holding;
+    });
+    const [slow, other] = [await open(), await open()];
+    replica.answer = (sql) => (/one|two/.test(sql) ? row(sql) : undefined);
+    streams[0]!.holds = true;
+    slow.send(query('select one'));
+    await eventually(() => assert.deepEqual(replica.statements, ['select one']));
+    other.send(query('select two'));
+    await eventually(() => assert.equal(worker.pool('db2').waitingCount, 1));
+    assert.deepEqual(replica.statements, ['select one']);
+    streams[0]!.take();
+    assert.equal(await slow.read(), 'row select one');
+    assert.equal(await other.read(), 'row select two');
+  });
+
   test('keeps its connection until it has, whoever waits for it', async () => {
     await setUp({}, 1);
     const [slow, other] = [await open(), await open()];

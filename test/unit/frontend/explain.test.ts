@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, suite, test } from 'node:test';
 import type { ListenerConfig } from '../../../src/config/config.ts';
-import { explainFirstRoute, explainRoute, explainSession } from '../../../src/frontend/explain.ts';
+import { explainFirstRoute, explainRoute } from '../../../src/frontend/explain.ts';
+import { explainSession } from '../../../src/frontend/explain-session.ts';
 import type { Session } from '../../../src/frontend/session.ts';
 import type { BackendView, Snapshot } from '../../../src/topology/snapshot.ts';
 import { FakeClient } from '../../support/fake-client.ts';
