@@ -343,6 +343,7 @@ class Worker {
 
   #ownPlace(sessionId: number, ends: boolean): SessionPlace | null {
     const session = this.#sessions.find(sessionId);
+    session?.markForKill();
     const place = session?.place ?? null;
     if (ends) session?.end(refusal('DBPROXY_SESSION_KILLED'));
     return place;

@@ -89,6 +89,16 @@ export class PasswordNeeded extends Error {
   }
 }
 
+interface ColumnType {
+  readonly type: number;
+  readonly isUnsigned: boolean;
+}
+
+/** A value with the type of its column. */
+export interface TypedValue extends ColumnType {
+  readonly value: string | null;
+}
+
 /** Who relays over a connection. */
 export interface ConnectionUser {
   /** `connection.socket.input[0, length)` holds new bytes of the server. */
@@ -141,6 +151,9 @@ const ZSTD_LEVEL = 3;
 
 const ANY_ADDRESS = '0.0.0.0';
 
+/** Of a column. */
+const UNSIGNED_FLAG = 0x20;
+
 /** Stands for NULL in a row of the text protocol. */
 const NULL_VALUE = 0xfb;
 
@@ -180,6 +193,8 @@ export class BackendConnection implements SocketHandler {
   lastInserter: object | null = null;
   /** Whose warnings and errors may be in its list; the same. */
   lastComplainer: object | null = null;
+  /** Somebody may kill it by its number at any moment: it serves nobody but who has it. */
+  isMarked = false;
   /** A sequence has given a value on it, which no reset takes away. */
   knowsSequences = false;
   /** Statements prepared on it for sessions that share it. */
@@ -526,26 +541,26 @@ export class BackendConnection implements SocketHandler {
   }
 
   /** The same with the type of its column (page_protocol_com_query_response_text_resultset_column_definition). */
-  queryTyped(sql: string): Promise<{ value: string | null; type: number }> {
+  queryTyped(sql: string): Promise<TypedValue> {
     const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
     tracker.begin(Command.QUERY);
     let packets = 0;
     let columns = 0;
     let value: string | null = null;
-    let type = 0;
-    return this.#exchangeOf((resolve, reject) => {
+    let column: ColumnType = { type: 0, isUnsigned: false };
+    return this.#exchangeOf<TypedValue>((resolve, reject) => {
       this.#socket.write(writePayload(0, queryPayload(sql, this.#capabilities)));
       return (payload, sequence) => {
         const hasRow = tracker.expectsRows;
         const framed = writePayload(sequence, payload);
         const ended = tracker.feed(framed, 0, framed.length) !== NOT_ENDED;
         if (packets === 0) columns = payload[0]!;
-        else if (packets === 1 && !ended) type = columnType(payload);
+        else if (packets === 1 && !ended) column = columnType(payload);
         else if (hasRow && !ended && value === null && columns > 0) value = firstValue(payload);
         packets++;
         if (!ended) return;
         if (tracker.errno !== 0) reject(new ServerError(parseError(payload)));
-        else resolve({ value, type });
+        else resolve({ value, ...column });
       };
     });
   }
@@ -712,12 +727,12 @@ function isOldMySql(version: string): boolean {
   return /^5\.[0-6]\./.test(version) && !version.includes('MariaDB');
 }
 
-/** The type in a column definition: behind six texts, a length, a character set and a width. */
-function columnType(definition: Buffer): number {
+/** The type in a column definition: behind six texts, a length, a character set and a width; its flags follow. */
+function columnType(definition: Buffer): ColumnType {
   const reader = new PacketReader(definition);
   for (let text = 0; text < 6; text++) reader.lenencBytes();
   reader.skip(7);
-  return reader.u8();
+  return { type: reader.u8(), isUnsigned: (reader.u16() & UNSIGNED_FLAG) !== 0 };
 }
 
 /** First value of a row in the text protocol. */

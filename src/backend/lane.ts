@@ -7,7 +7,7 @@
  * Only statements ride that depend on nothing but the settings of the connection, and that have proved
  * fast. A slow one closes the lane: nobody new gets in until it is empty.
  */
-import { afterThisRound, type Clock } from '../base/clock.ts';
+import { afterThisRound, type Clock, type Timer } from '../base/clock.ts';
 import { NOT_ENDED, type ReplyTracker } from '../protocol/reply-tracker.ts';
 import type { BackendConnection, ConnectionUser } from './connection.ts';
 
@@ -33,6 +33,9 @@ interface Ride {
 /** What goes out in one write at most; more than that goes in several. */
 const OUTPUT_BYTES = 16 * 1024;
 
+/** How long a client may keep the others on its lane waiting. */
+const SLOW_CLIENT_MS = 100;
+
 /** A statement that takes so many times longer than a fast one keeps others waiting. */
 const SLOW_FACTOR = 10;
 
@@ -49,6 +52,7 @@ export class Lane implements ConnectionUser {
   #isScheduled = false;
   #isBlocked = false;
   #waitsForClient = false;
+  #patience: Timer | null = null;
 
   /** `onEmpty` is called whenever the last answer has ended: the lane is over, or begins anew with a rider. */
   constructor(connection: BackendConnection, clock: Clock, onEmpty: (lane: Lane) => void) {
@@ -117,6 +121,7 @@ export class Lane implements ConnectionUser {
   clientReady(): void {
     if (!this.#waitsForClient) return;
     this.#waitsForClient = false;
+    this.#patience?.cancel();
     this.connection.resume();
   }
 
@@ -139,12 +144,12 @@ export class Lane implements ConnectionUser {
 
   onBackendDrain(): void {
     this.#isBlocked = false;
-    this.#flush();
   }
 
   onBackendClose(reason: string): void {
     const rides = this.#rides.splice(0);
     this.#outputLength = 0;
+    this.#patience?.cancel();
     this.#endIfEmpty();
     for (const { rider } of rides) rider?.onLaneLost(reason);
   }
@@ -158,10 +163,12 @@ export class Lane implements ConnectionUser {
     // What the client has not taken is a copy; that there is not more of it, the server must wait for.
     this.#waitsForClient = true;
     this.connection.pause();
+    // The others wait with it: not for long. Those who have seen nothing ask again elsewhere.
+    this.#patience = this.#clock.after(SLOW_CLIENT_MS, () => this.connection.close());
   }
 
   #flush(): void {
-    if (this.#outputLength === 0 || this.#isBlocked || this.connection.closed) return;
+    if (this.#outputLength === 0 || this.connection.closed) return;
     const bytes = this.#output.subarray(0, this.#outputLength);
     this.#outputLength = 0;
     this.#write(bytes);

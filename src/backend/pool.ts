@@ -198,7 +198,7 @@ export class BackendPool {
     this.#lingering.delete(connection);
     if (!this.#lent.delete(connection)) throw new Error(`connection to ${connection.backend} released twice`);
     if (connection.closed) return this.#pump();
-    if (connection.spoiled) return connection.close();
+    if (connection.spoiled || connection.isMarked) return connection.close();
     this.#becomeIdle(connection);
   }
 
@@ -228,7 +228,7 @@ export class BackendPool {
     this.#lingering.delete(connection);
     if (!this.#lent.delete(connection)) throw new Error(`connection to ${connection.backend} released twice`);
     if (connection.closed) return this.#pump();
-    if (!reusable || connection.spoiled) return connection.close();
+    if (!reusable || connection.spoiled || connection.isMarked) return connection.close();
     connection.resume();
     const next = this.#waiters.find(({ request }) => this.#isSame(request.identity, connection.identity));
     this.#prepare(connection, next?.request.preparation ?? connection.preparation, RESET_TIMEOUT_MS).then(
@@ -474,8 +474,10 @@ export class BackendPool {
   }
 
   #closeLane(lane: Lane): void {
-    const lanes = this.#lanes.get(identityKey(lane.connection.identity))!;
+    const key = identityKey(lane.connection.identity);
+    const lanes = this.#lanes.get(key)!;
     lanes.splice(lanes.indexOf(lane), 1);
+    if (lanes.length === 0) this.#lanes.delete(key);
     this.giveBack(lane.connection);
   }
 

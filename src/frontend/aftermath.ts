@@ -66,7 +66,8 @@ export class Aftermath {
 
   /** The session has begun anew on this connection. */
   begunAnew(connection: BackendConnection): void {
-    this.#last = connection;
+    this.#last = null;
+    this.#lastSelect = null;
     this.hasDiagnostics = false;
     connection.lastComplainer = null;
   }
@@ -82,6 +83,13 @@ export class Aftermath {
     return isAsked || this.hasDiagnostics ? 'gone' : null;
   }
 
+  /** What is asked is not known to this connection, to which the session is pinned, but to another one. */
+  isElsewhere(needs: number, connection: BackendConnection): boolean {
+    const wanted = this.#connectionAfter(needs);
+    if (wanted === null || wanted === connection) return false;
+    return (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0 || this.hasDiagnostics;
+  }
+
   /**
    * The connection that ran the statement before. `mayRunOnReplica`: the statement that asks may run there, too.
    * When there was nothing to ask after, one that knows of nothing serves as well. Rejects with
@@ -93,22 +101,34 @@ export class Aftermath {
     if (isThere && this.#connections.again(wanted, this.#user)) {
       // A statement without a table leaves the list as it was: it may be of somebody else.
       const isForeign = wanted.lastComplainer !== null && wanted.lastComplainer !== this.#user;
-      if (isForeign && (needs & Need.DIAGNOSTICS) !== 0) await wanted.forgetDiagnostics();
-      return wanted;
+      const mustForget = isForeign && (needs & Need.DIAGNOSTICS) !== 0;
+      return this.#prepared(wanted, async () => (mustForget ? wanted.forgetDiagnostics() : undefined));
     }
     if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null) throw gone('FOUND_ROWS()');
     if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw gone('ROW_COUNT()');
     if (this.hasDiagnostics) throw gone('what SHOW WARNINGS tells');
     const connection = await this.#connections.obtain('home', NONE);
-    if ((needs & Need.DIAGNOSTICS) !== 0) {
-      await this.#connections.bring(connection);
-      await connection.forgetDiagnostics();
-    } else {
+    return this.#prepared(connection, async () => {
+      if ((needs & Need.DIAGNOSTICS) !== 0) {
+        await this.#connections.bring(connection);
+        await connection.forgetDiagnostics();
+        return;
+      }
       await this.#connections.renew(connection);
       // As after a login: ROW_COUNT() is 0.
       await connection.execute('DO 0');
+    });
+  }
+
+  /** The connection when `work` on it is done; when that fails it is nobody's any more. */
+  async #prepared(connection: BackendConnection, work: () => Promise<void>): Promise<BackendConnection> {
+    try {
+      await work();
+      return connection;
+    } catch (error) {
+      this.#connections.discard(connection, !connection.closed);
+      throw error;
     }
-    return connection;
   }
 
   /** LASTVAL() and PREVIOUS VALUE FOR: of the connection that asked the sequence before. Rejects as `obtainLast` does. */

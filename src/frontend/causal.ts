@@ -51,6 +51,8 @@ export function causalWords(isMariaDb: boolean, version: number): CausalWords {
 const POSITION = /^[0-9a-zA-Z_:,\-\s]+$/;
 
 export class CausalReads {
+  /** Grows with each change of the primary. */
+  primaryEra = 0;
   readonly counts: CausalCounts = { atOnce: 0, waited: 0, fellBack: 0 };
   /** What each replica is known to have, by its name. */
   readonly #known = new Map<string, string>();

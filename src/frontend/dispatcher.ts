@@ -8,7 +8,7 @@
  * with the right settings, and the bytes go as they lie. Whatever needs a wait (a connection, a SET, a
  * replica that has to catch up) takes the slow way: the command is copied and forwarded later.
  */
-import { refusal } from '../base/errors.ts';
+import { isRefusal, refusal } from '../base/errors.ts';
 import {
   identityKey,
   initialSettings,
@@ -108,6 +108,14 @@ const REPLICATION_COMMANDS: ReadonlySet<number> = new Set([
 
 const NO_NEEDS = 0;
 
+/** Flags that say how the session is, not what the last statement did. */
+const LASTING_STATUS =
+  Status.AUTOCOMMIT |
+  Status.IN_TRANS |
+  Status.IN_TRANS_READONLY |
+  Status.NO_BACKSLASH_ESCAPES |
+  Status.ANSI_QUOTES;
+
 /** It asks after the statement before. */
 const ASKS_AFTER = Need.DIAGNOSTICS | Need.ROW_COUNT | Need.FOUND_ROWS;
 
@@ -169,6 +177,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** Payload of the START TRANSACTION READ ONLY that is at hand, and of the one that nothing has followed yet. */
   #begun: Buffer | null = null;
   #readOnlyStart: Buffer | null = null;
+  /** It does not fit on a lane. */
+  #ridesAlone = false;
   /** The lane on which it travels. */
   #lane: Lane | null = null;
   /** Who has answered the last statement. */
@@ -176,6 +186,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #answeredAtHome = true;
   #wasPipelined = false;
   #lastCounter: QueryCounter | null = null;
+  /** A connection that is being got ready for the command at hand. */
+  #preparing: BackendConnection | null = null;
   /** The connection that the relay has; stays while the session is pinned. */
   #attached: BackendConnection | null = null;
   /** The statement at hand asks for the value that a sequence has given before. */
@@ -185,7 +197,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** Work after an answer that the next command has to wait for. */
   #settling: Promise<void> | null = null;
   #leaveWhenTaken = false;
-  readonly #leaving = new Map<string, () => void>();
+  readonly #leaving = new Map<string, (() => void)[]>();
   #stopped = false;
 
   constructor(
@@ -284,11 +296,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     try {
       return this.#route(command, bytes, start, end);
     } catch (error) {
-      // A defect of ours ends this session, and no other.
-      this.#context.log.error('session.defect', {
-        error: String(error instanceof Error ? error.stack : error),
-      });
-      this.#host.fail(refusal('DBPROXY_SESSION_ENDED', 'an internal error'));
+      this.#defect(error);
       return false;
     }
   }
@@ -340,6 +348,22 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   onAnswered(): void {
+    try {
+      this.#answered();
+    } catch (error) {
+      this.#defect(error);
+    }
+  }
+
+  /** A defect of ours ends this session, and no other. */
+  #defect(error: unknown): void {
+    this.#context.log.error('session.defect', {
+      error: String(error instanceof Error ? error.stack : error),
+    });
+    this.#host.fail(refusal('DBPROXY_SESSION_ENDED', 'an internal error'));
+  }
+
+  #answered(): void {
     if (this.#lane !== null) return this.#rideEnded(this.#lane);
     const connection = this.#attached!;
     this.#answeredBy = connection.backend;
@@ -461,6 +485,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     } catch (error) {
       // MySQL 5.6 does not know the command: all is as it was.
       const isWhole = error instanceof ServerError && !connection.closed;
+      if (pinned !== null && connection.closed) this.#host.fail(error);
       if (isWhole && pinned !== null) this.#attach(connection);
       else this.connections.discard(connection, isWhole);
       throw error;
@@ -518,15 +543,36 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */
   leave(backend: string, left: () => void): boolean {
     this.connections.drop(backend);
-    if (this.#attached?.backend !== backend) return true;
-    this.#leaving.set(backend, left);
+    if (!this.isOn(backend)) return true;
+    const listeners = this.#leaving.get(backend);
+    if (listeners === undefined) this.#leaving.set(backend, [left]);
+    else listeners.push(left);
     return false;
+  }
+
+  /** Something of the session is on the backend. */
+  isOn(backend: string): boolean {
+    const isInUse = this.#attached?.backend === backend || this.#preparing?.backend === backend;
+    return isInUse || this.#lane?.connection.backend === backend || this.connections.holdsOn(backend);
+  }
+
+  /** Tells who waits for the session to have left a backend. */
+  #checkLeft(): void {
+    if (this.#leaving.size === 0) return;
+    for (const [backend, listeners] of this.#leaving) {
+      this.connections.drop(backend);
+      if (this.isOn(backend)) continue;
+      this.#leaving.delete(backend);
+      for (const left of listeners) left();
+    }
   }
 
   /** The session is over. `reusable`: nothing is under way on its connection. */
   stop(reusable: boolean): void {
     this.#stopped = true;
     this.#lane = null;
+    // Whatever it is in the middle of ends with it.
+    if (this.#preparing !== null && this.#preparing !== this.#attached) this.#preparing.close();
     const connection = this.#attached;
     this.#detach();
     if (connection !== null) {
@@ -608,9 +654,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#changes.begin();
     this.#changesSession = false;
     this.#asksPreviousValue = false;
+    this.#ridesAlone = false;
     this.#mayRetry = false;
     this.#retries = 0;
     if (this.#excluded.size > 0) this.#excluded.clear();
+    this.relay.expectNothing();
     this.#prepared.begin();
   }
 
@@ -707,8 +755,13 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     } else if (REPLICATION_COMMANDS.has(command)) {
       this.#as(Need.UNKNOWN_STATEMENT, 0);
       this.#pinBefore('replication', nowMs);
-    } else if (PLAIN_COMMANDS.has(command)) this.#as(Need.UNKNOWN_STATEMENT, 0);
-    else this.#as(Need.UNKNOWN_STATEMENT, Leave.ANYTHING);
+    } else if (PLAIN_COMMANDS.has(command)) {
+      this.#as(Need.UNKNOWN_STATEMENT, 0);
+      if (command === Command.DROP_DB) {
+        this.#changes.drops();
+        this.#changesSession = true;
+      }
+    } else this.#as(Need.UNKNOWN_STATEMENT, Leave.ANYTHING);
     return this.go(bytes, start, end);
   }
 
@@ -748,9 +801,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     let connection: BackendConnection | null = null;
     try {
       await this.#endReadOnly();
-      connection = await this.connections.obtain('home', this.#excluded);
+      connection = await this.#obtainHome();
       if (this.#host.isOver()) return this.#abandon(connection);
-      await this.connections.bring(connection);
       const { status } = await connection.command(begin);
       const outcome = { needs: Need.TRANSACTION, leaves: Leave.TRANSACTION, errno: 0, status, atHome: true };
       this.record.answered(outcome, this.#context.clock.nowMs());
@@ -759,8 +811,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#to = 'here';
       await this.#goSlowly(payload);
     } catch (error) {
+      // The transaction that the client believes to be in is gone.
+      if (!this.#host.isOver()) this.#host.fail(error);
       if (connection !== null) this.#abandon(connection);
-      if (!this.#host.isOver()) this.#host.answerError(error);
     }
   }
 
@@ -801,7 +854,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const asksInsertId = (this.statement.needs & Need.LAST_INSERT_ID) !== 0;
     if (this.#to === 'here') {
       const connection = this.#attached;
-      if (connection === null || this.#endsReadOnly()) return null;
+      if (connection === null || this.#endsReadOnly() || this.#asksElsewhere(connection)) return null;
       return asksInsertId && !this.connections.insertId.isOn(connection) ? null : connection;
     }
     const mustWait = asksInsertId || this.#asksPreviousValue || this.#asksTriggers;
@@ -810,10 +863,17 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return this.connections.quick(this.#to, mayShare ? this.#shared.laneTerms : null);
   }
 
+  /** It asks after a statement that ran on another connection, before the session was pinned to this one. */
+  #asksElsewhere(connection: BackendConnection): boolean {
+    const { needs } = this.statement;
+    const isAlone = (needs & Need.SEVERAL) === 0;
+    return isAlone && (needs & ASKS_AFTER) !== 0 && this.#aftermath.isElsewhere(needs, connection);
+  }
+
   /** It depends on nothing, is fast, and nobody has had to ask after one like it. */
   #mayShare(): boolean {
     const { laneTerms } = this.#shared;
-    if (laneTerms === null || this.#digest === undefined) return false;
+    if (laneTerms === null || this.#digest === undefined || this.#ridesAlone) return false;
     const { class: kind, needs, leaves } = this.statement;
     const isPlain = kind === 'read' && needs === 0 && leaves === 0 && this.#command !== Command.STMT_PREPARE;
     return isPlain && isFast(this.#digest, laneTerms.fastMs);
@@ -823,6 +883,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #ride(lane: Lane, bytes: Buffer, start: number, end: number): boolean {
     const { connection } = lane;
     if (!this.#prepared.fits(connection, bytes, start, end)) {
+      // It has to be taught there first, on a connection of its own.
+      this.#ridesAlone = true;
       lane.cancel();
       this.goLater(Buffer.from(bytes.subarray(start, end)));
       return false;
@@ -834,6 +896,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   #attach(connection: BackendConnection): void {
+    this.#preparing = null;
     connection.lastUser = this;
     if (this.#attached === connection) return;
     this.#attached = connection;
@@ -870,16 +933,25 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       const found = await this.#obtain();
       if (found instanceof Lane) return this.#rideLate(found, payload);
       connection = found;
+      this.#preparing = connection;
       if (this.#host.isOver()) return this.#abandon(connection);
       const commands = await this.#bring(connection);
       const fitted = this.#prepared.fitted(connection, payload);
       if (this.#host.isOver()) return this.#abandon(connection);
+      // Meanwhile another server may have become the primary: nothing has been sent to this one.
+      if (!this.pinned && !this.connections.mayServe(connection, this.#side)) {
+        this.#preparing = null;
+        this.connections.leave(connection, false);
+        return this.goLater(payload);
+      }
       this.#attach(connection);
       if (this.#mayBeSentAgain()) this.#keepCopy(payload, 0, payload.length);
       this.#forward(fitted, commands);
     } catch (error) {
       const mayGoHome = connection !== null && this.#isRefusedRead(error);
       const mayGoAgain = connection !== null && this.#isLostBefore(connection);
+      // What pinned the session is gone with its connection.
+      if (this.pinned && connection?.closed === true && !this.#host.isOver()) this.#host.fail(error);
       if (connection !== null) this.#abandon(connection);
       if (this.#host.isOver()) return;
       if (mayGoAgain) {
@@ -889,11 +961,19 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       }
       // The client does not wait for an answer, and would take it for that of its next command.
       if (hasNoReply(this.#command)) return this.#host.fail(error);
+      // Without its password no server lets it in again: its client has to log in anew.
+      if (isRefusal(error) && error.code === 'DBPROXY_BACKEND_LOGIN') return this.#host.fail(error);
       if (!mayGoHome) return this.#host.answerError(error);
       this.#count('refused');
       this.#to = 'home';
       this.goLater(payload);
+    } finally {
+      this.#checkLeft();
     }
+  }
+
+  get #side(): 'home' | 'replica' {
+    return this.#to === 'replica' ? 'replica' : 'home';
   }
 
   /** The connection broke while it was being prepared: nothing of the client's was sent on it. */
@@ -921,16 +1001,20 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** A connection that was got ready, and is not needed or not right. One that pins the session stays. */
   #abandon(connection: BackendConnection): void {
+    this.#preparing = null;
     const isNeeded = this.pinned && !connection.closed && !this.#host.isOver();
     if (isNeeded) return this.#attach(connection);
     if (connection === this.#attached) this.#detach();
-    this.connections.discard(connection, !connection.closed && !this.pinned);
+    const isReusable = !connection.closed && !this.pinned && !this.#host.isOver();
+    this.connections.discard(connection, isReusable);
   }
 
   async #obtain(): Promise<BackendConnection | Lane> {
     if (this.#to === 'here' && this.#endsReadOnly()) await this.#endReadOnly();
     switch (this.#to) {
       case 'here':
+        if (this.#asksElsewhere(this.#attached!))
+          throw refusal('DBPROXY_STATE_GONE', 'what this statement asks for');
         return this.#attached!;
       case 'last':
         return this.#aftermath.obtainLast(this.statement.needs, this.#mayRunOnReplica);
@@ -960,6 +1044,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
     if (connection === this.#attached) this.#detach();
     await this.#prepared.teach(connection);
+    if (this.#prepared.asksForRefusal) await connection.forgetDiagnostics();
     if (this.#asksTriggers && this.connections.isHome(connection)) await this.#askTriggers(connection);
     await this.connections.bring(connection);
     if (asksInsertId) await this.#bringInsertId(connection);
@@ -997,20 +1082,46 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   async #resumeLarge(ready: (connection: BackendConnection) => Promise<void>): Promise<void> {
+    let connection: BackendConnection | null = null;
     try {
       await this.#settled();
-      const connection = this.#attached ?? (await this.connections.obtain('home', this.#excluded));
+      connection = this.#attached ?? (await this.#obtainHome());
+      this.#preparing = connection;
       this.#detach();
       if (this.#host.isOver()) return this.#abandon(connection);
       await ready(connection);
       await this.connections.bring(connection);
       if (this.#host.isOver()) return this.#abandon(connection);
+      if (!this.pinned && !this.connections.mayServe(connection, 'home')) {
+        throw refusal('DBPROXY_SESSION_ENDED', 'another server has become the primary');
+      }
       this.#attach(connection);
       this.record.pin('unseen', this.#context.clock.nowMs());
       this.relay.resumeLarge();
     } catch (error) {
       // Its bytes are still to come: nothing can be answered before them.
       if (!this.#host.isOver()) this.#host.fail(error);
+      if (connection !== null) this.#abandon(connection);
+    } finally {
+      this.#checkLeft();
+    }
+  }
+
+  /** A connection at home with the session's settings, to which a statement may be sent now. */
+  async #obtainHome(): Promise<BackendConnection> {
+    for (;;) {
+      const connection = await this.connections.obtain('home', this.#excluded);
+      this.#preparing = connection;
+      try {
+        await this.connections.bring(connection);
+      } catch (error) {
+        this.#preparing = null;
+        this.connections.discard(connection, !connection.closed);
+        throw error;
+      }
+      if (this.connections.mayServe(connection, 'home') || this.#host.isOver()) return connection;
+      this.#preparing = null;
+      this.connections.leave(connection, false);
     }
   }
 
@@ -1124,15 +1235,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.connections.leave(connection, isAskedAfter);
     // What other connections knew of the statement before is not asked for any more.
     this.connections.letGo(isAskedAfter ? connection : null);
-    const left = this.#leaving.get(connection.backend);
-    if (left === undefined) return;
-    this.#leaving.delete(connection.backend);
-    this.connections.drop(connection.backend);
-    left();
+    this.#checkLeft();
   }
 
   #quietStatus(): number {
-    return this.record.status & (Status.AUTOCOMMIT | Status.IN_TRANS | Status.NO_BACKSLASH_ESCAPES);
+    return this.record.status & LASTING_STATUS;
   }
 
   #count(reason: 'refused' | 'lost'): void {

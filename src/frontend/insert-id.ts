@@ -5,6 +5,7 @@
  * A connection of which nobody has a value (`lastInserter` null) says 0. So after an insert on such a one, 0
  * means that the insert has made no id (it was given one), and the session's value is what it was.
  */
+import { refusal } from '../base/errors.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 
 export class InsertId {
@@ -16,6 +17,8 @@ export class InsertId {
   #newerOn: BackendConnection | null = null;
   /** On that one 0 means that nothing is newer. */
   #zeroIsNothing = false;
+  /** The connection that had it is gone. */
+  #isLost = false;
   /** What is being asked for; one after the other, the older value first. */
   #learning: Promise<void> = Promise.resolve();
 
@@ -24,6 +27,8 @@ export class InsertId {
     this.#value = '0';
     this.#token = {};
     this.#newerOn = null;
+    this.#isLost = false;
+    this.#learning = Promise.resolve();
   }
 
   /**
@@ -44,10 +49,11 @@ export class InsertId {
 
   /** Makes LAST_INSERT_ID() on this connection, which is at rest, what it is for the session. Rejects as `execute` does. */
   async bring(connection: BackendConnection): Promise<void> {
-    await this.#learning;
+    await this.#learning.catch(() => undefined);
     const newerOn = this.#newerOn;
-    if (newerOn === connection && (!this.#zeroIsNothing || this.#value === '0')) return;
+    if (newerOn === connection && this.#isCurrent) return;
     if (newerOn !== null) await this.#learn(newerOn, this.#zeroIsNothing);
+    if (this.#isLost) throw refusal('DBPROXY_STATE_GONE', 'LAST_INSERT_ID()');
     if (this.#fits(connection)) return;
     await connection.execute(`SET LAST_INSERT_ID = ${this.#value}`);
     connection.lastInserter = this.#token;
@@ -55,17 +61,22 @@ export class InsertId {
 
   /** The connection has the value without a question. */
   isOn(connection: BackendConnection): boolean {
-    if (this.#newerOn === connection) return !this.#zeroIsNothing || this.#value === '0';
-    return this.#newerOn === null && this.#fits(connection);
+    if (this.#newerOn === connection) return this.#isCurrent;
+    return this.#newerOn === null && !this.#isLost && this.#fits(connection);
   }
 
   /** Has the session know what the connection knows, and takes it away there. Rejects when the connection is lost. */
   async clean(connection: BackendConnection): Promise<void> {
     if (this.#newerOn === connection) await this.#learn(connection, this.#zeroIsNothing);
-    await this.#learning;
+    await this.#learning.catch(() => undefined);
     if (connection.lastInserter === null) return;
     await connection.execute('SET LAST_INSERT_ID = 0');
     connection.lastInserter = null;
+  }
+
+  /** What the connection of the last insert says is the value, whether that insert has made one or not. */
+  get #isCurrent(): boolean {
+    return !this.#zeroIsNothing || (this.#value === '0' && !this.#isLost);
   }
 
   #fits(connection: BackendConnection): boolean {
@@ -75,14 +86,29 @@ export class InsertId {
 
   #learn(connection: BackendConnection, zeroIsNothing: boolean): Promise<void> {
     if (this.#newerOn === connection) this.#newerOn = null;
-    this.#learning = this.#learning.then(async () => {
-      if (connection.closed) return;
-      const value = (await connection.queryValue('SELECT LAST_INSERT_ID()')) ?? '0';
-      if (value !== '0' || !zeroIsNothing) this.#value = value;
-      else connection.lastInserter = null;
+    const before = this.#learning.catch(() => undefined);
+    this.#learning = before.then(async () => {
+      // Its connection took the value with it.
+      if (connection.closed) this.#isLost = true;
+      else await this.#ask(connection, zeroIsNothing);
     });
     // Who waits for it hears of a failure; nobody else has to.
     this.#learning.catch(() => undefined);
     return this.#learning;
+  }
+
+  async #ask(connection: BackendConnection, zeroIsNothing: boolean): Promise<void> {
+    try {
+      const value = (await connection.queryValue('SELECT LAST_INSERT_ID()')) ?? '0';
+      if (value === '0' && zeroIsNothing) {
+        connection.lastInserter = null;
+        return;
+      }
+      this.#value = value;
+      this.#isLost = false;
+    } catch (error) {
+      this.#isLost = true;
+      throw error;
+    }
   }
 }

@@ -228,6 +228,13 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     this.#mayBeRefused = true;
   }
 
+  /** A new command: what was expected of the answer to one that was not sent does not count. */
+  expectNothing(): void {
+    this.#mayBeRefused = false;
+    this.#clientStatementId = 0;
+    this.#keepsAnswer = false;
+  }
+
   /** The next command that is sent prepares a statement, which the client shall know by this number. */
   expectPrepared(clientStatementId: number): void {
     this.#clientStatementId = clientStatementId;

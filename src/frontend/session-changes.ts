@@ -47,6 +47,9 @@ interface LearntSet {
   readonly assignments: readonly Assignment[];
 }
 
+/** User variables that are repeated on other connections. */
+const MOST_USER_VARIABLES = 100;
+
 const CHARACTER_SETS = ['character_set_client', 'character_set_results', 'collation_connection'];
 
 export class SessionChanges {
@@ -90,6 +93,11 @@ export class SessionChanges {
   /** COM_INIT_DB; bytes of the name as latin1. */
   selects(database: string): void {
     this.#database = database;
+  }
+
+  /** COM_DROP_DB: it may be the database in use. */
+  drops(): void {
+    this.#dropsDatabase = true;
   }
 
   /** A prepared SET is executed: what it assigns, as far as its text says it. */
@@ -186,7 +194,10 @@ export class SessionChanges {
     if (outcome.pin !== null) record.pin('settings', nowMs);
     if (outcome.nextTransaction) record.pin('next_transaction', nowMs);
     this.#setBoth(connection, outcome.settings);
-    if (outcome.pin !== null) return;
+    // To say all of them again to each connection would be more than to stay on one.
+    const isMuch = outcome.settings.userVariables.size > MOST_USER_VARIABLES;
+    if (isMuch) record.pin('user_variable', nowMs);
+    if (outcome.pin !== null || isMuch) return;
     const learnt = { key: this.#newKey, answer: relay.takeKept(), assignments: assignments ?? [] };
     if (outcome.readBack.length === 0) return this.#keep(connection, learnt);
     this.#readLater(async () => {
@@ -251,6 +262,8 @@ export class SessionChanges {
 
   async #readDatabase(connection: BackendConnection): Promise<void> {
     const value = await connection.queryValue('SELECT DATABASE()');
+    // No other connection can be brought to have none.
+    if (value === null) this.#host.record.pin('settings', this.#host.nowMs());
     const database = value === null ? '' : Buffer.from(value, 'utf8').toString('latin1');
     this.#setBoth(connection, this.#host.record.settings.withDatabase(database));
   }

@@ -32,6 +32,9 @@ export interface ConnectionsHost {
 /** How long a connection is kept for a question about the statement before, though others wait for it. */
 const LINGER_GRACE_MS = 250;
 
+/** Identities that are remembered at most; then all are forgotten, and met again. */
+const MOST_IDENTITIES = 1000;
+
 export class SessionConnections {
   readonly #context: SessionContext;
   readonly #endpoint: SessionEndpoint;
@@ -55,6 +58,8 @@ export class SessionConnections {
   position: string | null = null;
   /** What became of this session's reads that had to see a write. */
   readonly causalCounts: CausalCounts = { atOnce: 0, waited: 0, fellBack: 0 };
+  /** Of which primary it is. */
+  #positionEra = 0;
   /** Replicas that are known to have it, with the era in which they were. */
   readonly #satisfied = new Map<string, number>();
 
@@ -169,6 +174,13 @@ export class SessionConnections {
     return this.#context.pool(connection.backend).takeOwn(connection, user);
   }
 
+  /** A statement may still begin there, by the newest snapshot: to make a connection ready took time. */
+  mayServe(connection: BackendConnection, side: Side): boolean {
+    const isRead = side === 'replica' || !this.isHome(connection);
+    const endpoint = isRead ? this.#readEndpoint : this.#homeEndpoint;
+    return maySessionBegin(this.#context.snapshot(), endpoint, connection.backend);
+  }
+
   /** True for a connection that may write: those of a replica side are READ ONLY. */
   isHome(connection: BackendConnection): boolean {
     return connection.preparation.readOnly === this.#homeRequest.preparation.readOnly;
@@ -228,6 +240,8 @@ export class SessionConnections {
       return this.#context.pool(backend).giveBack(connection);
     }
     if (this.#host.isOver()) return this.#release(connection);
+    const other = this.#held.get(backend);
+    if (other !== undefined && other !== connection) this.#release(other);
     if (this.#keepsAll) {
       this.#held.set(backend, connection);
       return;
@@ -352,6 +366,7 @@ export class SessionConnections {
     const { passwords } = this.#shared;
     const key = identityKey(identity);
     if (passwords.has(key)) return;
+    if (passwords.size >= MOST_IDENTITIES) passwords.clear();
     passwords.add(key);
     this.#context.log.warn('session.password_needed', {
       backend,
@@ -389,6 +404,10 @@ export class SessionConnections {
   /** The primary's position has to be asked for before a replica may read. */
   #mustAsk(): boolean {
     const { causalReads } = this.#endpoint.config;
+    const { primaryEra } = this.#shared.causal;
+    // A new primary may never have what the old one had last.
+    if (this.#positionEra !== primaryEra && this.position !== null) this.#record.hasWritten = true;
+    this.#positionEra = primaryEra;
     return causalReads === 'global' || (causalReads === 'session' && this.#record.hasWritten);
   }
 

@@ -3,6 +3,7 @@
  * another connection with the same result, which need their value read back first because it was computed,
  * and which cannot be repeated at all, so that they pin the session to the connection it has.
  */
+import type { TypedValue } from '../backend/connection.ts';
 import { type Settings } from '../backend/settings.ts';
 import type { Assignment } from '../sql/set-statement.ts';
 
@@ -259,10 +260,11 @@ const LONGLONG = 0x08;
 export function withUserValue(
   settings: Settings,
   variable: string,
-  { value, type }: { readonly value: string | null; readonly type: number },
+  { value, type, isUnsigned }: TypedValue,
 ): Settings | null {
   if (type !== LONGLONG || value === null || !/^-?\d{1,20}$/.test(value)) return null;
-  return settings.withUserVariable(variable.slice(2, -1).replaceAll('``', '`'), value);
+  const literal = isUnsigned ? `CAST(${value} AS UNSIGNED)` : value;
+  return settings.withUserVariable(variable.slice(2, -1).replaceAll('``', '`'), literal);
 }
 
 /** The words of a SET NAMES. */

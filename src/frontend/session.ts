@@ -35,6 +35,9 @@ import type { KnownUser } from './users.ts';
 /** login: until accepted. waiting: for a backend. relay: in service. ended: closing or closed. */
 type State = 'login' | 'waiting' | 'relay' | 'ended';
 
+/** Identities that are known to have been introduced; then all are introduced again. */
+const MOST_INTRODUCED = 1000;
+
 /** A session that guesses is ended; MariaDB counts as far. */
 const MOST_REFUSED_CHANGES = 3;
 
@@ -103,7 +106,13 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
 
   /** Something of it is on the backend. */
   isOn(backend: string): boolean {
-    return this.backend === backend || this.#dispatcher?.connections.holdsOn(backend) === true;
+    return this.#dispatcher === null ? this.backend === backend : this.#dispatcher.isOn(backend);
+  }
+
+  /** It is to be killed on the server: the connection must not have become that of somebody else by then. */
+  markForKill(): void {
+    const connection = this.#serving;
+    if (connection !== null) connection.isMarked = true;
   }
 
   /** The connection that serves it now. */
@@ -198,7 +207,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
         resolve();
       };
       if (dispatcher.leave(backend, left)) return left();
-      this.#ending ??= ending;
+      if (this.#ending === null || deadlineMs < this.#ending.deadlineMs) this.#ending = ending;
       this.#endIfResting();
     });
   }
@@ -222,6 +231,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
   /** Ends the running statement on the server, as KILL QUERY by the session's own user. */
   async killQuery(): Promise<void> {
     if (this.#serving === null) return;
+    this.markForKill();
     const { backend, threadId } = this.#serving;
     await this.#context.pool(backend).executeAside(this.#poolRequest(), `KILL QUERY ${threadId}`);
   }
@@ -426,6 +436,7 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
     const key = identityKey(request.identity);
     if (!shared!.passwords.has(key) && shared!.introduced.has(key)) return;
     shared!.passwords.delete(key);
+    if (shared!.introduced.size >= MOST_INTRODUCED) shared!.introduced.clear();
     shared!.introduced.add(key);
     const { backends } = this.#context.snapshot();
     for (const { name, cluster, readable } of backends) {

@@ -55,6 +55,7 @@ export class EndpointShares implements SharedEndpoint {
       this.logins.clear();
       this.triggers.forget();
     }
+    if (primary !== this.#primary) this.causal.primaryEra++;
     this.#primary = primary;
     for (const backend of snapshot.backends) if (!backend.readable) this.causal.forget(backend.name);
   }

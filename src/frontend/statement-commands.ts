@@ -255,7 +255,10 @@ export class StatementCommands {
   fits(connection: BackendConnection, bytes: Buffer, start: number, end: number): boolean {
     const current = this.#current;
     if (current === null) {
-      return this.#unknown === null || !connection.prepared.hasId(statementIdOf(bytes, start));
+      if (this.#unknown === null) return true;
+      // Servers add this error to the list that is there, which may be of somebody else.
+      const isClean = connection.lastComplainer === null;
+      return isClean && !connection.prepared.hasId(statementIdOf(bytes, start));
     }
     if (this.#command === Command.STMT_PREPARE) {
       this.#host.relay.expectPrepared(current.id);
@@ -269,6 +272,11 @@ export class StatementCommands {
     else if (!this.#typesAreRight(known, current, bytes.subarray(start, end))) return false;
     setStatementId(bytes, start, known.id);
     return true;
+  }
+
+  /** A server is to refuse the command at hand, in words of its own. */
+  get asksForRefusal(): boolean {
+    return this.#unknown !== null;
   }
 
   /** There is a statement to run: the connection may have to learn it first. */
@@ -380,6 +388,11 @@ export class StatementCommands {
   async #prepareOn(connection: BackendConnection, current: SessionStatement): Promise<void> {
     if (this.#knownTo(connection, current) !== undefined) return;
     const wanted = this.#settingsToPrepare(current) ?? current.settings;
+    // MySQL parses again at an execution with other types than it expected, then by the sql_mode of that moment.
+    const { record } = this.#host;
+    const mode = (of: Settings): string | undefined => of.variables.get('sql_mode');
+    const isOtherMode = mode(current.settings) !== mode(record.settings);
+    if (isOtherMode && !record.dialect.isMariaDb) throw preparedBefore(current);
     // On the way back the connection would begin anew, and forget it.
     if (wanted.changeTo(this.#host.record.settings).kind === 'reset') throw preparedBefore(current);
     await this.#host.connections.bring(connection, wanted);

@@ -67,6 +67,8 @@ export const Status = {
   NO_BACKSLASH_ESCAPES: 0x200,
   PS_OUT_PARAMS: 0x1000,
   IN_TRANS_READONLY: 0x2000,
+  /** MariaDB. */
+  ANSI_QUOTES: 0x8000,
 } as const;
 
 /** Command bytes (page_protocol_command_phase). */

@@ -42,6 +42,7 @@ function scenarioOf(...steps: Step[]): Scenario {
     seed: 1,
     flags: 'old',
     user: 'app',
+    variablesByTrigger: false,
     sessions: 2,
     steps,
   };
@@ -57,7 +58,7 @@ describe('the generator', () => {
   it('makes no scenario in which its own model would wait', () => {
     for (let seed = 0; seed < 200; seed++) {
       const { steps, sessions } = generate('mariadb', 'transaction', seed);
-      const world = new World(sessions, sessions);
+      const world = new World(Array.from({ length: sessions }, () => true));
       for (const step of steps) {
         assert.equal(world.wouldWait(step), false, JSON.stringify({ seed, step }));
         world.note(step);
@@ -98,7 +99,7 @@ describe('the model of who holds what', () => {
   });
 
   it('has others wait for what a transaction has written, until it ends', () => {
-    const world = new World(2, 2);
+    const world = new World([true, true]);
     world.note(query(0, 'begin'));
     world.note(query(0, 'update item set stock = 1 where id = 1'));
     assert.equal(world.wouldWait(query(1, 'select * from item')), false);
@@ -108,14 +109,14 @@ describe('the model of who holds what', () => {
   });
 
   it('has a change of a table wait for a transaction that has read it', () => {
-    const world = new World(2, 2);
+    const world = new World([true, true]);
     world.note(query(0, 'start transaction read only'));
     world.note(query(0, 'select * from shape'));
     assert.equal(world.wouldWait(query(1, 'alter table shape add column c1 int')), true);
   });
 
   it('has readers wait for LOCK TABLES … WRITE, and writers for READ', () => {
-    const world = new World(2, 2);
+    const world = new World([true, true]);
     world.note(query(0, 'lock tables pairs read, kind write'));
     assert.equal(world.wouldWait(query(1, 'select * from kind')), true);
     assert.equal(world.wouldWait(query(1, 'select * from pairs')), false);
@@ -129,10 +130,13 @@ describe('the comparison', () => {
   const same: Answer = [row('1')];
 
   it('finds the first step that differs, and shows both answers and the step', () => {
-    const difference = firstDifference({
-      direct: [same, [row('2')], same, [], []],
-      proxied: [same, [row('3')], [], [], []],
-    });
+    const difference = firstDifference(
+      {
+        direct: [same, [row('2')], same, [], []],
+        proxied: [same, [row('3')], [], [], []],
+      },
+      'transaction',
+    );
     assert.equal(difference?.at, 1);
     const text = report(scenarioOf(query(0, 'select 1'), query(1, 'select 2')), difference);
     assert.match(text, /> +1 select 2/);
@@ -143,7 +147,7 @@ describe('the comparison', () => {
     const refused = refusedOne();
     const other = error('something else is not available');
     const verdict = (answer: Meaning) =>
-      firstDifference({ direct: [same, [], []], proxied: [[answer], [], []] })?.refusal;
+      firstDifference({ direct: [same, [], []], proxied: [[answer], [], []] }, 'transaction')?.refusal;
     assert.equal(verdict(refused), 'DBPROXY_READ_ONLY_TRANSACTION');
     assert.equal(verdict(other), null);
   });
@@ -151,10 +155,13 @@ describe('the comparison', () => {
   it('sees a replica that has other data than its primary, also after a refusal', () => {
     const refused = refusedOne();
     const data = (text: string): Answer => [{ kind: 'text', text, sequence: 0, pieces: 0 }];
-    const difference = firstDifference({
-      direct: [same, data('w1.item: 1'), data('w1.item: 1')],
-      proxied: [[refused], data('w1.item: 1'), data('w1.item: 2')],
-    });
+    const difference = firstDifference(
+      {
+        direct: [same, data('w1.item: 1'), data('w1.item: 1')],
+        proxied: [[refused], data('w1.item: 1'), data('w1.item: 2')],
+      },
+      'transaction',
+    );
     assert.equal(difference?.at, 2);
     assert.equal(difference?.refusal, null);
   });

@@ -35,15 +35,26 @@ const FLAGS: Readonly<Record<LabFlavour, readonly ClientFlags[]>> = {
 
 const FEWEST_STEPS = 30;
 const MOST_STEPS = 130;
+/** Of a hundred sessions, how many do nothing that pins them to a connection. */
+const CALM_PERCENT = 60;
+/** Of a hundred scenarios, how many have a trigger after which every write pins. */
+const TRIGGER_PERCENT = 15;
 /** Of a hundred turns, how many move the replica. */
 const LAG_PERCENT = 5;
+/** The same for a held replica of MySQL 5.6, which can be waited for in whole seconds only. */
+const SHORT_HOLD_PERCENT = 40;
 
 /** The scenario of this seed: the same at any time, for the same flavour and profile. */
 export function generate(flavour: LabFlavour, profile: ProfileName, seed: number): Scenario {
   const draw = new Draw(generator(seed), flavour);
   const endpoint = ENDPOINTS[profile];
   const sessions = endpoint.sessions ?? 2 + draw.int(3);
-  const world = new World(sessions, endpoint.pinning ?? sessions);
+  const mostPinning = endpoint.pinning ?? sessions;
+  const calm = Array.from(
+    { length: sessions },
+    (_, index) => index >= mostPinning || draw.chance(CALM_PERCENT),
+  );
+  const world = new World(calm.map((isCalm) => !isCalm));
   const length = FEWEST_STEPS + draw.int(MOST_STEPS - FEWEST_STEPS);
   return {
     flavour,
@@ -51,6 +62,7 @@ export function generate(flavour: LabFlavour, profile: ProfileName, seed: number
     seed,
     flags: draw.pick(FLAGS[flavour]),
     user: draw.chance(60) ? 'app' : 'root2',
+    variablesByTrigger: endpoint.pinning === undefined && draw.chance(TRIGGER_PERCENT),
     sessions,
     steps: new Playwright(draw, world, endpoint.pinning !== undefined).write(length),
   };
@@ -75,7 +87,7 @@ class Playwright {
   write(length: number): Step[] {
     if (this.#draw.chance(70)) this.#steps.push({ lag: 'catch_up' });
     while (this.#steps.length < length) {
-      if (this.#draw.chance(LAG_PERCENT)) this.#moveReplica();
+      if (this.#draw.chance(this.#lagPercent())) this.#moveReplica();
       else this.#turn(this.#draw.int(this.#queues.length));
     }
     return this.#steps;
@@ -102,6 +114,11 @@ class Playwright {
     const actions = this.#draw.weighted(all).make({ draw: this.#draw, me });
     if (this.#connectionsAreFew && actions.some(asksBack)) return [];
     return me.mayPin || !actions.some(mayPin) ? actions : [];
+  }
+
+  #lagPercent(): number {
+    const isHeldShortly = this.#draw.flavour === 'mysql56' && this.#replica === 'held';
+    return isHeldShortly ? SHORT_HOLD_PERCENT : LAG_PERCENT;
   }
 
   #moveReplica(): void {

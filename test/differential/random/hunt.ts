@@ -123,7 +123,7 @@ export async function tryScenario(
 
 async function differenceOf(arena: Arena, scenario: Scenario): Promise<Difference | null> {
   try {
-    return firstDifference(await arena.play(scenario));
+    return firstDifference(await arena.play(scenario), scenario.profile);
   } catch (error) {
     // The arena itself is broken: no more scenarios can be played in it.
     const story = [`while this was played:`, scenarioText(scenario), ...arena.complaints()].join('\n');

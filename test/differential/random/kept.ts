@@ -12,7 +12,7 @@ type KeptFile = { readonly why: string; readonly flavours?: readonly LabFlavour[
   Scenario,
   'steps'
 > &
-  Partial<Pick<Scenario, 'profile' | 'flags' | 'user'>>;
+  Partial<Pick<Scenario, 'profile' | 'flags' | 'user' | 'variablesByTrigger'>>;
 
 export interface KeptScenario {
   readonly name: string;
@@ -31,8 +31,15 @@ export function keptScenarios(flavour: LabFlavour): KeptScenario[] {
       const kept = JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as KeptFile;
       if (kept.flavours?.includes(flavour) === false) return [];
       const sessions = 1 + Math.max(...kept.steps.map((step) => ('lag' in step ? 0 : step.session)));
-      const { profile = 'transaction', flags = 'old', user = 'app', why, steps } = kept;
-      const scenario = { flavour, profile, flags, user, seed: null, sessions, steps };
+      const {
+        profile = 'transaction',
+        flags = 'old',
+        user = 'app',
+        variablesByTrigger = false,
+        why,
+        steps,
+      } = kept;
+      const scenario = { flavour, profile, flags, user, seed: null, variablesByTrigger, sessions, steps };
       return [{ name: file.replace('.json', ''), why, scenario }];
     });
 }

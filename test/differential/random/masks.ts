@@ -33,11 +33,11 @@ export const MASKS: readonly Mask[] = [
     apply: (meaning) => withoutFlags(meaning, [PREPARED_ANEW]),
   },
   {
-    what: 'flags of columns that tell of keys, where there is a join or a subquery',
+    what: 'flags of columns that tell of keys, and their table, where there is a join, a subquery or a view',
     why: 'a plan that goes through a temporary table loses them',
     apply: (meaning, sql) =>
-      meaning.kind === 'column' && /\bjoin\b|\(\s*select\b|\bfrom\b[^()]*,/i.test(sql)
-        ? { ...meaning, flags: meaning.flags & ~KEY_FLAGS }
+      meaning.kind === 'column' && /\bjoin\b|\(\s*select\b|\bfrom\b[^()]*,|\bv_/i.test(sql)
+        ? { ...meaning, flags: meaning.flags & ~KEY_FLAGS, originalTable: '' }
         : meaning,
   },
   {

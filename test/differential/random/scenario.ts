@@ -59,6 +59,8 @@ export interface Scenario {
   flags: ClientFlags;
   /** The account of all sessions: an ordinary one, or one that may write on a read-only server. */
   user: 'app' | 'root2';
+  /** There is a trigger that sets a user variable: then any write may leave one behind, and pins. */
+  variablesByTrigger: boolean;
   sessions: number;
   steps: readonly Step[];
 }

@@ -9,11 +9,8 @@ export const DATABASES = ['w1', 'w2'] as const;
 /** Sessions have tables of their own for what would block others: mine0, mine1, … */
 export const MOST_SESSIONS = 6;
 
-/**
- * Statements that make both databases anew; what a scenario of before has left is dropped first. Where a
- * trigger leaves variables behind, every write may pin its session: not where connections are few.
- */
-export function setupStatements(flavour: LabFlavour, triggersSetVariables: boolean): string[] {
+/** Statements that make both databases anew; what a scenario of before has left is dropped first. */
+export function setupStatements(flavour: LabFlavour, variablesByTrigger: boolean): string[] {
   return [
     ...DATABASES.map((database) => `drop database if exists ${database}`),
     'create database w1 character set utf8mb4 collate utf8mb4_unicode_ci',
@@ -23,7 +20,7 @@ export function setupStatements(flavour: LabFlavour, triggersSetVariables: boole
     ...Array.from({ length: MOST_SESSIONS }, (_, index) => mine(index)),
     ...ROWS,
     ...ROUTINES,
-    ...(triggersSetVariables ? [TRIGGER_WITH_VARIABLE] : []),
+    ...(variablesByTrigger ? [TRIGGER_WITH_VARIABLE] : []),
     ...(flavour === 'mariadb' ? ['create sequence seq start with 10 increment by 5'] : []),
     ...SECOND,
   ];

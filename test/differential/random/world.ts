@@ -160,8 +160,9 @@ export class SessionModel {
 export class World {
   readonly sessions: readonly SessionModel[];
 
-  constructor(sessions: number, pinning: number) {
-    this.sessions = Array.from({ length: sessions }, (_, index) => new SessionModel(index, index < pinning));
+  /** @param mayPin A truth for each session. */
+  constructor(mayPin: readonly boolean[]) {
+    this.sessions = mayPin.map((one, index) => new SessionModel(index, one));
   }
 
   /** True when the step would wait for what another session holds. */

@@ -175,18 +175,19 @@ suite('statements', () => {
     assert.equal(server.text, Buffer.concat(texts.map(query)).toString('hex'));
   });
 
-  test('wait while the kernel takes no more, and keep their order', async () => {
+  test('of those who had a place already keep their order while the kernel takes no more, whatever their size', async () => {
     const { lane, server } = lay();
     server.full = true;
-    new Passenger(lane).ask('one');
+    const texts = ['one', 'two', 'x'.repeat(15_000), 'y'.repeat(9000), 'z'.repeat(9000), 'last'];
+    const passengers = texts.map(() => new Passenger(lane));
+    passengers[0]!.ask(texts[0]!);
     await nextRound();
     assert.equal(lane.admits(MOST, FAST_MS), false);
-    new Passenger(lane).ask('two');
+    for (const [index, passenger] of passengers.entries()) if (index > 0) passenger.ask(texts[index]!);
     await nextRound();
-    assert.equal(server.text, query('one').toString('hex'));
+    assert.equal(server.text, Buffer.concat(texts.map(query)).toString('hex'));
     server.full = false;
     lane.onBackendDrain();
-    assert.equal(server.text, Buffer.concat([query('one'), query('two')]).toString('hex'));
     assert.equal(lane.admits(MOST, FAST_MS), true);
   });
 });
@@ -231,6 +232,21 @@ suite('a lane admits', () => {
 });
 
 suite('a client that is slow', () => {
+  test('keeps the others waiting for a moment only: then they are told that the connection is lost', async () => {
+    const { lane, server, clock } = lay();
+    const slow = new Passenger(lane);
+    slow.client.full = true;
+    slow.ask('select 1');
+    const other = new Passenger(lane);
+    other.ask('select 2');
+    await nextRound();
+    server.receive(rows(1).subarray(0, 20));
+    clock.advance(99);
+    assert.equal(server.closed, false);
+    clock.advance(1);
+    assert.equal(server.closed, true);
+  });
+
   test('stops the connection while its answer goes on, until it has taken it', async () => {
     const { lane, server } = lay();
     const slow = new Passenger(lane);

@@ -7,6 +7,7 @@ import type { Session } from '../../../src/frontend/session.ts';
 import type { BackendView, Snapshot } from '../../../src/topology/snapshot.ts';
 import { FakeClient } from '../../support/fake-client.ts';
 import { backendView, FakeWorker } from '../../support/fake-worker.ts';
+import { DIALECTS, readStatementVectors } from '../../support/statements.ts';
 
 const NOWHERE = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const;
 
@@ -35,6 +36,8 @@ function looking(views: readonly BackendView[], writesHeld = false): Parameters<
   };
   return { snapshot: () => snapshot, pool: (name) => worker.pool(name), clock: worker.clock };
 }
+
+const A_READ = 'a read that every server answers alike';
 
 const PRIMARY = backendView('db1', { role: 'primary', writable: true, readable: false });
 const REPLICA = backendView('db2', { lagMs: 12, roWeight: 3 });
@@ -105,6 +108,22 @@ suite('where the first statement of a session would go', () => {
       assert.ok(told.reasons.length > 0);
     });
   }
+
+  test('has a reason for every statement, and a replica for plain reads alone', async () => {
+    const { endpoint } = await greeted(SPLIT);
+    const context = looking([PRIMARY, REPLICA]);
+    const vectors = readStatementVectors().filter(({ dialect }) => dialect === DIALECTS.mariadb);
+    assert.ok(vectors.length > 500);
+    for (const { sql, class: kind, needs } of vectors) {
+      const told = explainFirstRoute(endpoint, sql, context);
+      assert.ok(told.reasons.length > 0 && told.reasons.every((reason) => reason !== ''), sql);
+      if (told.target === 'dbproxy') assert.match(sql, /kill/i);
+      const mayBeOnReplica = kind === 'read' || /read\s+only/i.test(sql);
+      if (!mayBeOnReplica) assert.notEqual(told.target, 'replica', sql);
+      const isPlain = kind === 'read' && needs === 0 && !/dbproxy|route|master|slave|hostgroup/i.test(sql);
+      if (isPlain) assert.deepEqual([told.target, told.reasons[0]], ['replica', A_READ], sql);
+    }
+  });
 
   test('says why nothing can be had while writes are held', async () => {
     const { endpoint } = await greeted(SPLIT);
