@@ -540,8 +540,15 @@ export class BackendConnection implements SocketHandler {
     return (await this.queryTyped(sql)).value;
   }
 
+  /** The first values of all rows, those that are NULL left out; for results of dbproxy's own, which are not large. */
+  async queryColumn(sql: string): Promise<string[]> {
+    const values: string[] = [];
+    await this.queryTyped(sql, (value) => values.push(value));
+    return values;
+  }
+
   /** The same with the type of its column (page_protocol_com_query_response_text_resultset_column_definition). */
-  queryTyped(sql: string): Promise<TypedValue> {
+  queryTyped(sql: string, onValue: (value: string) => void = () => undefined): Promise<TypedValue> {
     const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
     tracker.begin(Command.QUERY);
     let packets = 0;
@@ -556,7 +563,11 @@ export class BackendConnection implements SocketHandler {
         const ended = tracker.feed(framed, 0, framed.length) !== NOT_ENDED;
         if (packets === 0) columns = payload[0]!;
         else if (packets === 1 && !ended) column = columnType(payload);
-        else if (hasRow && !ended && value === null && columns > 0) value = firstValue(payload);
+        else if (hasRow && !ended && columns > 0) {
+          const found = firstValue(payload);
+          value ??= found;
+          if (found !== null) onValue(found);
+        }
         packets++;
         if (!ended) return;
         if (tracker.errno !== 0) reject(new ServerError(parseError(payload)));

@@ -9,6 +9,8 @@ import type { ReplyTracker } from '../protocol/reply-tracker.ts';
 import { Leave, Need, type Statement } from '../sql/statement.ts';
 import type { SessionConnections } from './session-connections.ts';
 
+/** Stands for a session that does not ask any more. */
+const NOBODY = {};
 const NONE: ReadonlySet<string> = new Set();
 
 export class Aftermath {
@@ -19,6 +21,8 @@ export class Aftermath {
   #lastSelect: BackendConnection | null = null;
   /** Which one asked a sequence last. */
   #lastSequence: BackendConnection | null = null;
+  /** Which one has warnings or errors of this session in its list. */
+  #complainedOn: BackendConnection | null = null;
   /** The last statement left warnings, or an error. */
   hasDiagnostics = false;
   #hasFoundRows = false;
@@ -43,12 +47,18 @@ export class Aftermath {
   ): void {
     const complains = tracker.errno !== 0 || tracker.warnings > 0;
     const asksAfter = (statement.needs & Need.DIAGNOSTICS) !== 0;
-    if (!asksAfter || complains) {
-      // To prepare changes no ROW_COUNT().
-      if (!isPrepare || complains) this.#last = connection;
+    this.#leaveComplaints(connection);
+    if (isPrepare && !complains) {
+      // It changes no ROW_COUNT(). Whether it empties the list of warnings depends on the server.
+      if (this.hasDiagnostics) this.#last = null;
+    } else if (!asksAfter || complains) {
+      this.#last = connection;
       this.hasDiagnostics = complains;
     }
-    if (complains) connection.lastComplainer = this.#user;
+    if (complains) {
+      connection.lastComplainer = this.#user;
+      this.#complainedOn = connection;
+    }
     if (statement.class === 'read' && !isPrepare && !asksAfter) {
       this.#lastSelect = connection;
       this.#hasFoundRows = (statement.leaves & Leave.FOUND_ROWS) !== 0;
@@ -56,6 +66,14 @@ export class Aftermath {
     if ((statement.needs & Need.SEQUENCE) === 0) return;
     this.#lastSequence = connection;
     connection.knowsSequences = true;
+  }
+
+  /** Once a statement has run elsewhere, what an earlier one has left in the list of a connection is nobody's. */
+  #leaveComplaints(connection: BackendConnection): void {
+    const before = this.#complainedOn;
+    if (before === null || before === connection) return;
+    if (before.lastComplainer === this.#user) before.lastComplainer = NOBODY;
+    this.#complainedOn = null;
   }
 
   /** A statement has been answered without a server, and left nothing. */

@@ -14,12 +14,12 @@ import type { TlsServer } from '../transport/tls-stream.ts';
 import type { CausalReads, CausalWords } from './causal.ts';
 import type { Counters } from './counters.ts';
 import type { Digests } from './digests.ts';
+import type { HiddenCodeWatch } from './hidden-code.ts';
 import type { KnownLogins } from './known-logins.ts';
 import type { KnownSettings } from './known-settings.ts';
 import type { Offer } from './offer.ts';
 import type { Rules } from './rules.ts';
 import type { TransactionNames } from './session-settings.ts';
-import type { TriggerWatch } from './trigger-watch.ts';
 import type { UserDirectory } from './users.ts';
 
 /** What a session needs of its worker. */
@@ -52,7 +52,7 @@ export interface SharedEndpoint {
   readonly rules: Rules;
   readonly knownSettings: KnownSettings;
   readonly logins: KnownLogins;
-  readonly triggers: TriggerWatch;
+  readonly hiddenCode: HiddenCodeWatch;
   /** Identities whose clear password a server has asked for that nobody here knows: their next login is asked. */
   readonly passwords: Set<string>;
   /** Identities that have been introduced to the replicas with their password. */

@@ -29,6 +29,7 @@ import { Leave, Need, Statement, type RouteHint } from '../sql/statement.ts';
 import { Aftermath } from './aftermath.ts';
 import type { SessionContext, SessionEndpoint, ServerFacts, SharedEndpoint } from './context.ts';
 import type { QueryCounter } from './counters.ts';
+import { mayName, type HiddenCode } from './hidden-code.ts';
 import { dialectOf } from './dialect.ts';
 import { isFast, recordDigest, type Digest } from './digests.ts';
 import type { SessionRequest } from './find-backend.ts';
@@ -192,8 +193,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   #attached: BackendConnection | null = null;
   /** The statement at hand asks for the value that a sequence has given before. */
   #asksPreviousValue = false;
-  /** What triggers leave behind must be asked before the write at hand. */
-  #asksTriggers = false;
+  /** What the statement at hand may set off must be asked first. */
+  #asksHiddenCode = false;
   /** Work after an answer that the next command has to wait for. */
   #settling: Promise<void> | null = null;
   #leaveWhenTaken = false;
@@ -377,7 +378,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.record.answered({ needs, leaves, errno, status, atHome }, this.#context.clock.nowMs());
     this.#aftermath.answered(connection, this.statement, tracker, this.#command === Command.STMT_PREPARE);
     if (this.#mayHaveInserted()) this.connections.inserted(connection);
-    if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#shared.triggers.forget();
+    if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#shared.hiddenCode.forget();
     this.#noteReadOnlyStart(connection, errno);
     this.#prepared.answered(connection, errno, status);
     this.#settle(connection, errno);
@@ -595,7 +596,6 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** Sends the command to where its statement says, now (true) or later. */
   go(bytes: Buffer, start: number, end: number): boolean {
-    this.#minds();
     this.#to = this.#destination();
     const found = this.#quick();
     if (found instanceof Lane) return this.#ride(found, bytes, start, end);
@@ -654,6 +654,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#changes.begin();
     this.#changesSession = false;
     this.#asksPreviousValue = false;
+    this.#asksHiddenCode = false;
     this.#ridesAlone = false;
     this.#mayRetry = false;
     this.#retries = 0;
@@ -703,6 +704,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const mayWait = statement.class === 'session' || (statement.needs & ASKS_AFTER) !== 0;
     if (this.#changes.isPending && !mayWait) return this.#readPending(bytes, start, end);
     this.remember(bytes, text, end);
+    this.minds(bytes, text, end);
     if (!isQuery) {
       const isSet = (statement.leaves & Leave.SETTINGS) !== 0 && (statement.needs & Need.SEVERAL) === 0;
       const assignments = isSet ? parseSet(bytes, text, end, this.record.dialect) : null;
@@ -832,20 +834,36 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return this.record.dialect;
   }
 
-  /** A write may set off triggers that leave something behind. */
-  #minds(): void {
-    this.#asksTriggers = false;
-    const { statement } = this;
-    if (statement.class !== 'write' || this.pinned) return;
-    const leavesSomething = this.#shared.triggers.known(this.#account, this.#context.clock.nowMs());
-    if (leavesSomething === undefined) this.#asksTriggers = true;
-    else if (leavesSomething) statement.leaves |= Leave.ANYTHING;
+  /** The text of the statement at hand may set off code that is not in it. */
+  minds(text: Buffer, start: number, end: number): void {
+    this.#asksHiddenCode = false;
+    const { class: kind, needs } = this.statement;
+    // A transaction ends, and what was left in it stays.
+    const isPinnedAnyway = this.record.pins.has('anything');
+    if (isPinnedAnyway || (needs & ASKS_AFTER) !== 0 || (kind !== 'read' && kind !== 'write')) return;
+    const code = this.#shared.hiddenCode.known(this.#account, this.#context.clock.nowMs());
+    if (code === undefined) this.#asksHiddenCode = true;
+    else this.#mindsCode(code, text, start, end);
   }
 
-  async #askTriggers(connection: BackendConnection): Promise<void> {
-    const { triggers } = this.#shared;
-    const leavesSomething = await triggers.ask(this.#account, connection, this.#context.clock.nowMs());
-    if (leavesSomething) this.statement.leaves |= Leave.ANYTHING;
+  #mindsCode(code: HiddenCode, text: Buffer, start: number, end: number): void {
+    const { statement } = this;
+    if (statement.class === 'write' && code.triggers) statement.leaves |= Leave.ANYTHING;
+    if (!mayName(code.views, text, start, end)) return;
+    statement.needs |= Need.UNKNOWN_FUNCTION;
+    statement.leaves |= Leave.ANYTHING;
+  }
+
+  /** Asks the server at hand, and judges the command anew. False: it does not belong there. */
+  async #askHiddenCode(connection: BackendConnection, payload: Buffer): Promise<boolean> {
+    this.#asksHiddenCode = false;
+    if (connection === this.#attached) this.#detach();
+    const { hiddenCode } = this.#shared;
+    const nowMs = this.#context.clock.nowMs();
+    const code = await hiddenCode.ask(this.#account, connection, this.record.dialect, nowMs);
+    const text = this.#prepared.textToRun ?? payload;
+    this.#mindsCode(code, text, 0, text.length);
+    return this.#destination() !== 'home' || this.connections.isHome(connection);
   }
 
   // The quick way.
@@ -854,10 +872,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const asksInsertId = (this.statement.needs & Need.LAST_INSERT_ID) !== 0;
     if (this.#to === 'here') {
       const connection = this.#attached;
-      if (connection === null || this.#endsReadOnly() || this.#asksElsewhere(connection)) return null;
+      const mustWait = this.#asksHiddenCode || this.#endsReadOnly();
+      if (connection === null || mustWait || this.#asksElsewhere(connection)) return null;
       return asksInsertId && !this.connections.insertId.isOn(connection) ? null : connection;
     }
-    const mustWait = asksInsertId || this.#asksPreviousValue || this.#asksTriggers;
+    const mustWait = asksInsertId || this.#asksPreviousValue || this.#asksHiddenCode;
     if (mustWait || this.#to === 'last') return null;
     const mayShare = this.#isInInput && this.#mayShare();
     return this.connections.quick(this.#to, mayShare ? this.#shared.laneTerms : null);
@@ -935,6 +954,12 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       connection = found;
       this.#preparing = connection;
       if (this.#host.isOver()) return this.#abandon(connection);
+      if (this.#asksHiddenCode && !(await this.#askHiddenCode(connection, payload))) {
+        this.#preparing = null;
+        this.connections.leave(connection, false);
+        this.#to = this.#destination();
+        return this.goLater(payload);
+      }
       const commands = await this.#bring(connection);
       const fitted = this.#prepared.fitted(connection, payload);
       if (this.#host.isOver()) return this.#abandon(connection);
@@ -1045,7 +1070,6 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (connection === this.#attached) this.#detach();
     await this.#prepared.teach(connection);
     if (this.#prepared.asksForRefusal) await connection.forgetDiagnostics();
-    if (this.#asksTriggers && this.connections.isHome(connection)) await this.#askTriggers(connection);
     await this.connections.bring(connection);
     if (asksInsertId) await this.#bringInsertId(connection);
     return [];

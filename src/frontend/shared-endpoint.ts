@@ -10,14 +10,14 @@ import { KnownLogins } from './known-logins.ts';
 import { KnownSettings } from './known-settings.ts';
 import { Digests } from './digests.ts';
 import { Rules } from './rules.ts';
-import { TriggerWatch } from './trigger-watch.ts';
+import { HiddenCodeWatch } from './hidden-code.ts';
 import { factsOf, sameFacts } from './server-facts.ts';
 
 export class EndpointShares implements SharedEndpoint {
   readonly causal = new CausalReads();
   readonly knownSettings = new KnownSettings();
   readonly logins = new KnownLogins();
-  readonly triggers = new TriggerWatch();
+  readonly hiddenCode = new HiddenCodeWatch();
   readonly passwords = new Set<string>();
   readonly introduced = new Set<string>();
   readonly retries = new Map<string, number>();
@@ -53,7 +53,7 @@ export class EndpointShares implements SharedEndpoint {
     if (!isSame || primary !== this.#primary) {
       this.knownSettings.clear();
       this.logins.clear();
-      this.triggers.forget();
+      this.hiddenCode.forget();
     }
     if (primary !== this.#primary) this.causal.primaryEra++;
     this.#primary = primary;

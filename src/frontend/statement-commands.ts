@@ -39,6 +39,8 @@ export interface StatementHost {
   go(bytes: Buffer, start: number, end: number): boolean;
   /** Finds what is known of statements of this form; `bytes[text, end)` is the text of a new one, if it is at hand. */
   remember(bytes: Buffer | null, text: number, end: number): void;
+  /** The text of the statement at hand may set off code that is not in it. */
+  minds(text: Buffer, start: number, end: number): void;
   /** The command at hand is a SET with these assignments. */
   assigns(assignments: readonly Assignment[]): void;
   answerOk(): void;
@@ -147,6 +149,7 @@ export class StatementCommands {
     statement.digestHigh = current.digestHigh;
     statement.digestLow = current.digestLow;
     this.#executesSet(current);
+    this.#host.minds(current.prepare, 0, current.prepare.length);
     this.#host.remember(null, 0, 0);
     // The rows of a cursor are fetched later, while writes must go on: it is opened at home.
     if (asksForCursor(bytes.subarray(start, end))) statement.needs |= Need.SESSION;
@@ -282,6 +285,11 @@ export class StatementCommands {
   /** There is a statement to run: the connection may have to learn it first. */
   get runs(): boolean {
     return this.#current !== null && this.#command !== Command.STMT_PREPARE;
+  }
+
+  /** Payload of the PREPARE of the statement that is to run; null when there is none. */
+  get textToRun(): Buffer | null {
+    return this.runs ? this.#current!.prepare : null;
   }
 
   /** Has the connection learn the statement that is to run. It may have other settings afterwards. */

@@ -1,0 +1,74 @@
+/**
+ * Views that do more than read, through the split endpoint: what a function in them leaves on its connection must
+ * not be found by another session, and what they ask of a connection must be that of the session.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { forEachFlavour } from '../lab/flavours.ts';
+import { startPair, type Lab } from '../lab/pair.ts';
+import type { ProxyProcess } from '../lab/proxy.ts';
+
+const SET_UP = [
+  'create table demo.k (id int auto_increment primary key)',
+  'insert into demo.k values (1), (2), (3), (4)',
+  'create function demo.limits() returns int begin set sql_select_limit = 1; return 1; end',
+  'create view demo.v_limits as select demo.limits() as x',
+  'create view demo.v_nested as select x from demo.v_limits',
+  'create view demo.v_last_id as select last_insert_id() as id',
+  'create view demo.v_plain as select id from demo.k',
+];
+
+forEachFlavour((flavour) =>
+  describe(`views on ${flavour}, through the split endpoint`, () => {
+    let lab: Lab;
+    let proxy: ProxyProcess;
+
+    before(async () => {
+      lab = await startPair({ flavour, serverOptions: ['--log-bin-trust-function-creators=1'] });
+      const split = { pool: 'transaction', causal_reads: 'session' };
+      proxy = await lab.startProxy({ workers: 1, config: { 'listener split': split } });
+      for (const sql of SET_UP) await lab.db1.query(sql);
+    });
+    after(() => lab?.stop());
+
+    const rowsSeen = async (connection: Connection): Promise<number> =>
+      (await connection.query<RowDataPacket[]>('select id from k'))[0].length;
+
+    for (const view of ['v_limits', 'v_nested']) {
+      it(`leaves no setting of a function in ${view} to other sessions, also out of a transaction`, async () => {
+        const asked = await proxy.connect('split');
+        await asked.query('begin');
+        await asked.query(`select x from ${view}`);
+        await asked.query('commit');
+        const prepared = await proxy.connect('split');
+        await prepared.execute(`select x from ${view}`);
+        assert.equal(await rowsSeen(prepared), 1, 'its own session sees what the function has set');
+        await asked.end();
+        await prepared.end();
+        for (let session = 0; session < 8; session++) {
+          const other = await proxy.connect('split');
+          assert.equal(await rowsSeen(other), 4);
+          await other.end();
+        }
+      });
+    }
+
+    it('asks the connection of the session for what a view hides', async () => {
+      const connection = await proxy.connect('split');
+      await connection.query('insert into k values (null)');
+      const [[row]] = await connection.query<RowDataPacket[]>('select id > 4 as is_own from v_last_id');
+      assert.equal(row?.['is_own'], 1);
+      await connection.query('delete from k where id > 4');
+      await connection.end();
+    });
+
+    it('sends plain views to the replica', async () => {
+      const connection = await proxy.connect('split');
+      await connection.query('select id from v_plain');
+      const [digest] = await proxy.admin("SHOW DIGESTS WHERE text = 'select id from v_plain'");
+      assert.deepEqual([Number(digest?.['primary']), Number(digest?.['replica'])], [0, 1]);
+      await connection.end();
+    });
+  }),
+);
