@@ -261,6 +261,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return this.#host.request.preparation;
   }
 
+  /** It has written something that its reads must see. */
+  get hasWritten(): boolean {
+    return this.record.hasWritten || this.connections.position !== null;
+  }
+
   get statements(): StatementCommands {
     return this.#prepared;
   }

@@ -54,6 +54,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
   #user: KnownUser | null = null;
   /** What a session that changes connections asks of pools. */
   #request: SessionRequest | null = null;
+  /** Its reads must see what it has written as somebody else. */
+  #hasWritten = false;
   /** Who the session was before a change of user that is under way. */
   #before: { login: AcceptedLogin; user: KnownUser } | null = null;
   #hasChangedUser = false;
@@ -525,6 +527,8 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
       const makeRelay = (dispatcher: Dispatcher): Relay =>
         new Relay(this.#client, this.#flags!, this, dispatcher);
       this.#dispatcher = new StatementDispatcher(this.#context, endpoint, endpoint.shared!, this, makeRelay);
+      // What was written before a change of user must be seen after it.
+      this.#dispatcher.record.hasWritten = this.#hasWritten;
       this.#relay = this.#dispatcher.relay;
     } else {
       this.#relay = new Relay(this.#client, connection, this, this.endpoint.config.mode === 'read');
@@ -872,7 +876,9 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
   #stopDispatcher(reusable: boolean): void {
     const dispatcher = this.#dispatcher;
     this.#dispatcher = null;
-    dispatcher?.stop(reusable);
+    if (dispatcher === null) return;
+    this.#hasWritten ||= dispatcher.hasWritten;
+    dispatcher.stop(reusable);
   }
 
   #giveBack(reusable: boolean): void {
