@@ -19,7 +19,7 @@ const SET_UP = [
   'create view demo.v_plain as select id from demo.k',
 ];
 
-forEachFlavour((flavour) =>
+forEachFlavour((flavour) => {
   describe(`views on ${flavour}, through the split endpoint`, () => {
     let lab: Lab;
     let proxy: ProxyProcess;
@@ -70,5 +70,5 @@ forEachFlavour((flavour) =>
       assert.deepEqual([Number(digest?.['primary']), Number(digest?.['replica'])], [0, 1]);
       await connection.end();
     });
-  }),
-);
+  });
+});
