@@ -32,24 +32,48 @@ export function route(
 ): Route {
   const cluster = snapshot.clusters.find(({ name }) => name === endpoint.cluster);
   if (cluster === undefined) return { backend: null, reason: `there is no cluster '${endpoint.cluster}'` };
-  const primary = routePrimary(snapshot, cluster, excluded);
-  if (endpoint.mode !== 'read') return primary;
+  if (endpoint.mode !== 'read') return routePrimary(snapshot, cluster, excluded);
 
-  const readers = readersOf(snapshot, cluster, excluded);
-  const candidates: Candidate[] = readers.map(({ name, roWeight }) => ({
-    name,
-    weight: roWeight,
-    sessions: endpoint.balance === 'least_connections' ? sessionsOf(name) : 0,
-  }));
+  const { readers, candidates, reason } = readingOf(snapshot, cluster, endpoint, excluded);
   const chosen =
     endpoint.balance === 'least_connections'
-      ? leastConnections(candidates)
+      ? leastConnections(
+          candidates.map((candidate) => ({ ...candidate, sessions: sessionsOf(candidate.name) })),
+        )
       : nextByWeight(candidates, credits);
   const backend = readers.find(({ name }) => name === chosen);
-  if (backend !== undefined) {
-    return { backend, reason: `${endpoint.balance} among ${readers.length} by ro_weight` };
-  }
-  return routeReadFallback(snapshot, cluster, excluded);
+  return backend === undefined ? routeReadFallback(snapshot, cluster, excluded) : { backend, reason };
+}
+
+/** Who shares the reads of a cluster, in the forms that a choice needs. */
+interface Reading {
+  readonly readers: readonly BackendView[];
+  readonly candidates: readonly Candidate[];
+  readonly reason: string;
+}
+
+/** Made once a snapshot, cluster and balance: where each statement finds its own way, each one asks. */
+const readings = new WeakMap<Snapshot, Map<string, Reading>>();
+
+function readingOf(
+  snapshot: Snapshot,
+  cluster: ClusterView,
+  { balance }: Endpoint,
+  excluded: ReadonlySet<string>,
+): Reading {
+  let known = readings.get(snapshot);
+  if (known === undefined) readings.set(snapshot, (known = new Map()));
+  const key = `${balance} ${cluster.name}`;
+  const found = excluded.size === 0 ? known.get(key) : undefined;
+  if (found !== undefined) return found;
+  const readers = readersOf(snapshot, cluster, excluded);
+  const reading: Reading = {
+    readers,
+    candidates: readers.map(({ name, roWeight }) => ({ name, weight: roWeight, sessions: 0 })),
+    reason: `${balance} among ${readers.length} by ro_weight`,
+  };
+  if (excluded.size === 0) known.set(key, reading);
+  return reading;
 }
 
 /** The servers that share the reads of a cluster now, by their ro_weight. */
