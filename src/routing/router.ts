@@ -62,7 +62,7 @@ function readingOf(
   excluded: ReadonlySet<string>,
 ): Reading {
   let known = readings.get(snapshot);
-  if (known === undefined) readings.set(snapshot, (known = new Map()));
+  if (known === undefined) readings.set(snapshot, (known = new Map<string, Reading>()));
   const key = `${balance} ${cluster.name}`;
   const found = excluded.size === 0 ? known.get(key) : undefined;
   if (found !== undefined) return found;
