@@ -665,6 +665,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#retries = 0;
     if (this.#excluded.size > 0) this.#excluded.clear();
     this.relay.expectNothing();
+    this.connections.begin();
     this.#prepared.begin();
   }
 

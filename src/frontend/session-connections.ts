@@ -98,7 +98,18 @@ export class SessionConnections {
    * be waited for.
    */
   quick(side: Side, terms: LaneTerms | null): BackendConnection | Lane | null {
+    const found = this.#quick(side, terms);
+    // Only the slow way of this very statement goes on with the choice.
+    if (found !== null) this.#chosen = null;
+    return found;
+  }
+
+  /** A new statement: what was chosen for the one before does not count. */
+  begin(): void {
     this.#chosen = null;
+  }
+
+  #quick(side: Side, terms: LaneTerms | null): BackendConnection | Lane | null {
     if (side === 'replica' && this.#mustAsk()) return null;
     const backend = this.#choose(side);
     if (backend === null) return null;
