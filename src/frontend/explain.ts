@@ -13,12 +13,13 @@ import { classify } from '../sql/classify.ts';
 import { formatDigest } from '../sql/digest-text.ts';
 import { parseKill } from '../sql/kill.ts';
 import { guardRead } from '../sql/read-guard.ts';
-import { Need, Statement, type SqlDialect } from '../sql/statement.ts';
+import { Leave, Need, Statement, type SqlDialect } from '../sql/statement.ts';
 import type { BackendRole, BackendView, Snapshot } from '../topology/snapshot.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { dialectOf } from './dialect.ts';
 import { whyNotFast } from './digests.ts';
 import type { StatementDispatcher } from './dispatcher.ts';
+import { mayName } from './hidden-code.ts';
 import { factsOf } from './server-facts.ts';
 import type { Session } from './session.ts';
 import { PIN_WORDS } from './session-record.ts';
@@ -164,8 +165,14 @@ function whereByRules(asker: Asker, shared: SharedEndpoint, looked: Looked, view
   const { text, statement } = looked;
   const { user, dispatcher, context } = asker;
   const rule = shared.rules.peek(user ?? '', statement.digestHigh, statement.digestLow);
+  const namesView = mayName(shared.hiddenCode.allViews(), text, 0, text.length);
+  if (namesView) {
+    statement.needs |= Need.UNKNOWN_FUNCTION;
+    statement.leaves |= Leave.ANYTHING;
+  }
   const to = destinationOf(statement, view, rule?.target ?? 'none');
   const reasons = explainDestination(statement, to, view, rule, evidenceOf(text, statement));
+  if (namesView) reasons.push('it may name a view that does more than read');
   if (user === null && shared.rules.dependOnUser) {
     reasons.push('rules of one user are not looked at, as none is named: FOR SESSION id names one');
   }

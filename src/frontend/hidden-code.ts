@@ -74,6 +74,11 @@ export class HiddenCodeWatch {
     return code;
   }
 
+  /** Views that are more than a plain read to any account that has asked; for EXPLAIN. */
+  allViews(): string[] {
+    return [...this.#answers.values()].flatMap(({ code }) => code.views);
+  }
+
   /** Something was created, or another server is the primary. */
   forget(): void {
     this.#answers.clear();

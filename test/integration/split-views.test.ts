@@ -63,6 +63,14 @@ forEachFlavour((flavour) => {
       await connection.end();
     });
 
+    it('says so before it is asked', async () => {
+      const route = async (sql: string): Promise<unknown> =>
+        (await proxy.admin(`EXPLAIN ROUTE ${sql}`))[0]?.['target'];
+      assert.equal(await route('select id from v_last_id'), 'primary');
+      assert.equal(await route('select x from v_nested'), 'primary');
+      assert.equal(await route('select id from v_plain'), 'replica');
+    });
+
     it('sends plain views to the replica', async () => {
       const connection = await proxy.connect('split');
       await connection.query('select id from v_plain');
