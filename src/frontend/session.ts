@@ -4,7 +4,7 @@
  * cannot: the end, KILL, a change of user, a reset, and what a read endpoint refuses.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import type { ByteSocket, ByteStream, SocketHandler } from '../base/socket.ts';
+import { ByteSocket, type ByteStream, type SocketHandler } from '../base/socket.ts';
 import {
   identityKey,
   initialSettings,
@@ -260,7 +260,9 @@ export class Session implements SocketHandler, RelayHost, LoginHost, DispatchHos
   onCommand(payload: Buffer, sequence: number): void {
     switch (payload[0] ?? Command.SLEEP) {
       case Command.QUIT:
-        this.#client.end();
+        // It has taken every answer and goes; only TLS has a word to say before it closes.
+        if (this.#client instanceof ByteSocket) this.#client.destroy();
+        else this.#client.end();
         return this.#over(this.#relay!.reusable);
       case Command.QUERY:
       case Command.STMT_PREPARE:
