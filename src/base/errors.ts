@@ -129,13 +129,13 @@ const catalogue = {
       "No connection to backend '%s' became free within queue_timeout (%s ms): max_connections = %s are in use",
   },
   DBPROXY_BACKEND_CONNECT: {
-    errno: 2003,
+    errno: 1429,
     sqlState: 'HY000',
     message: "Can't connect to backend '%s' (%s): %s",
   },
   DBPROXY_BACKEND_LOST: {
-    errno: 2013,
-    sqlState: 'HY000',
+    errno: 1158,
+    sqlState: '08S01',
     message: "Lost connection to backend '%s' during query: %s",
   },
   DBPROXY_BACKEND_LOGIN: { errno: 1045, sqlState: '28000', message: "Backend '%s' refused user '%s': %s" },
