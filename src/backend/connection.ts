@@ -8,7 +8,7 @@ import type { Endpoint } from '../base/address.ts';
 import { refusal } from '../base/errors.ts';
 import { ByteSocket, type ByteStream, type SocketHandler } from '../base/socket.ts';
 import { withoutPassword, type Secret } from '../protocol/auth.ts';
-import { Capability, Command } from '../protocol/constants.ts';
+import { Capability, Command, ExtendedCapability } from '../protocol/constants.ts';
 import { PacketFramer } from '../protocol/framer.ts';
 import { compressionOf } from '../protocol/compression.ts';
 import type { Greeting } from '../protocol/handshake.ts';
@@ -562,7 +562,7 @@ export class BackendConnection implements SocketHandler {
         const framed = writePayload(sequence, payload);
         const ended = tracker.feed(framed, 0, framed.length) !== NOT_ENDED;
         if (packets === 0) columns = payload[0]!;
-        else if (packets === 1 && !ended) column = columnType(payload);
+        else if (packets === 1 && !ended) column = columnType(payload, this.#extendedCapabilities);
         else if (hasRow && !ended && columns > 0) {
           const found = firstValue(payload);
           value ??= found;
@@ -738,10 +738,14 @@ function isOldMySql(version: string): boolean {
   return /^5\.[0-6]\./.test(version) && !version.includes('MariaDB');
 }
 
-/** The type in a column definition: behind six texts, a length, a character set and a width; its flags follow. */
-function columnType(definition: Buffer): ColumnType {
+/**
+ * The type in a column definition: behind six texts (MariaDB has a seventh where the client can take it), a
+ * length, a character set and a width; its flags follow.
+ */
+function columnType(definition: Buffer, extendedCapabilities: number): ColumnType {
+  const hasExtended = (extendedCapabilities & ExtendedCapability.EXTENDED_METADATA) !== 0;
   const reader = new PacketReader(definition);
-  for (let text = 0; text < 6; text++) reader.lenencBytes();
+  for (let text = hasExtended ? 7 : 6; text > 0; text--) reader.lenencBytes();
   reader.skip(7);
   return { type: reader.u8(), isUnsigned: (reader.u16() & UNSIGNED_FLAG) !== 0 };
 }

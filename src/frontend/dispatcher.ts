@@ -484,6 +484,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const connection = pinned ?? (await this.connections.obtain('home', this.#excluded));
     this.#detach();
     try {
+      // A reset leaves the database as it is: that of the session must be there.
+      if (pinned === null) await this.connections.bring(connection, this.#firstSettings());
       const ok = await connection.reset(connection.preparation.readOnly);
       await this.#beginAnew(connection);
       this.connections.leave(connection, false);
@@ -498,10 +500,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     }
   }
 
+  /** What the session is set to after a reset. */
+  #firstSettings(): SessionRecord['settings'] {
+    return initialSettings(this.#host.request.preparation).withDatabase(this.record.settings.database);
+  }
+
   /** After a reset on this connection. */
   async #beginAnew(connection: BackendConnection): Promise<void> {
-    const initial = initialSettings(this.#host.request.preparation);
-    const settings = initial.withDatabase(this.record.settings.database);
+    const settings = this.#firstSettings();
     this.#prepared.clear();
     connection.prepared.clear();
     connection.lastInserter = null;

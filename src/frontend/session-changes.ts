@@ -72,9 +72,9 @@ export class SessionChanges {
     return this.#unread !== null;
   }
 
-  /** The statement at hand only assigns to user variables. */
+  /** The statement at hand only assigns to user variables, and nothing that only this connection could say. */
   get assignsVariables(): boolean {
-    return this.#assignments?.every(({ kind }) => kind === 'user_variable') === true;
+    return this.#assignments?.every(isVariableForAll) === true;
   }
 
   /** The statement at hand sets LAST_INSERT_ID(), by one of its names. */
@@ -291,6 +291,12 @@ function isSelfContained(assignment: Assignment): boolean {
     case 'other':
       return false;
   }
+}
+
+/** Its value can be said again on any connection: a literal, or a count, which is read back. */
+function isVariableForAll(assignment: Assignment): boolean {
+  if (assignment.kind !== 'user_variable') return false;
+  return assignment.isLiteral || /^(?:found_rows|row_count)\s*\(\s*\)$/i.test(assignment.value);
 }
 
 function beginsWithSet(bytes: Buffer, start: number, end: number): boolean {

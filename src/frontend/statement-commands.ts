@@ -396,11 +396,13 @@ export class StatementCommands {
   async #prepareOn(connection: BackendConnection, current: SessionStatement): Promise<void> {
     if (this.#knownTo(connection, current) !== undefined) return;
     const wanted = this.#settingsToPrepare(current) ?? current.settings;
-    // MySQL parses again at an execution with other types than it expected, then by the sql_mode of that moment.
+    // MySQL parses again at an execution with other types than it expected, then by the sql_mode of that moment:
+    // where that has happened, it was another moment than the one to come here.
     const { record } = this.#host;
     const mode = (of: Settings): string | undefined => of.variables.get('sql_mode');
     const isOtherMode = mode(current.settings) !== mode(record.settings);
-    if (isOtherMode && !record.dialect.isMariaDb) throw preparedBefore(current);
+    const mayBeParsedAgain = current.types !== null && !record.dialect.isMariaDb;
+    if (isOtherMode && mayBeParsedAgain) throw preparedBefore(current);
     // On the way back the connection would begin anew, and forget it.
     if (wanted.changeTo(this.#host.record.settings).kind === 'reset') throw preparedBefore(current);
     await this.#host.connections.bring(connection, wanted);

@@ -157,6 +157,19 @@ forEachFlavour((flavour) => {
     });
 
     it('executes a statement as it was prepared, though its session has changed since', async () => {
+      // MySQL may have read the text again at the first execution: then dbproxy says that it cannot.
+      let executed = 0;
+      const orPreparedBefore = async <T>(round: number, execute: () => Promise<T>): Promise<T | null> => {
+        try {
+          const found = await execute();
+          executed++;
+          return found;
+        } catch (error) {
+          const mayBeRefused = flavour !== 'mariadb' && round > 0;
+          if (mayBeRefused && (error as { errno: number }).errno === 1615) return null;
+          throw error;
+        }
+      };
       await forAll(async (session, connection) => {
         const database = DATABASES[session % 2]!;
         const other = DATABASES[(session + 1) % 2]!;
@@ -167,13 +180,20 @@ forEachFlavour((flavour) => {
         );
         const quoted = session % 3 === 0 ? database : 'name';
         for (let round = 0; round < 4; round++) {
-          const [rows] = (await statement.execute([String(round)])) as [RowDataPacket[], unknown];
-          assert.deepEqual(rows[0], { name: database, quoted, n: String(round) });
+          const rows = await orPreparedBefore(round, async () => {
+            const [found] = (await statement.execute([String(round)])) as [RowDataPacket[], unknown];
+            return found;
+          });
+          if (rows !== null) assert.deepEqual(rows[0], { name: database, quoted, n: String(round) });
           await connection.query(`use ${round % 2 === 0 ? other : database}`);
           await connection.query(`set sql_mode = '${round % 2 === 0 ? 'PIPES_AS_CONCAT' : 'ANSI_QUOTES'}'`);
         }
         await statement.close();
       });
+      assert.ok(
+        executed >= (flavour === 'mariadb' ? 4 * SESSIONS : SESSIONS),
+        `only ${executed} were executed`,
+      );
     });
 
     it('keeps READ ONLY, isolation and autocommit to the session that has set them', async () => {

@@ -276,8 +276,12 @@ forEachFlavour((flavour) => {
         )[0] as [RowDataPacket];
         const retriesBefore = await retries('refused');
         const connection = await open();
+        await one(connection, 'select n from (select 1 as n) as one');
+        // Made behind the back of dbproxy, which knows the views that were there when it asked.
+        await direct.query('create or replace view hides as select writing() as n');
+        await caughtUp();
         const mark = witness.mark();
-        assert.ok(Number((await one(connection, `select n from writes ${mark}`))['n']) > 0);
+        assert.ok(Number((await one(connection, `select n from hides ${mark}`))['n']) > 0);
         assert.deepEqual(await witness.askedOf(mark), ['db1', 'db2']);
         assert.equal((await retries('refused')) - retriesBefore, 1);
         assert.equal((await one(direct, 'select count(*) as n from audit'))['n'], Number(before) + 1);
