@@ -533,22 +533,28 @@ export class BackendConnection implements SocketHandler {
   }
 
   /**
-   * Runs a query of dbproxy's own and answers the first value of its first row, null when it is NULL or there
-   * is none. Rejects as `execute` does.
+   * Asks for one value by a SELECT of dbproxy's own without a LIMIT; null when it is NULL. Rejects as `execute`
+   * does.
    */
-  async queryValue(sql: string): Promise<string | null> {
-    return (await this.queryTyped(sql)).value;
+  async queryValue(select: string): Promise<string | null> {
+    return (await this.queryTyped(select)).value;
+  }
+
+  /** The same with the type of its column. */
+  queryTyped(select: string): Promise<TypedValue> {
+    // With a sql_select_limit of 0 there would be no row.
+    return this.#query(`${select} LIMIT 1`);
   }
 
   /** The first values of all rows, those that are NULL left out; for results of dbproxy's own, which are not large. */
   async queryColumn(sql: string): Promise<string[]> {
     const values: string[] = [];
-    await this.queryTyped(sql, (value) => values.push(value));
+    await this.#query(sql, (value) => values.push(value));
     return values;
   }
 
-  /** The same with the type of its column (page_protocol_com_query_response_text_resultset_column_definition). */
-  queryTyped(sql: string, onValue: (value: string) => void = () => undefined): Promise<TypedValue> {
+  /** First value and its column's type (page_protocol_com_query_response_text_resultset_column_definition). */
+  #query(sql: string, onValue: (value: string) => void = () => undefined): Promise<TypedValue> {
     const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
     tracker.begin(Command.QUERY);
     let packets = 0;
