@@ -397,6 +397,7 @@ export class BackendConnection implements SocketHandler {
   async prepare(preparation: Preparation): Promise<void> {
     try {
       await this.#becomeUser(preparation);
+      await this.#forgetLeftovers();
       await this.#settle(preparation);
     } catch (error) {
       this.close();
@@ -407,7 +408,8 @@ export class BackendConnection implements SocketHandler {
   /**
    * COM_CHANGE_USER of a client: the connection becomes that of another user, its server session a new one.
    * Rejects with ServerError when the server refuses: as on a direct connection the session goes on then as
-   * the user it was, its state reset. Any other error closes the connection.
+   * the user it was, its state reset. Any other error closes the connection. What MySQL before 5.7 leaves over
+   * is this client's own, and stays.
    */
   async changeUser(wish: ConnectionWish): Promise<void> {
     const [identity, secret] = [this.#identity, this.#secret];
@@ -472,7 +474,6 @@ export class BackendConnection implements SocketHandler {
 
   /** What a change of user alone does not bring. */
   async #settle(preparation: Preparation): Promise<void> {
-    await this.#forgetLeftovers();
     const settings = flagSettings(preparation.settingFlags);
     if (settings !== '') await this.execute(settings);
     if (preparation.readOnly) await this.#makeReadOnly();

@@ -28,8 +28,8 @@ const TRIGGERS = `SELECT COUNT(*) FROM information_schema.triggers
 const VIEWS = `SELECT CONCAT(table_name, '\n', view_definition) FROM information_schema.views
   WHERE table_schema NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema') LIMIT 1000000`;
 
-/** What is taken for true where the server refuses to tell, by a max_join_size of the session for example. */
-const UNKNOWN: HiddenCode = { triggers: true, views: [''] };
+/** What is taken for true where the server refuses to tell, by a max_join_size of the session, or cannot be asked. */
+export const UNKNOWN: HiddenCode = { triggers: true, views: [''] };
 
 /** What there is for one account. */
 export interface HiddenCode {

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { ByteStream } from '../../../src/base/socket.ts';
 import type { BackendConnection } from '../../../src/backend/connection.ts';
-import { INSPECT_BYTES, Relay, type Dispatcher, type RelayHost } from '../../../src/frontend/relay.ts';
+import { Relay, type Dispatcher, type RelayHost } from '../../../src/frontend/relay.ts';
+import { INSPECT_BYTES } from '../../../src/frontend/first-look.ts';
 import { Capability, Command } from '../../../src/protocol/constants.ts';
 import {
   writeCommand,

@@ -1,0 +1,277 @@
+/**
+ * The connection that a session has in its hands, from the time it is got ready for a command until it is given
+ * back: being made ready, attached to the relay, worked on by dbproxy itself after an answer (`settleBy`), shared
+ * with others for one read (a lane), and let go as soon as nothing pins the session to it.
+ *
+ * It knows nothing of statements. Who waits for the session to have left a backend is told from here.
+ */
+import type { Clock } from '../base/clock.ts';
+import { refusal } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import type { Lane } from '../backend/lane.ts';
+import type { Aftermath } from './aftermath.ts';
+import type { Relay } from './relay.ts';
+import type { SessionConnections } from './session-connections.ts';
+import type { SessionRecord } from './session-record.ts';
+
+/** The session that has the connection. */
+export interface AttachmentParts {
+  /** Who uses the connections, as they note it. */
+  readonly user: object;
+  readonly record: SessionRecord;
+  readonly relay: Relay;
+  readonly connections: SessionConnections;
+  readonly aftermath: Aftermath;
+  readonly context: { readonly clock: Clock; readonly log: Log };
+  readonly host: {
+    /** Ends the session with an error. */
+    fail(error: unknown): void;
+    isOver(): boolean;
+  };
+}
+
+/** At home no server is left out. */
+const NONE: ReadonlySet<string> = new Set();
+
+export class Attachment {
+  readonly #user: object;
+  readonly #record: SessionRecord;
+  readonly #relay: Relay;
+  readonly #connections: SessionConnections;
+  readonly #aftermath: Aftermath;
+  readonly #context: AttachmentParts['context'];
+  readonly #host: AttachmentParts['host'];
+  /** The connection that the relay has; stays while the session is pinned. */
+  #connection: BackendConnection | null = null;
+  /** One that is being got ready for the command at hand. */
+  #preparing: BackendConnection | null = null;
+  /** The lane on which the command at hand travels. */
+  #lane: Lane | null = null;
+  /** Work after an answer that the next command has to wait for. */
+  #settling: Promise<void> | null = null;
+  #leaveWhenTaken = false;
+  /** Who waits for the session to have left a backend. */
+  readonly #leaving = new Map<string, (() => void)[]>();
+  #stopped = false;
+
+  constructor(parts: AttachmentParts) {
+    this.#user = parts.user;
+    this.#record = parts.record;
+    this.#relay = parts.relay;
+    this.#connections = parts.connections;
+    this.#aftermath = parts.aftermath;
+    this.#context = parts.context;
+    this.#host = parts.host;
+  }
+
+  /** The connection in use now, or the one that the session is pinned to. */
+  get connection(): BackendConnection | null {
+    return this.#connection;
+  }
+
+  get lane(): Lane | null {
+    return this.#lane;
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  // Taking one.
+
+  /** The connection is being got ready; `attach`, `putBack` or `abandon` comes after that. */
+  beginPreparing(connection: BackendConnection): void {
+    this.#preparing = connection;
+  }
+
+  /** It is not used, and is as it was. */
+  putBack(connection: BackendConnection): void {
+    this.#preparing = null;
+    this.#connections.leave(connection, false);
+  }
+
+  /** It is not needed, or not right. One that pins the session stays. */
+  abandon(connection: BackendConnection): void {
+    this.#preparing = null;
+    const isNeeded = this.#record.pinned && !connection.closed && !this.#host.isOver();
+    if (isNeeded) return this.attach(connection);
+    if (connection === this.#connection) this.detach();
+    const isReusable = !connection.closed && !this.#record.pinned && !this.#host.isOver();
+    this.#connections.discard(connection, isReusable);
+  }
+
+  attach(connection: BackendConnection): void {
+    this.#preparing = null;
+    connection.lastUser = this.#user;
+    if (this.#connection === connection) return;
+    this.#connection = connection;
+    this.#relay.attach(connection);
+  }
+
+  detach(): void {
+    this.#connection = null;
+    this.#relay.detach();
+  }
+
+  /** A connection at home with the session's settings, to which a statement may be sent now; it is being prepared. */
+  async obtainHome(): Promise<BackendConnection> {
+    for (;;) {
+      const connection = await this.#connections.obtain('home', NONE);
+      this.#preparing = connection;
+      try {
+        await this.#connections.bring(connection);
+      } catch (error) {
+        this.#preparing = null;
+        this.#connections.discard(connection, !connection.closed);
+        throw error;
+      }
+      if (this.#connections.mayServe(connection, 'home') || this.#host.isOver()) return connection;
+      this.putBack(connection);
+    }
+  }
+
+  /** The command at hand travels on a lane, until `endRide`. */
+  beginRide(lane: Lane): void {
+    this.#lane = lane;
+  }
+
+  endRide(): void {
+    this.#lane = null;
+  }
+
+  // Work on it after an answer.
+
+  /** The next command has to wait. */
+  get isSettling(): boolean {
+    return this.#settling !== null;
+  }
+
+  /** Resolves when no command has to wait. */
+  async settled(): Promise<void> {
+    while (this.#settling !== null) await this.#settling;
+  }
+
+  /** Work on the attached connection, which the next command waits for. */
+  settleBy(work: () => Promise<void>): void {
+    const connection = this.#connection!;
+    this.#relay.detach();
+    const done = (this.#settling ?? Promise.resolve())
+      .then(work)
+      .catch((error: unknown) => this.#unsettled(connection, error))
+      .then(() => {
+        if (this.#settling !== done) return;
+        this.#settling = null;
+        this.#settledOn(connection);
+      });
+    this.#settling = done;
+  }
+
+  /** What is set there is not known, and so is what the next connection would need. */
+  #unsettled(connection: BackendConnection, error: unknown): void {
+    if (this.#stopped) return;
+    this.#record.pin('settings', this.#context.clock.nowMs());
+    this.#context.log.warn('session.settings_unread', { backend: connection.backend, error: String(error) });
+  }
+
+  #settledOn(connection: BackendConnection): void {
+    if (this.#stopped) return;
+    if (connection.closed) {
+      this.#connection = null;
+      this.#connections.leave(connection, false);
+      if (this.#record.pinned) {
+        this.#host.fail(refusal('DBPROXY_BACKEND_LOST', connection.backend, 'it was closed'));
+      }
+      return;
+    }
+    this.#relay.attach(connection);
+    this.leaveIfFree();
+  }
+
+  // Letting it go.
+
+  /** A command has been answered: what does not pin the session lets its connection go, when no work is left. */
+  answered(): void {
+    if (this.#settling === null) this.leaveIfFree();
+  }
+
+  /** The client has taken all of an answer that it was slow to take. */
+  answerTaken(): void {
+    if (!this.#leaveWhenTaken) return;
+    this.#leaveWhenTaken = false;
+    this.answered();
+  }
+
+  /** Nothing is under way: what does not pin the session lets its connection go. */
+  leaveIfFree(): void {
+    const connection = this.#connection;
+    if (connection === null || this.#record.pinned || this.#stopped) return;
+    // The client has not taken all of the answer, and the rest is in the connection's own input.
+    if (this.#relay.answerUntaken) {
+      this.#leaveWhenTaken = true;
+      return;
+    }
+    this.detach();
+    const { isAskedAfter } = this.#aftermath;
+    this.#connections.leave(connection, isAskedAfter);
+    // What other connections knew of the statement before is not asked for any more.
+    this.#connections.letGo(isAskedAfter ? connection : null);
+    this.tellLeft();
+  }
+
+  /** The connection that has not answered goes; its pool sees what is left of it. */
+  leaveFailed(): BackendConnection {
+    if (this.#lane !== null) {
+      const { connection } = this.#lane;
+      this.#lane = null;
+      return connection;
+    }
+    const connection = this.#connection!;
+    this.detach();
+    this.#connections.leave(connection, false);
+    return connection;
+  }
+
+  /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */
+  leaveBackend(backend: string, left: () => void): boolean {
+    this.#connections.drop(backend);
+    if (!this.isOn(backend)) return true;
+    const listeners = this.#leaving.get(backend);
+    if (listeners === undefined) this.#leaving.set(backend, [left]);
+    else listeners.push(left);
+    return false;
+  }
+
+  /** Something of the session is on the backend. */
+  isOn(backend: string): boolean {
+    const isInUse = this.#connection?.backend === backend || this.#preparing?.backend === backend;
+    return isInUse || this.#lane?.connection.backend === backend || this.#connections.holdsOn(backend);
+  }
+
+  /** Tells who waits for the session to have left a backend. */
+  tellLeft(): void {
+    if (this.#leaving.size === 0) return;
+    for (const [backend, listeners] of this.#leaving) {
+      this.#connections.drop(backend);
+      if (this.isOn(backend)) continue;
+      this.#leaving.delete(backend);
+      for (const left of listeners) left();
+    }
+  }
+
+  /** The session is over. `reusable`: nothing is under way on its connection. */
+  stop(reusable: boolean): void {
+    this.#stopped = true;
+    this.#lane = null;
+    // Whatever it is in the middle of ends with it.
+    if (this.#preparing !== null && this.#preparing !== this.#connection) this.#preparing.close();
+    const connection = this.#connection;
+    this.detach();
+    if (connection !== null) {
+      const isQuiet = reusable && this.#settling === null;
+      if (isQuiet && !this.#record.pinned) this.#connections.leave(connection, false);
+      else this.#connections.discard(connection, isQuiet);
+    }
+    this.#connections.stop();
+  }
+}

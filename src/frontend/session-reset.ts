@@ -1,0 +1,76 @@
+/**
+ * COM_RESET_CONNECTION of a session that changes connections: one of its connections is reset, and the session
+ * begins anew as that connection is then. What is in force on it is read back.
+ */
+import { initialSettings, type BackendConnection } from '../backend/connection.ts';
+import type { Settings } from '../backend/settings.ts';
+import { ServerError } from '../protocol/packets.ts';
+import type { Aftermath } from './aftermath.ts';
+import type { Attachment } from './attachment.ts';
+import type { SessionRequest } from './find-backend.ts';
+import type { SessionChanges } from './session-changes.ts';
+import type { SessionConnections } from './session-connections.ts';
+import type { SessionRecord } from './session-record.ts';
+import type { StatementCommands } from './statement-commands.ts';
+
+/** The session that begins anew, in its parts. */
+export interface ResetParts {
+  readonly record: SessionRecord;
+  readonly connections: SessionConnections;
+  readonly attachment: Attachment;
+  readonly aftermath: Aftermath;
+  readonly changes: SessionChanges;
+  readonly prepared: StatementCommands;
+  readonly host: {
+    readonly request: SessionRequest;
+    /** Ends the session with an error. */
+    fail(error: unknown): void;
+  };
+}
+
+/** At home no server is left out. */
+const NONE: ReadonlySet<string> = new Set();
+
+/** Payload of the server's OK. Rejects as BackendConnection.reset does. */
+export async function resetSession(parts: ResetParts): Promise<Buffer> {
+  const { attachment, connections, host } = parts;
+  await attachment.settled();
+  const pinned = attachment.connection;
+  const connection = pinned ?? (await connections.obtain('home', NONE));
+  attachment.detach();
+  try {
+    // A reset leaves the database as it is: that of the session must be there.
+    if (pinned === null) await connections.bring(connection, firstSettings(parts));
+    const ok = await connection.reset(connection.preparation.readOnly);
+    await beginAnew(parts, connection);
+    connections.leave(connection, false);
+    return ok.payload;
+  } catch (error) {
+    // MySQL 5.6 does not know the command: all is as it was.
+    const isWhole = error instanceof ServerError && !connection.closed;
+    if (pinned !== null && connection.closed) host.fail(error);
+    if (isWhole && pinned !== null) attachment.attach(connection);
+    else connections.discard(connection, isWhole);
+    throw error;
+  }
+}
+
+/** What the session is set to after a reset. */
+function firstSettings({ record, host }: ResetParts): Settings {
+  return initialSettings(host.request.preparation).withDatabase(record.settings.database);
+}
+
+/** After a reset on this connection. */
+async function beginAnew(parts: ResetParts, connection: BackendConnection): Promise<void> {
+  const { record, connections, prepared, changes, aftermath } = parts;
+  const settings = firstSettings(parts);
+  prepared.clear();
+  connection.prepared.clear();
+  connection.lastInserter = null;
+  connection.settings = settings;
+  connections.insertId.reset();
+  record.reset(settings);
+  changes.forget();
+  await changes.readCharacterSets(connection);
+  aftermath.begunAnew(connection);
+}
