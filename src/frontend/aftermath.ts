@@ -26,6 +26,8 @@ export class Aftermath {
   /** The last statement left warnings, or an error. */
   hasDiagnostics = false;
   #hasFoundRows = false;
+  /** dbproxy has answered something since that sets ROW_COUNT(), while the connection knows another one. */
+  #isRowCountGone = false;
 
   /** `user`: who uses the connections, as they note it. */
   constructor(user: object, connections: SessionConnections) {
@@ -55,6 +57,7 @@ export class Aftermath {
       this.#last = connection;
       this.hasDiagnostics = complains;
     }
+    if (!isPrepare) this.#isRowCountGone = false;
     if (complains) {
       connection.lastComplainer = this.#user;
       this.#complainedOn = connection;
@@ -80,6 +83,13 @@ export class Aftermath {
   answeredHere(): void {
     this.#last = null;
     this.hasDiagnostics = false;
+    this.#isRowCountGone = false;
+  }
+
+  /** The same of a command that sets ROW_COUNT() and leaves warnings as they are. `isAttached`: to a connection. */
+  commandAnsweredHere(isAttached: boolean): void {
+    if (isAttached || this.hasDiagnostics) this.#isRowCountGone = true;
+    else this.#last = null;
   }
 
   /** The session has begun anew on this connection. */
@@ -87,6 +97,7 @@ export class Aftermath {
     this.#last = null;
     this.#lastSelect = null;
     this.hasDiagnostics = false;
+    this.#isRowCountGone = false;
     connection.lastComplainer = null;
   }
 
@@ -95,6 +106,7 @@ export class Aftermath {
    * gone: others have used it since.
    */
   connectionToAsk(needs: number): BackendConnection | 'gone' | null {
+    if (this.#isGone(needs)) return 'gone';
     const wanted = this.#connectionAfter(needs);
     if (wanted !== null && !wanted.closed && wanted.lastUser === this.#user) return wanted;
     const isAsked = wanted !== null && (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0;
@@ -103,6 +115,7 @@ export class Aftermath {
 
   /** What is asked is not known to this connection, to which the session is pinned, but to another one. */
   isElsewhere(needs: number, connection: BackendConnection): boolean {
+    if (this.#isGone(needs)) return true;
     const wanted = this.#connectionAfter(needs);
     if (wanted === null || wanted === connection) return false;
     return (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0 || this.hasDiagnostics;
@@ -114,6 +127,7 @@ export class Aftermath {
    * DBPROXY_STATE_GONE, and as `obtain` does.
    */
   async obtainLast(needs: number, mayRunOnReplica: boolean): Promise<BackendConnection> {
+    if (this.#isGone(needs)) throw gone('ROW_COUNT()');
     const wanted = this.#connectionAfter(needs);
     const isThere = wanted !== null && (mayRunOnReplica || this.#connections.isHome(wanted));
     if (isThere && this.#connections.again(wanted, this.#user)) {
@@ -169,6 +183,13 @@ export class Aftermath {
     const last = this.#last;
     const isThere = last !== null && this.hasDiagnostics && this.#connections.again(last, this.#user);
     return isThere ? last : null;
+  }
+
+  /** No connection knows all that is asked: one answer would be of another statement. */
+  #isGone(needs: number): boolean {
+    if ((needs & Need.ROW_COUNT) === 0) return false;
+    const asksBoth = (needs & Need.FOUND_ROWS) !== 0 && this.#lastSelect !== null;
+    return this.#isRowCountGone || (asksBoth && this.#last !== this.#lastSelect);
   }
 
   #connectionAfter(needs: number): BackendConnection | null {

@@ -328,9 +328,13 @@ export class Delivery {
     }
   }
 
-  /** A replica's connection serves reads, and what assigns their outcome to variables that can be read back. */
+  /**
+   * A replica's connection serves reads, what assigns their outcome to variables that can be read back, and what
+   * every server refuses alike.
+   */
   get #mayRunOnReplica(): boolean {
-    return this.#atHand.statement.class === 'read' || this.#changes.assignsVariables;
+    const isRead = this.#atHand.statement.class === 'read';
+    return isRead || this.#changes.assignsVariables || this.#prepared.namesNone;
   }
 
   /** Asks the server at hand for hidden code, and judges the command anew. False: it does not belong there. */
@@ -348,7 +352,7 @@ export class Delivery {
     }
     if (connection === this.#attachment.connection) this.#attachment.detach();
     await this.#prepared.teach(connection);
-    if (this.#prepared.asksForRefusal) await connection.forgetDiagnostics();
+    if (this.#prepared.addsToForeign(connection)) await connection.forgetDiagnostics();
     await this.#connections.bring(connection);
     if (this.#atHand.asksInsertId) await this.#bringInsertId(connection);
     return [];

@@ -344,7 +344,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       this.#attachment.attach(last);
       return true;
     }
-    this.answerOk();
+    this.answerPlainOk();
     return false;
   }
 
@@ -520,6 +520,16 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   answerOk(): void {
     const status = this.record.status & LASTING_STATUS;
     this.#host.answer(writeOk(this.relay.answerSequence, { status }));
+  }
+
+  answerPlainOk(): void {
+    this.#aftermath.commandAnsweredHere(this.attached !== null);
+    this.answerOk();
+  }
+
+  /** The list of warnings on the connection is empty, or of this session. */
+  hasOwnDiagnostics({ lastComplainer }: BackendConnection): boolean {
+    return lastComplainer === null || lastComplainer === this;
   }
 
   answerError(error: unknown): void {

@@ -43,7 +43,12 @@ export interface StatementHost {
   minds(text: Buffer, start: number, end: number): void;
   /** The command at hand is a SET with these assignments. */
   assigns(assignments: readonly Assignment[]): void;
-  answerOk(): void;
+  /** Answers a command that leaves the warnings of the statement before as they are. */
+  answerPlainOk(): void;
+  /** The connection that a question after the statement before goes to; gone: nobody knows any more. */
+  connectionToAsk(needs: number): BackendConnection | 'gone' | null;
+  /** The list of warnings on the connection is empty, or of this session. */
+  hasOwnDiagnostics(connection: BackendConnection): boolean;
   answerError(error: unknown): void;
   /** Ends the session: what its client sends cannot be followed. */
   fail(error: unknown): void;
@@ -185,7 +190,7 @@ export class StatementCommands {
     if (current === undefined) return false;
     const known = this.#knownTo(this.#host.attached, current);
     if (known === undefined || !(current.hasCursor || current.hasLongData)) {
-      this.#host.answerOk();
+      this.#host.answerPlainOk();
       return false;
     }
     this.#asPlain();
@@ -260,8 +265,9 @@ export class StatementCommands {
     if (current === null) {
       if (this.#unknown === null) return true;
       // Servers add this error to the list that is there, which may be of somebody else.
-      const isClean = connection.lastComplainer === null;
-      return isClean && !connection.prepared.hasId(statementIdOf(bytes, start));
+      return (
+        this.#host.hasOwnDiagnostics(connection) && !connection.prepared.hasId(statementIdOf(bytes, start))
+      );
     }
     if (this.#command === Command.STMT_PREPARE) {
       this.#host.relay.expectPrepared(current.id);
@@ -277,9 +283,14 @@ export class StatementCommands {
     return true;
   }
 
-  /** A server is to refuse the command at hand, in words of its own. */
-  get asksForRefusal(): boolean {
+  /** The command at hand names a statement that there is not: a server is to refuse it. */
+  get namesNone(): boolean {
     return this.#unknown !== null;
+  }
+
+  /** A server is to refuse the command at hand, and would add that to complaints of somebody else. */
+  addsToForeign(connection: BackendConnection): boolean {
+    return this.#unknown !== null && !this.#host.hasOwnDiagnostics(connection);
   }
 
   /** There is a statement to run: the connection may have to learn it first. */
@@ -357,14 +368,15 @@ export class StatementCommands {
   }
 
   /**
-   * A server refuses a statement that it does not know in words of its own, and remembers that it did: it is
-   * asked with a number that it cannot know.
+   * A server refuses a statement that it does not know in words of its own, and adds that to what it has to
+   * complain of: the one with the complaints is asked, with a number that it cannot know.
    */
   #refuse(bytes: Buffer, start: number, end: number, error: Error): void {
-    if (end - start < ID_BYTES) return this.#host.answerError(error);
+    const isGone = this.#host.connectionToAsk(Need.DIAGNOSTICS) === 'gone';
+    if (end - start < ID_BYTES || isGone) return this.#host.answerError(error);
     this.#unknown = error;
     this.#asPlain();
-    this.#host.statement.needs = Need.SESSION;
+    this.#host.statement.needs = Need.DIAGNOSTICS;
     if (this.#host.go(bytes, start, end)) this.#host.relay.forward(Buffer.from(bytes.subarray(start, end)));
   }
 

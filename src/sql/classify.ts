@@ -586,9 +586,14 @@ function readStart(): void {
   }
   reader.needBefore(Need.TRANSACTION);
   reader.leaves |= Leave.TRANSACTION;
+  let isReadOnly = false;
+  let hasSnapshot = false;
   for (reader.advance(); !reader.isAtEnd(); reader.advance()) {
-    if (reader.token === Word.ONLY && reader.before === Word.READ) reader.leaves |= Leave.READ_ONLY;
+    if (reader.token === Word.ONLY && reader.before === Word.READ) isReadOnly = true;
+    if (reader.token === Word.WITH) hasSnapshot = true;
   }
+  // The snapshot is of now, and could not move home later with the transaction.
+  if (isReadOnly && !hasSnapshot) reader.leaves |= Leave.READ_ONLY;
 }
 
 /** COMMIT or ROLLBACK [WORK] [AND [NO] CHAIN] [[NO] RELEASE], ROLLBACK [WORK] TO [SAVEPOINT] s. */
