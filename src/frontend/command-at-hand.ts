@@ -47,6 +47,14 @@ export class CommandAtHand {
     statement.digestLow = 0;
   }
 
+  /** It runs a statement, in text or prepared. */
+  get runsStatement(): boolean {
+    const { command } = this;
+    return (
+      command === Command.QUERY || command === Command.STMT_EXECUTE || command === Command.STMT_BULK_EXECUTE
+    );
+  }
+
   /** Where it should go, as the session is now. */
   destination(session: SplitView): Destination {
     return destinationOf(this.statement, session, this.wish);

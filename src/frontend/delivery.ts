@@ -100,6 +100,7 @@ export class Delivery {
 
   /** Sends the command to where its statement says: now (true), or later. */
   go(bytes: Buffer, start: number, end: number): boolean {
+    if (this.#readOnly.isAway && !this.#mayRunAway(bytes, start, end)) return false;
     this.#atHand.to = this.#atHand.destination(this.#view);
     const found = this.#quick();
     if (found instanceof Lane) return this.#ride(found, bytes, start, end);
@@ -121,11 +122,26 @@ export class Delivery {
     this.#host.background(this.#goSlowly(payload));
   }
 
-  /** The session's READ ONLY transaction moves home, and the command goes there with it. */
-  goWithTransaction(payload: Buffer): void {
-    this.#host.background(this.#goWithTransaction(payload));
+  /** It can be where the session's READ ONLY transaction is; false: it cannot, and is taken care of. */
+  #mayRunAway(bytes: Buffer, start: number, end: number): boolean {
+    const { statement, runsStatement } = this.#atHand;
+    if (!runsStatement) return true;
+    switch (this.#readOnly.detourOf(statement)) {
+      case 'refused': {
+        this.#host.answerError(refusal('DBPROXY_READ_ONLY_TRANSACTION', 'what this statement does'));
+        return false;
+      }
+      case 'moves_home':
+        this.#host.background(this.#goWithTransaction(Buffer.from(bytes.subarray(start, end))));
+        return false;
+      case 'ends_transaction':
+      case 'none':
+        if (statement.class === 'write') this.#relay.expectRefusal();
+        return true;
+    }
   }
 
+  /** The session's READ ONLY transaction moves home, and the command goes there with it. */
   async #goWithTransaction(payload: Buffer): Promise<void> {
     if (!(await this.#readOnly.moveHome())) return;
     this.#atHand.to = 'here';
@@ -242,11 +258,7 @@ export class Delivery {
   async #goOn(connection: BackendConnection, payload: Buffer): Promise<void> {
     this.#attachment.beginPreparing(connection);
     if (this.#host.isOver()) return this.#attachment.abandon(connection);
-    if (this.#hiddenCode.isDue && !(await this.#staysAfterAsking(connection, payload))) {
-      this.#attachment.putBack(connection);
-      this.#atHand.to = this.#atHand.destination(this.#view);
-      return this.goLater(payload);
-    }
+    if (this.#hiddenCode.isDue && !(await this.#staysAfterAsking(connection, payload))) return;
     const commands = await this.#bring(connection);
     const fitted = this.#prepared.fitted(connection, payload);
     if (this.#host.isOver()) return this.#attachment.abandon(connection);
@@ -337,11 +349,24 @@ export class Delivery {
     return isRead || this.#changes.assignsVariables || this.#prepared.namesNone;
   }
 
-  /** Asks the server at hand for hidden code, and judges the command anew. False: it does not belong there. */
+  /**
+   * Asks the server at hand for hidden code, and judges the command anew. False: it does not belong there, and is
+   * taken care of.
+   */
   async #staysAfterAsking(connection: BackendConnection, payload: Buffer): Promise<boolean> {
     if (connection === this.#attachment.connection) this.#attachment.detach();
     await this.#hiddenCode.ask(connection, this.#prepared.textToRun ?? payload);
-    return this.#atHand.destination(this.#view) !== 'home' || this.#connections.isHome(connection);
+    if (this.#record.pinned && !this.#host.isOver()) {
+      this.#attachment.attach(connection);
+      if (this.#readOnly.isAway && !this.#mayRunAway(payload, 0, payload.length)) return false;
+      this.#attachment.beginPreparing(connection);
+      return true;
+    }
+    this.#atHand.to = this.#atHand.destination(this.#view);
+    if (this.#atHand.to !== 'home' || this.#connections.isHome(connection)) return true;
+    this.#attachment.putBack(connection);
+    this.goLater(payload);
+    return false;
   }
 
   /** Brings the connection to what the command needs. Answers commands that go before it in the same write. */

@@ -115,6 +115,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly connections: SessionConnections;
   readonly relay: Relay;
   readonly splits: boolean;
+  readonly seesAll: boolean;
   /** What the classifier says of the command at hand. */
   readonly statement: Statement;
   readonly #context: SessionContext;
@@ -156,6 +157,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#host = host;
     this.#user = user;
     this.splits = endpoint.config.mode === 'split';
+    this.seesAll = endpoint.config.causalReads === 'global';
     this.statement = atHand.statement;
     this.record = record;
     this.connections = connections;

@@ -219,9 +219,17 @@ function atSide(
 export function viewOf({ config }: SessionEndpoint, dispatcher: StatementDispatcher | null): ExplainedView {
   const home = config.mode === 'read' ? 'a replica' : 'the primary';
   const splits = config.mode === 'split';
-  if (dispatcher === null) return { pinned: false, autocommit: true, splits, pins: [], home };
+  const seesAll = config.causalReads === 'global';
+  if (dispatcher === null) return { pinned: false, autocommit: true, splits, seesAll, pins: [], home };
   const { pinned, autocommit, record } = dispatcher;
-  return { pinned, autocommit, splits, pins: [...record.pins.keys()].map((pin) => PIN_WORDS[pin]), home };
+  return {
+    pinned,
+    autocommit,
+    splits,
+    seesAll,
+    pins: [...record.pins.keys()].map((pin) => PIN_WORDS[pin]),
+    home,
+  };
 }
 
 function pinnedBy(dispatcher: StatementDispatcher | null): string | null {

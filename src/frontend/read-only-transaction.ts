@@ -102,6 +102,8 @@ export class ReadOnlyTransaction {
   /** The command at hand has been answered by this connection. */
   answered(connection: BackendConnection, errno: number): void {
     const { to, statement, command } = this.#parts.atHand;
+    // To prepare is to read nothing: it can be prepared again.
+    if (command === Command.STMT_PREPARE) return;
     const begins = to === 'replica' && (statement.leaves & Leave.READ_ONLY) !== 0 && errno === 0;
     const isOnReplica = !this.#connections.isHome(connection) && command === Command.QUERY;
     this.#begun = begins && isOnReplica ? this.#begin : null;

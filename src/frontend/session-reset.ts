@@ -60,10 +60,21 @@ function firstSettings({ record, host }: ResetParts): Settings {
   return initialSettings(host.request.preparation).withDatabase(record.settings.database);
 }
 
+/** MariaDB keeps the database in a reset, and forgets its character set, which whoever comes next counts on. */
+async function selectAgain(connection: BackendConnection, database: string): Promise<void> {
+  try {
+    await connection.selectDatabase(Buffer.from(database, 'latin1'));
+  } catch (error) {
+    // Somebody has dropped it: the session has it as directly, by its name alone.
+    if (!(error instanceof ServerError)) throw error;
+  }
+}
+
 /** After a reset on this connection. */
 async function beginAnew(parts: ResetParts, connection: BackendConnection): Promise<void> {
   const { record, connections, prepared, changes, aftermath } = parts;
   const settings = firstSettings(parts);
+  if (record.dialect.isMariaDb && settings.database !== '') await selectAgain(connection, settings.database);
   prepared.clear();
   connection.prepared.clear();
   connection.lastInserter = null;

@@ -358,13 +358,19 @@ export class StatementCommands {
     const id = end - start < ID_BYTES ? 0 : statementIdOf(bytes, start);
     const found = this.#find(id);
     if (found === undefined) {
-      this.#refuse(bytes, start, end, refusal('DBPROXY_UNKNOWN_PREPARED', id, name));
+      this.#refuse(bytes, start, end, refusal('DBPROXY_UNKNOWN_PREPARED', id, this.#checkName(name)));
       return undefined;
     }
     if (this.#hasBusy) this.#statements.keepApart(found);
     this.#command = command;
     this.#current = found;
     return found;
+  }
+
+  /** The function that does not know the statement: since MySQL 8.0 there is one check before them all. */
+  #checkName(name: string): string {
+    const { isMariaDb, minVersion } = this.#host.record.dialect;
+    return !isMariaDb && minVersion >= 80_000 ? 'mysql_stmt_precheck' : name;
   }
 
   /**

@@ -166,7 +166,6 @@ export class TextStatements {
   }
 
   #run(bytes: Buffer, start: number, text: number, end: number): boolean {
-    if (this.#readOnly.isAway && !this.#mayRunAway(bytes, start, end)) return false;
     const { needs, leaves } = this.#statement;
     this.#readOnly.begins((leaves & Leave.READ_ONLY) === 0 ? null : Buffer.from(bytes.subarray(start, end)));
     if ((needs & Need.SEQUENCE) !== 0) this.#atHand.asksPreviousValue = asksPreviousValue(bytes, text, end);
@@ -176,24 +175,6 @@ export class TextStatements {
       if (answer !== null) return this.#answerKnown(answer);
     }
     return this.#delivery.go(bytes, start, end);
-  }
-
-  /** It can be where the session's READ ONLY transaction is; false: it cannot, and is taken care of. */
-  #mayRunAway(bytes: Buffer, start: number, end: number): boolean {
-    switch (this.#readOnly.detourOf(this.#statement)) {
-      case 'refused': {
-        const what = 'what this statement does';
-        this.#parts.host.answerError(refusal('DBPROXY_READ_ONLY_TRANSACTION', what));
-        return false;
-      }
-      case 'moves_home':
-        this.#delivery.goWithTransaction(Buffer.from(bytes.subarray(start, end)));
-        return false;
-      case 'ends_transaction':
-      case 'none':
-        if (this.#statement.class === 'write') this.#parts.relay.expectRefusal();
-        return true;
-    }
   }
 
   /** A SET that a server has answered before: what it sets is set with the next statement. */

@@ -6,7 +6,9 @@
  *   1. A session that is pinned to its connection stays there, whatever it sends.
  *   2. A statement that asks after the one before it goes to the connection that ran that one.
  *   3. With autocommit off every statement belongs to a transaction that may write: home.
- *   4. START TRANSACTION READ ONLY goes to a replica, and what follows stays there with it (1).
+ *   4. START TRANSACTION READ ONLY goes to a replica, and what follows stays there with it (1); where reads must
+ *      see what everybody has written (causal_reads = global) only when that is asked for, because nothing waits
+ *      for the replica once the transaction has begun.
  *   5. A hint or a rule decides where both are right; none sends a write to a replica.
  *   6. A read that every server answers alike goes to a replica.
  *   7. All else goes home.
@@ -30,6 +32,8 @@ export interface SplitView {
   readonly autocommit: boolean;
   /** Reads may leave home: the endpoint splits. */
   readonly splits: boolean;
+  /** Reads must see what everybody has written, in a transaction, too. */
+  readonly seesAll: boolean;
 }
 
 /** here: the connection it is pinned to. last: the one that ran the statement before. */
@@ -51,9 +55,13 @@ export function destinationOf(statement: StatementView, session: SplitView, wish
   if (!session.splits || !session.autocommit) return 'home';
   const asked = statement.hint === 'none' ? wish : statement.hint;
   if (asked === 'primary') return 'home';
-  if (statement.leaves === READ_ONLY_TRANSACTION && statement.needs === Need.TRANSACTION) return 'replica';
+  if (beginsReadOnly(statement)) return session.seesAll && asked !== 'replica' ? 'home' : 'replica';
   if (isRead(statement, 0)) return 'replica';
   return asked === 'replica' && isRead(statement, OVERRULED) ? 'replica' : 'home';
+}
+
+function beginsReadOnly({ needs, leaves }: StatementView): boolean {
+  return leaves === READ_ONLY_TRANSACTION && needs === Need.TRANSACTION;
 }
 
 /**
@@ -107,7 +115,7 @@ export function explainDestination(
 
 function whyHome(
   statement: StatementView,
-  { splits, autocommit, home }: ExplainedView,
+  { splits, autocommit, seesAll, home }: ExplainedView,
   rule: RuleWish | null,
   evidence: string,
 ): string[] {
@@ -118,6 +126,9 @@ function whyHome(
   if (needs.length === 0 && statement.class !== 'read') needs.push('it is no read');
   const isAskedFor = (statement.hint === 'none' ? rule?.target : statement.hint) === 'primary';
   if (isAskedFor) return [...asked, ...needs];
+  if (seesAll && beginsReadOnly(statement)) {
+    return [...needs, 'causal_reads = global: on a replica it would not see what is written meanwhile'];
+  }
   const inVain = asked.length === 0 ? [] : ['which no comment and no rule can send to a replica'];
   return [...asked, ...needs, ...inVain];
 }

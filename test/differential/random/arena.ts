@@ -79,11 +79,18 @@ export class Arena {
   async play(scenario: Scenario): Promise<Transcripts> {
     const setup = setupStatements(this.flavour, scenario.variablesByTrigger);
     const port = this.#proxies.portOf(scenario.profile) ?? this.#pair.db1.port;
+    const makeFresh = async (): Promise<void> => {
+      try {
+        await freshDatabases(setup, port);
+      } catch (error) {
+        throw new Error(`${String(error)}\n${await this.#whoIsThere()}`, { cause: error });
+      }
+    };
     const moveReplica = (action: LagAction): Promise<void> => this.#lag.move(action);
     await Promise.all([
       freshDatabases(setup, this.#alone.db1.port),
       // A worker that has died is back soon.
-      this.#lag.move('release').then(() => eventually(() => freshDatabases(setup, port))),
+      this.#lag.move('release').then(() => eventually(makeFresh)),
     ]);
     // This profile promises a session its own writes, and the fresh databases are another's.
     if (scenario.profile === 'own_writes') await this.#lag.move('catch_up');
@@ -94,6 +101,14 @@ export class Arena {
     await this.#lag.move('catch_up');
     const [alone, primary, replica] = await this.#dataLeft();
     return { direct: [...direct, alone, alone], proxied: [...proxied, primary, replica] };
+  }
+
+  /** Who is connected to the primary, and in the middle of what; for the report of a failure. */
+  async #whoIsThere(): Promise<string> {
+    const { primary } = this.#witnesses;
+    const [processes] = await primary.query('show full processlist');
+    const [transactions] = await primary.query('select * from information_schema.innodb_trx');
+    return JSON.stringify({ processes, transactions }, null, 1);
   }
 
   /**

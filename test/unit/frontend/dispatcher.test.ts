@@ -516,7 +516,9 @@ suite('prepared statements', () => {
     for (const id of [1, 2, 3]) {
       client.send(writeCommand(Command.STMT_CLOSE, Buffer.from([id, 0, 0, 0])));
       client.send(execute(id));
-      if (id === 1 || id === 2) primary.answer = (sql) => (sql === 'execute' ? failure(1243) : undefined);
+      for (const server of [primary, replica]) {
+        server.answer = (sql) => (sql === 'execute' ? failure(1243) : undefined);
+      }
       assert.equal(await client.read(), 'error 1243');
       assert.equal(await client.ask('select 2'), 'row 1');
     }

@@ -18,7 +18,7 @@ function statement(change: Partial<StatementView> = {}): StatementView {
 }
 
 function session(change: Partial<SplitView> = {}): SplitView {
-  return { pinned: false, autocommit: true, splits: true, ...change };
+  return { pinned: false, autocommit: true, splits: true, seesAll: false, ...change };
 }
 
 function goes(
@@ -137,6 +137,12 @@ suite('a transaction', () => {
     assert.equal(goes(READ_ONLY_BEGIN), 'replica');
     assert.equal(goes({ ...READ_ONLY_BEGIN, hint: 'primary' }), 'home');
     assert.equal(goes(READ_ONLY_BEGIN, {}, 'primary'), 'home');
+  });
+
+  test('that is READ ONLY begins at home where it must see what all have written, unless a replica is asked for', () => {
+    assert.equal(goes(READ_ONLY_BEGIN, { seesAll: true }), 'home');
+    assert.equal(goes({ ...READ_ONLY_BEGIN, hint: 'replica' }, { seesAll: true }), 'replica');
+    assert.equal(goes(READ_ONLY_BEGIN, { seesAll: true }, 'replica'), 'replica');
   });
 
   test('that is not, or begins among several statements, begins at home', () => {

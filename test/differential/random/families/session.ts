@@ -289,7 +289,13 @@ const COMMANDS: readonly ((place: Place) => Action[])[] = [
 
 /** They end all that a session had: what others could wait for must not hang on when the server notices. */
 const FAREWELLS: readonly ((place: Place) => Action[])[] = [
-  () => [{ do: 'reset' }, query('select @a, @@sql_mode, database()'), query('select * from scratch')],
+  // With a USE: MariaDB keeps the database in a reset, and forgets its character set.
+  () => [
+    { do: 'reset' },
+    query('use w1'),
+    query('select @a, @@sql_mode, database()'),
+    query('select * from scratch'),
+  ],
   ({ draw }) => [
     { do: 'change_user', user: draw.pick(['app', 'root2', 'app']), database: draw.pick(['w1', 'w2', '']) },
     query('select user(), database(), @a'),
