@@ -2,7 +2,8 @@
  * A lane: one server connection on which short reads of several sessions travel back to back. The server
  * answers in the order in which it was asked, so each chunk of its bytes is cut where one answer ends and the
  * next begins, by the reply tracker of whom the answer is for. What several sessions ask in one round of the
- * event loop goes out in one write.
+ * event loop goes out in one write; and what they ask while the server is at work waits until half of what it had
+ * has been answered, for it could not begin with it any sooner: so one write here, and one read there, carries more.
  *
  * Only statements ride that depend on nothing but the settings of the connection, and that have proved
  * fast. A slow one closes the lane: nobody new gets in until it is empty.
@@ -47,6 +48,10 @@ export class Lane implements ConnectionUser {
   #reserved = 0;
   #output: Buffer = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
   #outputLength = 0;
+  /** Statements that lie in it. */
+  #unsent = 0;
+  /** How many the server had on its hands when it was sent the last ones. */
+  #sentAtOnce = 0;
   /** Since when the server has been at work on the first ride, in idle time: a busy process of ours is not its fault. */
   #headSinceIdleMs = 0;
   #isScheduled = false;
@@ -98,12 +103,8 @@ export class Lane implements ConnectionUser {
     }
     bytes.copy(this.#output, this.#outputLength, start, end);
     this.#outputLength += length;
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    afterThisRound(() => {
-      this.#isScheduled = false;
-      this.#flush();
-    });
+    this.#unsent++;
+    this.#flushWhenServerIsFree();
   }
 
   /** A place that was kept is not needed after all. */
@@ -138,6 +139,7 @@ export class Lane implements ConnectionUser {
       this.#hand(ride, input.subarray(offset, end), ended !== NOT_ENDED);
       offset = end;
     }
+    if (this.#unsent > 0) this.#flushWhenServerIsFree();
     if (this.#rides.length === 0) this.#endIfEmpty();
     else this.#headSinceIdleMs = this.#clock.idleMs();
   }
@@ -149,6 +151,7 @@ export class Lane implements ConnectionUser {
   onBackendClose(reason: string): void {
     const rides = this.#rides.splice(0);
     this.#outputLength = 0;
+    this.#unsent = 0;
     this.#patience?.cancel();
     this.#endIfEmpty();
     for (const { rider } of rides) rider?.onLaneLost(reason);
@@ -167,10 +170,21 @@ export class Lane implements ConnectionUser {
     this.#patience = this.#clock.after(SLOW_CLIENT_MS, () => this.connection.close());
   }
 
+  #flushWhenServerIsFree(): void {
+    if (this.#isScheduled || 2 * (this.#rides.length - this.#unsent) > this.#sentAtOnce) return;
+    this.#isScheduled = true;
+    afterThisRound(() => {
+      this.#isScheduled = false;
+      this.#flush();
+    });
+  }
+
   #flush(): void {
     if (this.#outputLength === 0 || this.connection.closed) return;
     const bytes = this.#output.subarray(0, this.#outputLength);
     this.#outputLength = 0;
+    this.#unsent = 0;
+    this.#sentAtOnce = this.#rides.length;
     this.#write(bytes);
   }
 

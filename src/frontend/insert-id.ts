@@ -47,6 +47,13 @@ export class InsertId {
     return before;
   }
 
+  /** The connection is given back in a state nobody knows: what it alone knew is gone. */
+  discarded(connection: BackendConnection): void {
+    if (this.#newerOn !== connection) return;
+    this.#newerOn = null;
+    this.#isLost = true;
+  }
+
   /** Makes LAST_INSERT_ID() on this connection, which is at rest, what it is for the session. Rejects as `execute` does. */
   async bring(connection: BackendConnection): Promise<void> {
     await this.#learning.catch(() => undefined);

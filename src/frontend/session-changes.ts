@@ -17,7 +17,7 @@ import type { SessionRecord } from './session-record.ts';
 import {
   applyAssignments,
   isRepeatable,
-  mayBeAssigned,
+  mayBeSetInPart,
   withReadBack,
   withUserValue,
 } from './session-settings.ts';
@@ -189,7 +189,10 @@ export class SessionChanges {
     const nowMs = this.#host.nowMs();
     const assignments = this.#assignments ?? null;
     const names = this.#host.facts().transactionNames;
-    if (!isWell) return this.#settingsFailed(connection, assignments);
+    if (!isWell) {
+      if (mayBeSetInPart(assignments)) record.pin('settings', nowMs);
+      return;
+    }
     const outcome = applyAssignments(record.settings, assignments, names);
     if (outcome.pin !== null) record.pin('settings', nowMs);
     if (outcome.nextTransaction) record.pin('next_transaction', nowMs);
@@ -203,14 +206,6 @@ export class SessionChanges {
     this.#readLater(async () => {
       if (await this.#readBack(connection, outcome.readBack)) this.#keep(connection, learnt);
     });
-  }
-
-  /** Some of several assignments may have been made before one failed. */
-  #settingsFailed(connection: BackendConnection, assignments: readonly Assignment[] | null): void {
-    if (assignments?.length === 1) return;
-    const names = mayBeAssigned(assignments, this.#host.facts().transactionNames);
-    if (names === null) this.#host.record.pin('settings', this.#host.nowMs());
-    else this.#readLater(async () => void (await this.#readBack(connection, names)));
   }
 
   /** To ask for values would wipe out what the client may ask after the statement. */

@@ -280,6 +280,7 @@ export class SessionConnections {
   /** Gives a connection back that is in a state nobody knows; it is reset, or closed where that is not enough. */
   discard(connection: BackendConnection, reusable: boolean): void {
     if (this.#held.get(connection.backend) === connection) this.#held.delete(connection.backend);
+    this.insertId.discarded(connection);
     this.#context.pool(connection.backend).release(connection, reusable);
   }
 

@@ -49,8 +49,9 @@ export async function resetSession(parts: ResetParts): Promise<Buffer> {
     // MySQL 5.6 does not know the command: all is as it was.
     const isWhole = error instanceof ServerError && !connection.closed;
     if (pinned !== null && connection.closed) host.fail(error);
-    if (isWhole && pinned !== null) attachment.attach(connection);
-    else connections.discard(connection, isWhole);
+    if (!isWhole) connections.discard(connection, false);
+    else if (pinned !== null) attachment.attach(connection);
+    else connections.leave(connection, false);
     throw error;
   }
 }

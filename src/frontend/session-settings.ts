@@ -220,25 +220,29 @@ export function applyAssignments(
 }
 
 /**
- * What a SET may have changed that has failed at one of its assignments: the names to read back; null when that
- * is not enough.
+ * Whether a SET that has failed may have made some of its assignments. Servers check all of them before they make
+ * the first, so nearly none has; but GTID_NEXT and global variables may still be refused when they are made.
+ * `assignments` null: it was not understood.
  */
-export function mayBeAssigned(
-  assignments: readonly Assignment[] | null,
-  names: TransactionNames,
-): readonly string[] | null {
-  const list: string[] = [];
-  for (const assignment of assignments ?? [UNKNOWN]) {
-    if (assignment.kind === 'user_variable') list.push(userVariable(assignment.name));
-    else if (assignment.kind === 'global') continue;
-    else if (assignment.kind === 'setting' && isRepeatable(assignment.name)) {
-      list.push(canonicalName(assignment.name, names));
-    } else return null;
-  }
-  return list;
+export function mayBeSetInPart(assignments: readonly Assignment[] | null): boolean {
+  if (assignments === null) return true;
+  return assignments.length > 1 && !assignments.every(isCheckedFirst);
 }
 
-const UNKNOWN: Assignment = { kind: 'other' };
+function isCheckedFirst(assignment: Assignment): boolean {
+  switch (assignment.kind) {
+    case 'setting':
+      return isRepeatable(assignment.name);
+    case 'user_variable':
+    case 'names':
+    case 'character_set':
+      return true;
+    case 'transaction':
+    case 'global':
+    case 'other':
+      return false;
+  }
+}
 
 /** Puts a value in that a server has told; null when it is none that can be written down safely. */
 export function withReadBack(settings: Settings, name: string, value: string | null): Settings | null {

@@ -15,8 +15,14 @@ export interface Difference {
   readonly direct: Answer;
   readonly proxied: Answer;
   /** What dbproxy refuses in words of its own, where it does so: then all that follows is another story. */
-  readonly refusal: ErrorCode | null;
+  readonly refusal: ErrorCode | typeof SERVER_SILENT | null;
 }
+
+/**
+ * MySQL 9.7 itself never answers an execution without a cursor once all rows of one with a cursor have been fetched.
+ * Through dbproxy the statement runs on another connection by then, or it would not be answered either.
+ */
+const SERVER_SILENT = 'SERVER_SILENT';
 
 /** The errors by which dbproxy says what a split endpoint does not do (docs/differences.md). */
 const REFUSED: readonly ErrorCode[] = [
@@ -56,6 +62,19 @@ function refusalIn(answer: Answer, profile: ProfileName): ErrorCode | null {
   // Where connections are few, more sessions may be pinned than there are connections; nowhere else.
   if (fitting?.code === 'DBPROXY_QUEUE_TIMEOUT' && ENDPOINTS[profile].pinning === undefined) return null;
   return fitting?.code ?? null;
+}
+
+/** The same difference, when the server is to blame for it. */
+export function blamedOnServer(
+  difference: Difference | null,
+  { flavour, steps }: Scenario,
+): Difference | null {
+  if (difference === null || flavour !== 'mysql97') return difference;
+  const step = steps[difference.at];
+  const executes = step !== undefined && 'do' in step && step.do === 'execute' && step.cursor !== true;
+  const [said] = difference.direct;
+  const isSilent = said?.kind === 'text' && said.text.startsWith('broken: no packet within');
+  return executes && isSilent ? { ...difference, refusal: SERVER_SILENT } : difference;
 }
 
 /** A scenario as text; `marked` is the step that it is about. */

@@ -4,7 +4,7 @@
  */
 import type { LabFlavour } from '../../lab/flavours.ts';
 import { Arena } from './arena.ts';
-import { firstDifference, scenarioText, signature, type Difference } from './difference.ts';
+import { blamedOnServer, firstDifference, scenarioText, signature, type Difference } from './difference.ts';
 import { generate } from './generate.ts';
 import type { ProfileName, Scenario } from './scenario.ts';
 import { shrink } from './shrink.ts';
@@ -123,7 +123,7 @@ export async function tryScenario(
 
 async function differenceOf(arena: Arena, scenario: Scenario): Promise<Difference | null> {
   try {
-    return firstDifference(await arena.play(scenario), scenario.profile);
+    return blamedOnServer(firstDifference(await arena.play(scenario), scenario.profile), scenario);
   } catch (error) {
     // The arena itself is broken: no more scenarios can be played in it.
     const story = [`while this was played:`, scenarioText(scenario), ...arena.complaints()].join('\n');

@@ -18,6 +18,8 @@ const OF_THE_PLAN = ['no_good_index', 'no_index', 'slow'];
 /** PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, AUTO_INCREMENT, NO_DEFAULT_VALUE, PART_KEY. */
 const KEY_FLAGS = 2 | 4 | 8 | 512 | 4096 | 16384;
 const MALFORMED_PACKET = 1835;
+/** ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2 */
+const FOREIGN_KEY: ReadonlySet<number> = new Set([1451, 1452]);
 /** A prepared statement was prepared anew, because its table had changed: dbproxy may have done so before. */
 const PREPARED_ANEW = 'metadata_changed';
 
@@ -57,6 +59,14 @@ export const MASKS: readonly Mask[] = [
     why: 'dbproxy says it more exactly (docs/differences.md)',
     apply: (meaning) =>
       meaning.kind === 'error' && meaning.errno === MALFORMED_PACKET ? { ...meaning, message: '' } : meaning,
+  },
+  {
+    what: 'quotes in the words about a foreign key',
+    why: 'with sql_quote_show_create = 0 the same MySQL 9.7 writes them at one time and not at another',
+    apply: (meaning) =>
+      meaning.kind === 'error' && FOREIGN_KEY.has(meaning.errno)
+        ? { ...meaning, message: meaning.message.replaceAll('`', '') }
+        : meaning,
   },
   {
     what: 'numbers in COM_STATISTICS',

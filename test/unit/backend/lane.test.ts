@@ -167,6 +167,23 @@ suite('statements', () => {
     assert.equal(server.text, Buffer.concat(['one', 'two', 'three'].map(query)).toString('hex'));
   });
 
+  test('that come while the server is at work go out together, once it has answered half of what it had', async () => {
+    const { lane, server } = lay();
+    const texts = ['one', 'two', 'three', 'four', 'five', 'six'];
+    for (const sql of texts.slice(0, 4)) new Passenger(lane).ask(sql);
+    await nextRound();
+    new Passenger(lane).ask(texts[4]!);
+    await nextRound();
+    server.receive(rows(1));
+    new Passenger(lane).ask(texts[5]!);
+    await nextRound();
+    assert.equal(server.written.length, 1);
+    server.receive(rows(2));
+    await nextRound();
+    assert.equal(server.written.length, 2);
+    assert.equal(server.text, Buffer.concat(texts.map(query)).toString('hex'));
+  });
+
   test('that do not fit into one write keep their order', async () => {
     const { lane, server } = lay();
     const texts = ['first', 'x'.repeat(9000), 'y'.repeat(9000), 'z'.repeat(15_000), 'last'];
@@ -184,6 +201,7 @@ suite('statements', () => {
     await nextRound();
     assert.equal(lane.admits(MOST, FAST_MS), false);
     for (const [index, passenger] of passengers.entries()) if (index > 0) passenger.ask(texts[index]!);
+    for (let answered = 1; answered < texts.length; answered++) server.receive(rows(answered));
     await nextRound();
     assert.equal(server.text, Buffer.concat(texts.map(query)).toString('hex'));
     server.full = false;

@@ -55,6 +55,16 @@ suite('LAST_INSERT_ID()', () => {
     assert.equal(second.value, '7');
   });
 
+  test('is refused when the connection that had it was given back in a state nobody knows', async () => {
+    const [insertId, first, second] = [new InsertId(), new Server(), new Server()];
+    insert(insertId, first, '7');
+    insertId.discarded(second.connection);
+    assert.equal(insertId.isOn(first.connection), true);
+    insertId.discarded(first.connection);
+    await assert.rejects(insertId.bring(second.connection), { code: 'DBPROXY_STATE_GONE' });
+    assert.deepEqual([...first.asked, ...second.asked], []);
+  });
+
   test('does not change by an insert that was given its id, on another connection than the one before', async () => {
     const [insertId, first, second, third] = [new InsertId(), new Server(), new Server(), new Server()];
     insert(insertId, first, '7');
