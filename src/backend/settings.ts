@@ -86,7 +86,7 @@ export class Settings {
     if (this.equals(wanted)) return NOTHING;
     const takesBack =
       (wanted.database === '' && this.database !== '') ||
-      lacksSome(wanted.variables, this.variables) ||
+      this.#mustLose(wanted) ||
       lacksSome(wanted.userVariables, this.userVariables);
     if (takesBack) return RESET;
     // A text has the collation that is in force when its statement is read, so texts come in one of their own.
@@ -107,9 +107,19 @@ export class Settings {
     };
   }
 
+  /** It has variables that the other ones do not speak of. SET NAMES speaks of all character sets. */
+  #mustLose({ variables }: Settings): boolean {
+    const names = variables.has(NAMES);
+    for (const name of this.variables.keys()) {
+      if (!variables.has(name) && !(names && isCharacterSet(name))) return true;
+    }
+    return false;
+  }
+
   #characterSetsOf(wanted: Settings): string[] {
     const list: string[] = [];
-    const renames = this.variables.get(NAMES) !== wanted.variables.get(NAMES);
+    const isMore = CHARACTER_SETS.some((name) => this.variables.has(name) && !wanted.variables.has(name));
+    const renames = isMore || this.variables.get(NAMES) !== wanted.variables.get(NAMES);
     for (const name of CHARACTER_SETS) {
       const value = wanted.variables.get(name);
       if (value === undefined) continue;

@@ -379,6 +379,11 @@ export class Delivery {
     await this.#prepared.teach(connection);
     if (this.#prepared.addsToForeign(connection)) await connection.forgetDiagnostics();
     await this.#connections.bring(connection);
+    // To come to the settings the connection may have had to begin anew.
+    if (!this.#prepared.isTaught(connection)) {
+      await this.#prepared.teach(connection);
+      await this.#connections.bring(connection);
+    }
     if (this.#atHand.asksInsertId) await this.#bringInsertId(connection);
     return [];
   }

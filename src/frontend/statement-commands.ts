@@ -308,13 +308,19 @@ export class StatementCommands {
     if (this.#current !== null && this.runs) await this.#prepareOn(connection, this.#current);
   }
 
+  /** The connection knows the statement that is to run, if there is one. */
+  isTaught(connection: BackendConnection): boolean {
+    return this.#current === null || !this.runs || this.#knownTo(connection, this.#current) !== undefined;
+  }
+
   /** The command at hand as this connection needs it. */
   fitted(connection: BackendConnection, payload: Buffer): Buffer {
     const current = this.#current;
     if (this.fits(connection, payload, 0, payload.length)) return payload;
     if (current === null) throw this.#unknown!;
-    const complete = withTypes(payload, this.#place, current.types!);
-    const known = this.#knownTo(connection, current)!;
+    const known = this.#knownTo(connection, current);
+    if (known === undefined || current.types === null) throw preparedBefore(current);
+    const complete = withTypes(payload, this.#place, current.types);
     known.types = current.types;
     setStatementId(complete, 0, known.id);
     return complete;

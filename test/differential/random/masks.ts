@@ -18,6 +18,7 @@ const OF_THE_PLAN = ['no_good_index', 'no_index', 'slow'];
 /** PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, AUTO_INCREMENT, NO_DEFAULT_VALUE, PART_KEY. */
 const KEY_FLAGS = 2 | 4 | 8 | 512 | 4096 | 16384;
 const MALFORMED_PACKET = 1835;
+const NULL_LENGTH = 16_777_215;
 /** ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2 */
 const FOREIGN_KEY: ReadonlySet<number> = new Set([1451, 1452]);
 /** A prepared statement was prepared anew, because its table had changed: dbproxy may have done so before. */
@@ -66,6 +67,14 @@ export const MASKS: readonly Mask[] = [
     apply: (meaning) =>
       meaning.kind === 'error' && FOREIGN_KEY.has(meaning.errno)
         ? { ...meaning, message: meaning.message.replaceAll('`', '') }
+        : meaning,
+  },
+  {
+    what: 'how long a user variable without a value could be, at MariaDB',
+    why: 'it says so of one that was never set, and another number of one that was set to NULL',
+    apply: (meaning) =>
+      meaning.kind === 'column' && meaning.length === NULL_LENGTH && /^@[^@]/.test(meaning.name)
+        ? { ...meaning, length: NULL_LENGTH + 1 }
         : meaning,
   },
   {

@@ -134,6 +134,20 @@ suite('the way from one to another', () => {
       null,
       ['SET SESSION a = 1'],
     ],
+    [
+      'NAMES speaks of all character sets',
+      settings({ character_set_client: "'latin1'", character_set_results: 'NULL' }),
+      settings({ names: "'utf8mb4'" }),
+      null,
+      ["SET NAMES 'utf8mb4'"],
+    ],
+    [
+      'the same NAMES is said again where one of them was set after it',
+      settings({ names: "'latin1'", character_set_results: 'NULL' }),
+      settings({ names: "'latin1'" }),
+      null,
+      ["SET NAMES 'latin1'"],
+    ],
   ];
   for (const [what, from, to, database, statements] of WAYS) {
     test(what, () => {
@@ -146,11 +160,6 @@ suite('the way from one to another', () => {
     ['a user variable that the other does not know', settings({ '@a': '1' }), PLAIN],
     ['a database where the other has none', settings({}, 'db'), PLAIN],
     ['NAMES where the other has none', settings({ names: "'latin1'" }), PLAIN],
-    [
-      'a character set after the same NAMES',
-      settings({ names: "'latin1'", character_set_results: 'NULL' }),
-      settings({ names: "'latin1'" }),
-    ],
     ['one too many and one too few', settings({ a: '1' }), settings({ b: '1' })],
   ];
   for (const [what, from, to] of RESETS) {
