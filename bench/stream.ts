@@ -4,7 +4,7 @@
  * processes the growth in memory is taken, while the client reads as fast as it can, and once more while
  * it stops in the middle for a second: then the server has to stop as well.
  */
-import { BackendConnection, type ConnectionUser } from '../src/backend/connection.ts';
+import { BackendConnection, Identity, type ConnectionUser } from '../src/backend/connection.ts';
 import { systemClock } from '../src/base/clock.ts';
 import { Capability, Collation, Command } from '../src/protocol/constants.ts';
 import { writeCommand } from '../src/protocol/packets.ts';
@@ -78,13 +78,13 @@ async function readResult(port: number, rows: number, pauseMs: number): Promise<
       sendsProxyHeader: false,
     },
     {
-      identity: {
+      identity: new Identity({
         user: 'app',
         account: '',
         capabilities: Capability.TRANSACTIONS | Capability.DEPRECATE_EOF,
         extendedCapabilities: 0,
         client: { address: '127.0.0.1', port: 0 },
-      },
+      }),
       secret: { password: 'app' },
       keepsPassword: true,
       preparation: {

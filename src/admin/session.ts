@@ -105,7 +105,7 @@ class AdminSession {
       serverVersion: adminServerVersion(context.version),
       capabilities: OFFERED,
       collation: Collation.UTF8MB4_GENERAL_CI,
-      clientAddress,
+      clientAddress: () => clientAddress,
       findSecret: (user) => (user === account.user ? { password: account.password } : undefined),
     });
     await this.#send(login.greeting());

@@ -39,8 +39,8 @@ export interface Preparation {
 /** The flags that give a session settings. */
 export const SETTING_FLAGS: number = Capability.IGNORE_SPACE | Capability.INTERACTIVE;
 
-/** Whom a connection belongs to as far as the server is concerned. */
-export interface Identity {
+/** What makes an identity. */
+export interface IdentityParts {
   readonly user: string;
   /**
    * The account and the secret that the session was let in with, in a form to compare: a server may have
@@ -55,17 +55,24 @@ export interface Identity {
   readonly client: { readonly address: string; readonly port: number };
 }
 
-const identityKeys = new WeakMap<Identity, string>();
+/** Whom a connection belongs to as far as the server is concerned. */
+export class Identity implements IdentityParts {
+  readonly user: string;
+  readonly account: string;
+  readonly capabilities: number;
+  readonly extendedCapabilities: number;
+  readonly client: { readonly address: string; readonly port: number };
+  /** Equal for identities whose sessions may use one another's connections, where they come from apart. */
+  readonly key: string;
 
-/** Equal for identities whose sessions may use one another's connections, where they come from apart. */
-export function identityKey(identity: Identity): string {
-  let key = identityKeys.get(identity);
-  if (key === undefined) {
-    const { user, account, capabilities, extendedCapabilities } = identity;
-    key = [user, account, capabilities, extendedCapabilities].join('\0');
-    identityKeys.set(identity, key);
+  constructor({ user, account, capabilities, extendedCapabilities, client }: IdentityParts) {
+    this.user = user;
+    this.account = account;
+    this.capabilities = capabilities;
+    this.extendedCapabilities = extendedCapabilities;
+    this.client = client;
+    this.key = `${user}\0${account}\0${capabilities}\0${extendedCapabilities}`;
   }
-  return key;
 }
 
 /** How a server is connected to. */

@@ -2,7 +2,7 @@
  * The idle connections of a pool, by whom they belong to, so that a session finds one of its own without
  * looking at the others. Within a shelf the one that idled last comes first: it is the warmest.
  */
-import { identityKey, type BackendConnection, type Identity } from './connection.ts';
+import type { BackendConnection, Identity } from './connection.ts';
 
 export class IdleConnections {
   readonly #shelves = new Map<string, BackendConnection[]>();
@@ -13,7 +13,7 @@ export class IdleConnections {
   }
 
   add(connection: BackendConnection): void {
-    const key = identityKey(connection.identity);
+    const key = connection.identity.key;
     const shelf = this.#shelves.get(key);
     if (shelf === undefined) this.#shelves.set(key, [connection]);
     else shelf.push(connection);
@@ -22,7 +22,7 @@ export class IdleConnections {
 
   /** True when it was here. */
   remove(connection: BackendConnection): boolean {
-    const key = identityKey(connection.identity);
+    const key = connection.identity.key;
     const shelf = this.#shelves.get(key);
     const index = shelf?.lastIndexOf(connection) ?? -1;
     if (index < 0) return false;
@@ -35,7 +35,7 @@ export class IdleConnections {
 
   /** Those of one identity, the coldest first; not to be kept. */
   of(identity: Identity): readonly BackendConnection[] {
-    return this.#shelves.get(identityKey(identity)) ?? NONE;
+    return this.#shelves.get(identity.key) ?? NONE;
   }
 
   has(connection: BackendConnection): boolean {

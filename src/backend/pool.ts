@@ -24,10 +24,9 @@ import { IdleConnections } from './idle.ts';
 import type { Settings } from './settings.ts';
 import {
   BackendConnection,
-  identityKey,
   type BackendChannel,
   type ConnectionWish,
-  type Identity,
+  Identity,
   type LoginOk,
   type Preparation,
 } from './connection.ts';
@@ -284,7 +283,7 @@ export class BackendPool {
   ): Promise<LoginOk> {
     const { clock, connectTimeoutMs } = this.#options;
     const wish: ConnectionWish = {
-      identity: { ...identity, capabilities: 0, extendedCapabilities: 0 },
+      identity: new Identity({ ...identity, capabilities: 0, extendedCapabilities: 0 }),
       secret,
       keepsPassword: false,
       preparation: PLAIN_PREPARATION,
@@ -447,7 +446,7 @@ export class BackendPool {
     settings: Settings,
     { mostRiders, fastMs }: LaneTerms,
   ): Lane | null {
-    const lanes = this.#lanes.get(identityKey(identity));
+    const lanes = this.#lanes.get(identity.key);
     if (lanes === undefined || lanes.length === 0) return null;
     let best: Lane | null = null;
     for (const lane of lanes) {
@@ -466,7 +465,7 @@ export class BackendPool {
       lane = new Lane(connection, this.#options.clock, (empty) => this.#closeLane(empty));
       this.#laneOf.set(connection, lane);
     }
-    const key = identityKey(connection.identity);
+    const key = connection.identity.key;
     const lanes = this.#lanes.get(key);
     if (lanes === undefined) this.#lanes.set(key, [lane]);
     else lanes.push(lane);
@@ -474,7 +473,7 @@ export class BackendPool {
   }
 
   #closeLane(lane: Lane): void {
-    const key = identityKey(lane.connection.identity);
+    const key = lane.connection.identity.key;
     const lanes = this.#lanes.get(key)!;
     lanes.splice(lanes.indexOf(lane), 1);
     if (lanes.length === 0) this.#lanes.delete(key);
@@ -561,7 +560,7 @@ export class BackendPool {
 
   #isSame(left: Identity, right: Identity): boolean {
     return (
-      identityKey(left) === identityKey(right) &&
+      left.key === right.key &&
       (!this.#options.channel.sendsProxyHeader || left.client.address === right.client.address)
     );
   }

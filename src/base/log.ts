@@ -9,7 +9,8 @@ export type LogFields = Record<string, unknown>;
 
 /** Where events go. */
 export interface Log {
-  debug(event: string, fields?: LogFields): void;
+  /** Fields as a function where they are told often: it is called only when somebody reads them. */
+  debug(event: string, fields?: LogFields | (() => LogFields)): void;
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
@@ -50,11 +51,15 @@ export const silentLog: Log = {
 /** The part of pino's logger that we use. */
 type PinoLogger = Pick<BaseLogger, 'debug' | 'info' | 'warn' | 'error'> & {
   child(fields: LogFields): PinoLogger;
+  isLevelEnabled(level: LogLevel): boolean;
 };
 
 function wrap(logger: PinoLogger): Log {
   return {
-    debug: (event, fields) => logger.debug({ event, ...fields }),
+    debug: (event, fields) => {
+      if (!logger.isLevelEnabled('debug')) return;
+      logger.debug({ event, ...(typeof fields === 'function' ? fields() : fields) });
+    },
     info: (event, fields) => logger.info({ event, ...fields }),
     warn: (event, fields) => logger.warn({ event, ...fields }),
     error: (event, fields) => logger.error({ event, ...fields }),

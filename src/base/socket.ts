@@ -6,6 +6,9 @@
  *
  * net.Socket offers this mode (`onread`) for sockets that it connects. For accepted ones it is had by
  * giving the accepted handle to a socket made with `onread`.
+ *
+ * The input buffers of connections that are over serve the next ones: to make one for each would have the
+ * collector run all the time where connections are short.
  */
 import net from 'node:net';
 import { unmapped, type Endpoint } from './address.ts';
@@ -54,6 +57,11 @@ export interface ByteStream {
 
 const EMPTY = Buffer.alloc(0);
 
+/** Input buffers that can be used again are of this size, and so many are kept. */
+const SPARE_BYTES = 16 * 1024;
+const MOST_SPARE = 256;
+const spare: Buffer[] = [];
+
 /** After our end: how long the peer may take to end, too, and how much it may still send. */
 const LINGER_MS = 2000;
 export const LINGER_BYTES = 1024 * 1024;
@@ -81,6 +89,8 @@ export class ByteSocket implements ByteStream {
   #error: Error | undefined;
   #ending = false;
   #dropped = 0;
+  /** What is in the input buffer may still be needed. */
+  #isPaused = true;
 
   private constructor(socket: net.Socket, input: Buffer, handler: SocketHandler) {
     this.#socket = socket;
@@ -89,7 +99,10 @@ export class ByteSocket implements ByteStream {
     socket.on('error', (error) => {
       this.#error = error;
     });
-    socket.on('close', () => this.handler.onClose(this.#error));
+    socket.on('close', () => {
+      this.handler.onClose(this.#error);
+      if (!this.#isPaused && input.length === SPARE_BYTES && spare.length < MOST_SPARE) spare.push(input);
+    });
   }
 
   /**
@@ -121,7 +134,8 @@ export class ByteSocket implements ByteStream {
     handler: SocketHandler,
     open: (onread: net.OnReadOpts) => net.Socket,
   ): ByteSocket {
-    const input = Buffer.allocUnsafeSlow(inputBytes);
+    const input =
+      (inputBytes === SPARE_BYTES ? spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(inputBytes);
     const made: ByteSocket = new ByteSocket(
       open({
         buffer: input,
@@ -148,7 +162,7 @@ export class ByteSocket implements ByteStream {
    */
   release(rest: Buffer): net.Socket {
     this.handler = nobody;
-    this.#socket.pause();
+    this.pause();
     // The input buffer's memory is not the new owner's.
     if (rest.length > 0) this.#socket.unshift(Buffer.from(rest));
     return this.#socket;
@@ -178,10 +192,12 @@ export class ByteSocket implements ByteStream {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
+    this.#isPaused = false;
     this.#socket.resume();
   }
 

@@ -3,7 +3,7 @@
  * one that changes connections a server is asked once what it says to such a login, and the next login of the same
  * kind is told the same without asking.
  */
-import { identityKey, initialSettings, type BackendConnection } from '../backend/connection.ts';
+import { initialSettings, type BackendConnection } from '../backend/connection.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { findBackend, type SessionRequest } from './find-backend.ts';
 import { flagsOf, loginKey, type KnownLogin } from './known-logins.ts';
@@ -72,7 +72,7 @@ export function introduceToReplicas(
   request: SessionRequest,
 ): void {
   const { config } = endpoint;
-  const key = identityKey(request.identity);
+  const key = request.identity.key;
   if (!shared.passwords.has(key) && shared.introduced.has(key)) return;
   shared.passwords.delete(key);
   if (shared.introduced.size >= MOST_INTRODUCED) shared.introduced.clear();

@@ -7,7 +7,7 @@
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import type { ByteSocket, ByteStream, SocketHandler } from '../base/socket.ts';
-import { identityKey, PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
+import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
 import type { TlsInfo } from '../transport/tls-stream.ts';
 import { withoutPassword } from '../protocol/auth.ts';
@@ -269,7 +269,7 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
 
   /** A replica wanted the password, and the client can tell it so that nobody else hears it. */
   #shouldAskPassword({ identity }: SessionRequest): boolean {
-    const isWanted = this.#endpoint.shared?.passwords.has(identityKey(identity)) === true;
+    const isWanted = this.#endpoint.shared?.passwords.has(identity.key) === true;
     return isWanted && this.#conversation.tls !== null && this.#mayAskPassword();
   }
 
@@ -297,7 +297,7 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
     this.#compress(login);
     this.#handOver();
     const backend = this.#connection?.backend ?? '';
-    this.#context.log.debug('session.opened', { ...this.#session.logFields(), backend });
+    this.#context.log.debug('session.opened', () => ({ ...this.#session.logFields(), backend }));
   }
 
   /** From the OK on the two may have agreed to speak compressed. */

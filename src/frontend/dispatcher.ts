@@ -20,12 +20,7 @@
  * or a copy of its own.
  */
 import { refusal } from '../base/errors.ts';
-import {
-  identityKey,
-  initialSettings,
-  type BackendConnection,
-  type Preparation,
-} from '../backend/connection.ts';
+import { initialSettings, type BackendConnection, type Preparation } from '../backend/connection.ts';
 import type { Lane } from '../backend/lane.ts';
 import { Command, Status } from '../protocol/constants.ts';
 import { writeOk } from '../protocol/packets.ts';
@@ -145,7 +140,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   ) {
     const { request } = host;
     const { user, capabilities } = request.identity;
-    const account = identityKey(request.identity);
+    const account = request.identity.key;
     const facts = shared.facts();
     const settings = initialSettings(request.preparation);
     const dialect = dialectOf(facts, settings, request.preparation);

@@ -4,7 +4,7 @@
  * for a better snapshot.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import { initialSettings, SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts';
+import { Identity, initialSettings, SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts';
 import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { ServerError } from '../protocol/packets.ts';
@@ -78,13 +78,13 @@ export function sessionRequest(
 ): SessionRequest {
   const capabilities = (login.capabilities & RELAYED_CAPABILITIES) >>> 0;
   return {
-    identity: {
+    identity: new Identity({
       user: login.user,
       account: accountOf(user),
       capabilities,
       extendedCapabilities: login.extendedCapabilities & RELAYED_EXTENDED,
       client: { address: client.address, port: client.port },
-    },
+    }),
     secret: login.secret,
     // Only a password that the configuration holds anyway stays with the connection, for its resets.
     keepsPassword: user.secret.password !== undefined,

@@ -3,7 +3,7 @@
  * same words, without asking a server. The client has proved to us who it is; its first statement will
  * find a connection of its account, or open one.
  */
-import { identityKey, type BackendConnection } from '../backend/connection.ts';
+import type { BackendConnection } from '../backend/connection.ts';
 import type { SessionRequest } from './find-backend.ts';
 import type { RelayFlags } from './relay.ts';
 
@@ -41,7 +41,7 @@ export class KnownLogins {
 export function loginKey({ identity, preparation }: SessionRequest): string {
   const { database, collation, settingFlags } = preparation;
   // An account may be let in from one address and not from another.
-  return [identityKey(identity), identity.client.address, database, collation, settingFlags].join('\0');
+  return [identity.key, identity.client.address, database, collation, settingFlags].join('\0');
 }
 
 /** The flags in force on a connection, apart from it. */

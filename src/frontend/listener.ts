@@ -36,6 +36,13 @@ const OTHER_RETRY_MS = 1000;
 const INPUT_BYTES = 16 * 1024;
 const BACKLOG = 1024;
 
+/** For a connection that has no session yet. */
+const NOT_YET: SocketHandler = {
+  onData: () => undefined,
+  onDrain: () => undefined,
+  onClose: () => undefined,
+};
+
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #allowed: NetworkList | undefined;
@@ -123,12 +130,7 @@ export class Listener {
   }
 
   #accept(socket: net.Socket): void {
-    const waiting: SocketHandler = {
-      onData: () => undefined,
-      onDrain: () => undefined,
-      onClose: () => undefined,
-    };
-    const client = ByteSocket.accept(socket, INPUT_BYTES, waiting);
+    const client = ByteSocket.accept(socket, INPUT_BYTES, NOT_YET);
     if (client === undefined) return;
     // A load balancer speaks first; its header must not be read before there is a session to read it.
     client.pause();

@@ -167,14 +167,14 @@ export class LoginConversation implements SocketHandler {
   #makeLogin(id: number): ServerLogin {
     const { config } = this.#endpoint;
     const offer = this.#endpoint.offer();
-    const address = (): string => this.#address;
     return new ServerLogin({
-      ...offer,
+      serverVersion: offer.serverVersion,
       capabilities: (offer.capabilities | channelCapabilities(this.#endpoint)) >>> 0,
+      extendedCapabilities: offer.extendedCapabilities,
+      collation: offer.collation,
+      defaultPlugin: offer.defaultPlugin,
       connectionId: id,
-      get clientAddress() {
-        return address();
-      },
+      clientAddress: () => this.#address,
       rsa: this.#context.rsa,
       requireTls: config.tls === 'required',
       isSecure: () => this.#isLocal || this.#tls !== null,

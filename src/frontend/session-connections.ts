@@ -5,7 +5,7 @@
  * nobody else waits for it.
  */
 import { isRefusal, refusal } from '../base/errors.ts';
-import { identityKey, PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
+import { PasswordNeeded, type BackendConnection } from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
 import type { LaneTerms } from '../backend/pool.ts';
 import type { Settings, SettingsChange } from '../backend/settings.ts';
@@ -376,7 +376,7 @@ export class SessionConnections {
   /** A server wants the password itself: told once, and asked of the next login that can tell it in secret. */
   #notePassword(backend: string, { identity }: SessionRequest): void {
     const { passwords } = this.#shared;
-    const key = identityKey(identity);
+    const key = identity.key;
     if (passwords.has(key)) return;
     if (passwords.size >= MOST_IDENTITIES) passwords.clear();
     passwords.add(key);

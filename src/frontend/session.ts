@@ -269,7 +269,7 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
       this.#context.counters.error(error.errno);
       this.#context.log.warn('session.protocol_error', { ...this.logFields(), error: error.message });
     } else {
-      this.#context.log.debug('session.client_gone', { ...this.logFields(), error: error?.message });
+      this.#context.log.debug('session.client_gone', () => ({ ...this.logFields(), error: error?.message }));
     }
     this.#over(this.#commandPhase?.isReusable === true);
   }
@@ -317,7 +317,7 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
     this.#isOver = true;
     this.#stopCommands(reusable);
     this.#connectionPhase.stop(reusable);
-    this.#context.log.debug('session.closed', this.logFields());
+    this.#context.log.debug('session.closed', () => this.logFields());
     this.#onOver(this);
     for (const tell of this.#whenOver) tell();
   }

@@ -76,8 +76,8 @@ export interface ServerLoginOptions {
   collation: number;
   /** What the greeting names: caching_sha2_password; anything else stands for mysql_native_password. */
   defaultPlugin?: string | undefined;
-  /** The client's address as an error message shows it. */
-  clientAddress: string;
+  /** The client's address as an error message shows it; asked anew at each use. */
+  clientAddress(): string;
   /** Nobody but the client can read the channel: TLS or a Unix socket. Asked anew at each use. */
   isSecure?(): boolean;
   /** A channel that is not secure is refused. */
@@ -473,7 +473,7 @@ export class ServerLogin {
     return refusal(
       'DBPROXY_ACCESS_DENIED',
       user,
-      this.#options.clientAddress,
+      this.#options.clientAddress(),
       this.#usesPassword() ? 'YES' : 'NO',
     );
   }

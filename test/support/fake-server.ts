@@ -102,7 +102,7 @@ export class FakeServerConnection {
       serverVersion: '5.5.5-10.11.6-MariaDB',
       capabilities: options.capabilities ?? CAPABILITIES,
       collation: Collation.UTF8MB4_GENERAL_CI,
-      clientAddress: '127.0.0.1',
+      clientAddress: () => '127.0.0.1',
       findSecret: (user) => accounts[user],
     });
     socket.write(this.#login.greeting());

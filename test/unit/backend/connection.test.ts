@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
-import { BackendConnection } from '../../../src/backend/connection.ts';
+import { BackendConnection, Identity } from '../../../src/backend/connection.ts';
 import { writeGreeting } from '../../../src/protocol/handshake.ts';
 import { writeOk } from '../../../src/protocol/packets.ts';
 import { tlsClient } from '../../../src/transport/tls-stream.ts';
@@ -40,13 +40,13 @@ test('an OK in clear text behind the greeting is no login where TLS is to begin'
       sendsProxyHeader: false,
     },
     {
-      identity: {
+      identity: new Identity({
         user: 'app',
         account: '',
         capabilities: 0,
         extendedCapabilities: 0,
         client: { address: '127.0.0.1', port: 1 },
-      },
+      }),
       secret: { password: 'app' },
       keepsPassword: true,
       preparation: {

@@ -3,18 +3,18 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BackendConnection, Identity } from '../../../src/backend/connection.ts';
+import { Identity, type BackendConnection } from '../../../src/backend/connection.ts';
 import { IdleConnections } from '../../../src/backend/idle.ts';
 
 function identity(user: string, change: Partial<Identity> = {}): Identity {
-  return {
+  return new Identity({
     user,
     account: `${user}@%`,
     capabilities: 0,
     extendedCapabilities: 0,
     client: { address: '10.0.0.1', port: 4000 },
     ...change,
-  };
+  });
 }
 
 function connection(user: string, idleSinceMs: number, change: Partial<Identity> = {}): BackendConnection {

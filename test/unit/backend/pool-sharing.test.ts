@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, suite, test } from 'node:test';
-import type { BackendConnection } from '../../../src/backend/connection.ts';
+import { Identity, type BackendConnection } from '../../../src/backend/connection.ts';
 import { Lane } from '../../../src/backend/lane.ts';
 import { BackendPool, type LaneTerms, type PoolRequest } from '../../../src/backend/pool.ts';
 import { Settings } from '../../../src/backend/settings.ts';
@@ -71,13 +71,13 @@ function request({ settings = PLAIN, user = 'app', readOnly = false }: Wish = {}
   settings: Settings;
 } {
   return {
-    identity: {
+    identity: new Identity({
       user,
       account: user,
       capabilities: 0,
       extendedCapabilities: 0,
       client: { address: '10.0.0.1', port: 4000 },
-    },
+    }),
     secret: { password: user },
     keepsPassword: true,
     preparation: { database: '', collation: 45, readOnly, attributes: Buffer.alloc(0), settingFlags: 0 },

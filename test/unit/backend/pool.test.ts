@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { afterEach, beforeEach, suite, test } from 'node:test';
-import { SETTING_FLAGS, type BackendConnection } from '../../../src/backend/connection.ts';
+import { Identity, SETTING_FLAGS, type BackendConnection } from '../../../src/backend/connection.ts';
 import { BackendPool, type PoolRequest } from '../../../src/backend/pool.ts';
 import { Slots } from '../../../src/backend/slots.ts';
 import { Capability, Command } from '../../../src/protocol/constants.ts';
@@ -33,13 +33,13 @@ function request(
     account = '',
   } = change;
   return {
-    identity: {
+    identity: new Identity({
       user,
       account,
       capabilities,
       extendedCapabilities: 0,
       client: { address: client, port: 4000 },
-    },
+    }),
     secret: { password: user },
     keepsPassword: true,
     preparation: {

@@ -11,6 +11,7 @@ const LARGE = 32 * 1024 * 1024;
 
 async function pair(
   handler: Partial<SocketHandler>,
+  inputBytes = 1024,
 ): Promise<{ ours: ByteSocket; peer: net.Socket; close: () => void }> {
   const server = net.createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -18,13 +19,36 @@ async function pair(
   const peer = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
   peer.on('error', () => undefined);
   const [accepted] = await arrived;
-  const ours = ByteSocket.accept(accepted, 1024, { ...quiet, ...handler })!;
+  const ours = ByteSocket.accept(accepted, inputBytes, { ...quiet, ...handler })!;
   const close = (): void => {
     ours.destroy();
     peer.destroy();
     server.close();
   };
   return { ours, peer, close };
+}
+
+/** A connection with an input buffer of the size that is used again, which its peer has written to. */
+async function shortConnection(pauses: boolean): Promise<Buffer> {
+  const arrived = new Inbox<void>();
+  const closed = new Inbox<void>();
+  const { ours, peer, close } = await pair(
+    {
+      onData: () => {
+        if (pauses) ours.pause();
+        arrived.put();
+      },
+      onClose: () => closed.put(),
+    },
+    16 * 1024,
+  );
+  ours.resume();
+  peer.write('hello');
+  await arrived.take();
+  close();
+  await closed.take();
+  await someTurns();
+  return ours.input;
 }
 
 async function someTurns(): Promise<void> {
@@ -72,6 +96,13 @@ test('what is queued at the end is sent, what comes after it is dropped, and the
   assert.equal(closed.length, 0);
   assert.deepEqual(heard, []);
   close();
+});
+
+test('the input buffer of a connection that is over serves the next one, unless its bytes may still be needed', async () => {
+  const first = await shortConnection(false);
+  const second = await shortConnection(true);
+  assert.equal(second, first);
+  assert.notEqual(await shortConnection(false), second);
 });
 
 test('a peer that goes on sending after our end is cut off', async () => {

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { BackendConnection, Identity, Preparation } from '../../../src/backend/connection.ts';
+import {
+  Identity,
+  type BackendConnection,
+  type IdentityParts,
+  type Preparation,
+} from '../../../src/backend/connection.ts';
 import type { SessionRequest } from '../../../src/frontend/find-backend.ts';
 import { flagsOf, KnownLogins, loginKey, type KnownLogin } from '../../../src/frontend/known-logins.ts';
 
@@ -9,7 +14,7 @@ const LOGIN: KnownLogin = {
   flags: { capabilities: 1, extendedCapabilities: 2, loginOk: { status: 2, payload: Buffer.alloc(0) } },
 };
 
-const IDENTITY: Identity = {
+const IDENTITY: IdentityParts = {
   user: 'ann',
   account: 'ann@% secret',
   capabilities: 5,
@@ -24,8 +29,11 @@ const PREPARATION: Preparation = {
   settingFlags: 0,
 };
 
-function key(identity: Partial<Identity> = {}, preparation: Partial<Preparation> = {}): string {
-  const request = { identity: { ...IDENTITY, ...identity }, preparation: { ...PREPARATION, ...preparation } };
+function key(identity: Partial<IdentityParts> = {}, preparation: Partial<Preparation> = {}): string {
+  const request = {
+    identity: new Identity({ ...IDENTITY, ...identity }),
+    preparation: { ...PREPARATION, ...preparation },
+  };
   return loginKey(request as SessionRequest);
 }
 

@@ -110,7 +110,7 @@ test('a login seen by the server: it always has a step, and lets nobody in by no
       extendedCapabilities: random(2) === 0 ? randomFlags(random) : undefined,
       collation: 45,
       defaultPlugin: PLUGINS[random(2)],
-      clientAddress: 'x',
+      clientAddress: () => 'x',
       isSecure: () => random(2) === 0,
       requireTls: random(4) === 0,
       findSecret: () => (known ? { password: 'a password that nobody guesses' } : undefined),

@@ -68,7 +68,7 @@ function meet({ server = {}, client = {}, account, fresh, asksPassword = false }
     serverVersion: '9.7.4',
     capabilities: OFFER,
     collation: 45,
-    clientAddress: '10.0.0.9',
+    clientAddress: () => '10.0.0.9',
     findSecret: () => known,
     ...server,
   });
@@ -347,7 +347,7 @@ function serverFor(account: Secret | undefined, change: Partial<ServerLoginOptio
     serverVersion: '9.7.4',
     capabilities: OFFER,
     collation: 45,
-    clientAddress: '10.0.0.9',
+    clientAddress: () => '10.0.0.9',
     findSecret: () => account,
     ...change,
   });

@@ -19,7 +19,7 @@ function server(accounts: Record<string, Secret> = { app: { password: 'app' } })
     serverVersion: '10.11.6-MariaDB',
     capabilities: OFFER,
     collation: 45,
-    clientAddress: '10.0.0.9',
+    clientAddress: () => '10.0.0.9',
     findSecret: (user) => accounts[user],
   });
 }
