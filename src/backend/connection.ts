@@ -200,6 +200,8 @@ export class BackendConnection implements SocketHandler {
   lastInserter: object | null = null;
   /** Whose warnings and errors may be in its list; the same. */
   lastComplainer: object | null = null;
+  /** Commands that dbproxy has run on it of its own: each may wipe out what could be asked after a statement. */
+  ownCommands = 0;
   /** Somebody may kill it by its number at any moment: it serves nobody but who has it. */
   isMarked = false;
   /** A sequence has given a value on it, which no reset takes away. */
@@ -563,6 +565,7 @@ export class BackendConnection implements SocketHandler {
 
   /** First value and its column's type (page_protocol_com_query_response_text_resultset_column_definition). */
   #query(sql: string, onValue: (value: string) => void = () => undefined): Promise<TypedValue> {
+    this.ownCommands++;
     const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
     tracker.begin(Command.QUERY);
     let packets = 0;
@@ -637,6 +640,7 @@ export class BackendConnection implements SocketHandler {
 
   /** Sends a command that is answered by one packet, OK or ERR. */
   #command(packet: Buffer): Promise<LoginOk> {
+    this.ownCommands++;
     return this.#exchangeOf((resolve, reject) => {
       this.#socket.write(packet);
       return (payload) => {

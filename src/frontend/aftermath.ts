@@ -1,7 +1,8 @@
 /**
  * What may be asked after a statement that has been answered, and the connection that knows the answer: its
  * warnings, its ROW_COUNT(), the FOUND_ROWS() of the last SELECT, the value that a sequence gave before. When
- * others have used that connection since, the question is refused: a guess would be a wrong result.
+ * others have used that connection since, or dbproxy has asked it something of its own, the question is refused: a
+ * guess would be a wrong result.
  */
 import { refusal } from '../base/errors.ts';
 import type { BackendConnection } from '../backend/connection.ts';
@@ -19,6 +20,9 @@ export class Aftermath {
   /** Which connection ran the last statement, and the last SELECT; null where there is nothing to ask after. */
   #last: BackendConnection | null = null;
   #lastSelect: BackendConnection | null = null;
+  /** How many commands of dbproxy's own each of them had run by then. */
+  #lastAt = 0;
+  #lastSelectAt = 0;
   /** Which one asked a sequence last. */
   #lastSequence: BackendConnection | null = null;
   /** Which one has warnings or errors of this session in its list. */
@@ -53,9 +57,10 @@ export class Aftermath {
     if (isPrepare && !complains) {
       // It changes no ROW_COUNT(). Whether it empties the list of warnings depends on the server.
       if (this.hasDiagnostics) this.#last = null;
-    } else if (!asksAfter || complains) {
+    } else {
       this.#last = connection;
-      this.hasDiagnostics = complains;
+      this.#lastAt = connection.ownCommands;
+      if (!asksAfter || complains) this.hasDiagnostics = complains;
     }
     if (!isPrepare) this.#isRowCountGone = false;
     if (complains) {
@@ -64,6 +69,7 @@ export class Aftermath {
     }
     if (statement.class === 'read' && !isPrepare && !asksAfter) {
       this.#lastSelect = connection;
+      this.#lastSelectAt = connection.ownCommands;
       this.#hasFoundRows = (statement.leaves & Leave.FOUND_ROWS) !== 0;
     }
     if ((statement.needs & Need.SEQUENCE) === 0) return;
@@ -92,6 +98,11 @@ export class Aftermath {
     else this.#last = null;
   }
 
+  /** What the statement before, a SET, has set was asked for: the connection has another ROW_COUNT() than its 0. */
+  setRead(): void {
+    if (!this.hasDiagnostics) this.#last = null;
+  }
+
   /** The session has begun anew on this connection. */
   begunAnew(connection: BackendConnection): void {
     this.#last = null;
@@ -106,7 +117,7 @@ export class Aftermath {
    * gone: others have used it since.
    */
   connectionToAsk(needs: number): BackendConnection | 'gone' | null {
-    if (this.#isGone(needs)) return 'gone';
+    if (this.isGone(needs)) return 'gone';
     const wanted = this.#connectionAfter(needs);
     if (wanted !== null && !wanted.closed && wanted.lastUser === this.#user) return wanted;
     const isAsked = wanted !== null && (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0;
@@ -115,7 +126,7 @@ export class Aftermath {
 
   /** What is asked is not known to this connection, to which the session is pinned, but to another one. */
   isElsewhere(needs: number, connection: BackendConnection): boolean {
-    if (this.#isGone(needs)) return true;
+    if (this.isGone(needs)) return true;
     const wanted = this.#connectionAfter(needs);
     if (wanted === null || wanted === connection) return false;
     return (needs & (Need.FOUND_ROWS | Need.ROW_COUNT)) !== 0 || this.hasDiagnostics;
@@ -127,7 +138,7 @@ export class Aftermath {
    * DBPROXY_STATE_GONE, and as `obtain` does.
    */
   async obtainLast(needs: number, mayRunOnReplica: boolean): Promise<BackendConnection> {
-    if (this.#isGone(needs)) throw gone('ROW_COUNT()');
+    if (this.isGone(needs)) throw gone('what this statement asks for');
     const wanted = this.#connectionAfter(needs);
     const isThere = wanted !== null && (mayRunOnReplica || this.#connections.isHome(wanted));
     if (isThere && this.#connections.again(wanted, this.#user)) {
@@ -185,11 +196,15 @@ export class Aftermath {
     return isThere ? last : null;
   }
 
-  /** No connection knows all that is asked: one answer would be of another statement. */
-  #isGone(needs: number): boolean {
-    if ((needs & Need.ROW_COUNT) === 0) return false;
-    const asksBoth = (needs & Need.FOUND_ROWS) !== 0 && this.#lastSelect !== null;
-    return this.#isRowCountGone || (asksBoth && this.#last !== this.#lastSelect);
+  /** dbproxy has asked something of its own since where this is asked, or no connection knows all of it. */
+  isGone(needs: number): boolean {
+    const asksCount = (needs & Need.ROW_COUNT) !== 0;
+    const asksRows = (needs & Need.FOUND_ROWS) !== 0 && this.#lastSelect !== null;
+    if (asksCount && this.#isRowCountGone) return true;
+    if (asksCount && asksRows && this.#last !== this.#lastSelect) return true;
+    if (asksRows && this.#lastSelect!.ownCommands !== this.#lastSelectAt) return true;
+    const asksLast = asksCount || (this.hasDiagnostics && (needs & Need.DIAGNOSTICS) !== 0);
+    return asksLast && this.#last !== null && this.#last.ownCommands !== this.#lastAt;
   }
 
   #connectionAfter(needs: number): BackendConnection | null {

@@ -385,6 +385,8 @@ export class Delivery {
       await this.#connections.bring(connection);
     }
     if (this.#atHand.asksInsertId) await this.#bringInsertId(connection);
+    // To get it ready has wiped out what is asked.
+    if (this.#atHand.asksAfter && this.#aftermath.isGone(this.#atHand.statement.needs)) throw stateGone();
     return [];
   }
 

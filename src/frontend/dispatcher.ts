@@ -177,6 +177,9 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       nowMs: () => context.clock.nowMs(),
       isAskedAfter: () => aftermath.isAskedAfter,
       settleBy: (work) => attachment.settleBy(work),
+      setRead: () => {
+        if (!record.pinned) aftermath.setRead();
+      },
       isHome: (connection) => connections.isHome(connection),
     });
     const prepared = new StatementCommands(this, endpoint.config, capabilities);

@@ -36,6 +36,8 @@ export interface ChangesHost {
   isAskedAfter(): boolean;
   /** Runs `work` on the connection that is attached, before the next command. */
   settleBy(work: () => Promise<void>): void;
+  /** What a successful SET has set was read at once. */
+  setRead(): void;
   /** A connection that may write; its settings are the record's as they are. */
   isHome(connection: BackendConnection): boolean;
 }
@@ -205,6 +207,7 @@ export class SessionChanges {
     if (outcome.readBack.length === 0) return this.#keep(connection, learnt);
     this.#readLater(async () => {
       if (await this.#readBack(connection, outcome.readBack)) this.#keep(connection, learnt);
+      this.#host.setRead();
     });
   }
 

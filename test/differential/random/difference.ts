@@ -53,7 +53,8 @@ function isSame(left: Answer, right: Answer): boolean {
 }
 
 function refusalIn(answer: Answer, profile: ProfileName): ErrorCode | null {
-  const last = answer.at(-1);
+  // The connection may have been closed after it.
+  const last = answer.findLast(({ kind }) => kind === 'error');
   if (last?.kind !== 'error') return null;
   const { errno, message } = last;
   const fitting = REFUSALS.find(

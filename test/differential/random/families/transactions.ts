@@ -73,7 +73,8 @@ const TRANSACTIONS: readonly Several[] = [
     'begin',
     change(place),
     'release savepoint missing',
-    'rollback to savepoint missing',
+    // After that MySQL 5.6 commits what is open when the session goes.
+    ...(place.draw.flavour === 'mysql56' ? [] : ['rollback to savepoint missing']),
     look(place),
     ending(place.draw),
   ],
