@@ -29,7 +29,7 @@ export function formatEndpoint(endpoint: Endpoint): string {
 
 /** An IPv4 address that arrived as IPv6 (`::ffff:10.0.0.1`) as IPv4; every other address as it is. */
 export function unmapped(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '');
+  return address.startsWith('::') ? address.replace(/^::ffff:(?=\d+\.)/i, '') : address;
 }
 
 /** A parsed list of networks; an empty list contains nothing. */

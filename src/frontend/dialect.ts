@@ -34,8 +34,23 @@ const CHARACTER_SETS: Readonly<Record<string, SqlDialect['characterSet']>> = {
   gb18030: 'gb18030',
 };
 
+/** Dialects of sessions that have set nothing, by what they log in with: nearly all begin alike. */
+const first = new WeakMap<ServerFacts, Map<string, SqlDialect>>();
+
 /** The dialect of a session with these settings. */
-export function dialectOf(
+export function dialectOf(facts: ServerFacts, settings: Settings, preparation: Preparation): SqlDialect {
+  if (settings.variables.size > 0) return makeDialect(facts, settings, preparation);
+  const known = first.get(facts) ?? new Map<string, SqlDialect>();
+  const key = `${preparation.collation} ${preparation.settingFlags}`;
+  let dialect = known.get(key);
+  if (dialect === undefined) {
+    dialect = makeDialect(facts, settings, preparation);
+    first.set(facts, known.set(key, dialect));
+  }
+  return dialect;
+}
+
+function makeDialect(
   facts: ServerFacts,
   settings: Settings,
   { collation, settingFlags }: Preparation,

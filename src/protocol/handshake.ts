@@ -208,8 +208,8 @@ function attributesOf(reader: PacketReader): Buffer {
   const attributes = Buffer.from(reader.bytes(length));
   const pairs = new PacketReader(attributes);
   while (pairs.remaining > 0) {
-    pairs.lenencBytes();
-    pairs.lenencBytes();
+    pairs.skipLenencBytes();
+    pairs.skipLenencBytes();
   }
   return attributes;
 }

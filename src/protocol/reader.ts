@@ -72,6 +72,11 @@ export class PacketReader {
     return this.bytes(this.lenenc());
   }
 
+  /** Passes over length-encoded bytes. */
+  skipLenencBytes(): void {
+    this.skip(this.lenenc());
+  }
+
   /** True when a NUL follows somewhere in the payload. */
   hasNul(): boolean {
     return this.#payload.indexOf(0, this.#offset) >= 0;

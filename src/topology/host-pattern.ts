@@ -85,8 +85,8 @@ function parseText(host: string, wasEmpty: boolean): HostPattern {
 
 /** What a client is called when it comes from `address`. */
 function namesOf(address: string): string[] {
-  const plain = unmapped(address).replace(/%.*$/, '');
-  const isLoopback = plain === '::1' || /^127\.\d+\.\d+\.\d+$/.test(plain);
+  const [plain = ''] = unmapped(address).split('%', 1);
+  const isLoopback = plain === '::1' || plain.startsWith('127.');
   return isLoopback ? [plain, LOCALHOST] : [plain];
 }
 
