@@ -200,8 +200,12 @@ export class BackendConnection implements SocketHandler {
   lastInserter: object | null = null;
   /** Whose warnings and errors may be in its list; the same. */
   lastComplainer: object | null = null;
-  /** Commands that dbproxy has run on it of its own: each may wipe out what could be asked after a statement. */
-  ownCommands = 0;
+  /** Whose memory it has: who used it last, whatever dbproxy has done with it since. */
+  #holder: object | null = null;
+  /** How often it has changed hands. */
+  turns = 0;
+  /** Grows with each command of dbproxy's own, too: what could be asked after a statement before may be gone. */
+  memoryAge = 0;
   /** Somebody may kill it by its number at any moment: it serves nobody but who has it. */
   isMarked = false;
   /** A sequence has given a value on it, which no reset takes away. */
@@ -452,6 +456,7 @@ export class BackendConnection implements SocketHandler {
     this.lastUser = null;
     this.lastInserter = null;
     this.lastComplainer = null;
+    this.memoryAge++;
     this.prepared.clear();
     await this.#exchangeOf((resolve, reject) => {
       this.#step(login.changeUser(this.#greeting!, this.#capabilities), resolve, reject);
@@ -473,6 +478,15 @@ export class BackendConnection implements SocketHandler {
     const forced = await this.queryValue('SELECT @@insert_id FROM (SELECT 1) t');
     this.loginOk = { status, payload: withoutWarnings(payload) };
     if (forced !== '0') throw new Error(`insert_id = ${forced} is still in force`);
+  }
+
+  /** Somebody (a session, a lane) uses it from now on. */
+  takenBy(user: object): void {
+    this.lastUser = user;
+    if (this.#holder === user) return;
+    this.#holder = user;
+    this.turns++;
+    this.memoryAge++;
   }
 
   /** Empties the list of warnings and errors: only a statement with a table in it does so at every server. */
@@ -513,6 +527,15 @@ export class BackendConnection implements SocketHandler {
   /** Runs a command, by its payload, that is answered by one packet; rejects as `execute` does. */
   async command(payload: Buffer): Promise<LoginOk> {
     return this.#command(writePayload(0, payload));
+  }
+
+  /** COM_PING: all that could be asked after the statement before stays, but for its ROW_COUNT(). */
+  async ping(): Promise<LoginOk> {
+    const { memoryAge, lastUser } = this;
+    const ok = await this.#command(writeCommand(Command.PING));
+    this.memoryAge = memoryAge;
+    this.lastUser = lastUser;
+    return ok;
   }
 
   /** COM_INIT_DB; rejects as `execute` does. */
@@ -565,7 +588,7 @@ export class BackendConnection implements SocketHandler {
 
   /** First value and its column's type (page_protocol_com_query_response_text_resultset_column_definition). */
   #query(sql: string, onValue: (value: string) => void = () => undefined): Promise<TypedValue> {
-    this.ownCommands++;
+    this.memoryAge++;
     const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
     tracker.begin(Command.QUERY);
     let packets = 0;
@@ -640,7 +663,7 @@ export class BackendConnection implements SocketHandler {
 
   /** Sends a command that is answered by one packet, OK or ERR. */
   #command(packet: Buffer): Promise<LoginOk> {
-    this.ownCommands++;
+    this.memoryAge++;
     return this.#exchangeOf((resolve, reject) => {
       this.#socket.write(packet);
       return (payload) => {

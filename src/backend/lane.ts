@@ -43,6 +43,7 @@ const SLOW_FACTOR = 10;
 export class Lane implements ConnectionUser {
   readonly connection: BackendConnection;
   readonly #onEmpty: (lane: Lane) => void;
+  readonly #onRoom: () => void;
   readonly #clock: Clock;
   readonly #rides: Ride[] = [];
   #reserved = 0;
@@ -59,10 +60,19 @@ export class Lane implements ConnectionUser {
   #waitsForClient = false;
   #patience: Timer | null = null;
 
-  /** `onEmpty` is called whenever the last answer has ended: the lane is over, or begins anew with a rider. */
-  constructor(connection: BackendConnection, clock: Clock, onEmpty: (lane: Lane) => void) {
+  /**
+   * `onEmpty` is called whenever the last answer has ended: the lane is over, or begins anew with a rider; `onRoom`
+   * after every answer, for those who wait for a place.
+   */
+  constructor(
+    connection: BackendConnection,
+    clock: Clock,
+    onEmpty: (lane: Lane) => void,
+    onRoom: () => void,
+  ) {
     this.connection = connection;
     this.#clock = clock;
+    this.#onRoom = onRoom;
     this.#onEmpty = onEmpty;
   }
 
@@ -92,7 +102,7 @@ export class Lane implements ConnectionUser {
       return rider.onLaneLost('the server closed the connection');
     }
     this.connection.user = this;
-    this.connection.lastUser = this;
+    this.connection.takenBy(this);
     if (this.#rides.length === 0) this.#headSinceIdleMs = this.#clock.idleMs();
     this.#rides.push({ tracker: rider.tracker, rider });
     const length = end - start;
@@ -131,8 +141,8 @@ export class Lane implements ConnectionUser {
     let offset = 0;
     while (offset < length) {
       const ride = this.#rides[0];
-      // Bytes that nobody asked for.
-      if (ride === undefined) return this.connection.close();
+      // Bytes that nobody asked for: the server's goodbye.
+      if (ride === undefined || this.#rides.length <= this.#unsent) return this.connection.close();
       const ended = ride.tracker.feed(input, offset, length);
       const end = ended === NOT_ENDED ? length : ended;
       if (ended !== NOT_ENDED) this.#rides.shift();
@@ -140,6 +150,7 @@ export class Lane implements ConnectionUser {
       offset = end;
     }
     if (this.#unsent > 0) this.#flushWhenServerIsFree();
+    this.#onRoom();
     if (this.#rides.length === 0) this.#endIfEmpty();
     else this.#headSinceIdleMs = this.#clock.idleMs();
   }

@@ -184,10 +184,17 @@ export class BackendPool {
    * there is none, or others wait who want a connection for themselves.
    */
   board(request: Omit<PoolRequest, 'timeoutMs'>, settings: Settings, terms: LaneTerms): Lane | null {
-    if (this.#waiters.some(({ request: waiting }) => waiting.lane === undefined)) return null;
+    if (this.#waiters.length > 0 && this.#mustWaitBehind(request.identity)) return null;
     const { maxConnections } = this.#target;
     const isAllowedMore = this.#lent.size + this.#opening.size < maxConnections / this.#options.workers;
     return this.#findLane(request, settings, terms, !isAllowedMore);
+  }
+
+  /** Others want a connection for themselves, or were there first for a place on a lane. */
+  #mustWaitBehind(identity: Identity): boolean {
+    return this.#waiters.some(
+      ({ request }) => request.lane === undefined || request.identity.key === identity.key,
+    );
   }
 
   /** Takes a connection back from a session that shares it; it serves the next one as it is. */
@@ -462,7 +469,8 @@ export class BackendPool {
   #openLane(connection: BackendConnection): Lane {
     let lane = this.#laneOf.get(connection);
     if (lane === undefined) {
-      lane = new Lane(connection, this.#options.clock, (empty) => this.#closeLane(empty));
+      const onEmpty = (empty: Lane): void => this.#closeLane(empty);
+      lane = new Lane(connection, this.#options.clock, onEmpty, () => this.#pump());
       this.#laneOf.set(connection, lane);
     }
     const key = connection.identity.key;
@@ -567,6 +575,7 @@ export class BackendPool {
 
   /** Serves the queue from its head as far as it goes. */
   #pump(): void {
+    if (this.#waiters.length === 0) return this.#wantNothing();
     while (this.#waiters.length > 0) {
       const waiter = this.#waiters[0]!;
       if (!this.#serve(waiter)) return this.#listenForSlot();

@@ -183,7 +183,7 @@ const catalogue = {
     errno: 1235,
     sqlState: '42000',
     message:
-      '%s belongs to the statement before, and its connection has served another session since; ask in the same packet or transaction, or give the listener pool = session',
+      '%s belongs to the statement before, and its connection has served something else since; ask in the same packet or transaction, or give the listener pool = session',
   },
   DBPROXY_READ_ONLY_TRANSACTION: {
     errno: 1235,

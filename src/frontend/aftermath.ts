@@ -20,11 +20,12 @@ export class Aftermath {
   /** Which connection ran the last statement, and the last SELECT; null where there is nothing to ask after. */
   #last: BackendConnection | null = null;
   #lastSelect: BackendConnection | null = null;
-  /** How many commands of dbproxy's own each of them had run by then. */
+  /** The age of their memories by then: older ones know something else. */
   #lastAt = 0;
   #lastSelectAt = 0;
   /** Which one asked a sequence last. */
   #lastSequence: BackendConnection | null = null;
+  #lastSequenceTurns = 0;
   /** Which one has warnings or errors of this session in its list. */
   #complainedOn: BackendConnection | null = null;
   /** The last statement left warnings, or an error. */
@@ -59,7 +60,7 @@ export class Aftermath {
       if (this.hasDiagnostics) this.#last = null;
     } else {
       this.#last = connection;
-      this.#lastAt = connection.ownCommands;
+      this.#lastAt = connection.memoryAge;
       if (!asksAfter || complains) this.hasDiagnostics = complains;
     }
     if (!isPrepare) this.#isRowCountGone = false;
@@ -69,11 +70,12 @@ export class Aftermath {
     }
     if (statement.class === 'read' && !isPrepare && !asksAfter) {
       this.#lastSelect = connection;
-      this.#lastSelectAt = connection.ownCommands;
+      this.#lastSelectAt = connection.memoryAge;
       this.#hasFoundRows = (statement.leaves & Leave.FOUND_ROWS) !== 0;
     }
     if ((statement.needs & Need.SEQUENCE) === 0) return;
     this.#lastSequence = connection;
+    this.#lastSequenceTurns = connection.turns;
     connection.knowsSequences = true;
   }
 
@@ -178,7 +180,8 @@ export class Aftermath {
   async obtainSequence(): Promise<BackendConnection> {
     const wanted = this.#lastSequence;
     if (wanted !== null) {
-      if (this.#connections.again(wanted, this.#user)) return wanted;
+      const isSame = wanted.turns === this.#lastSequenceTurns;
+      if (isSame && this.#connections.again(wanted, this.#user)) return wanted;
       throw gone('the previous value of a sequence');
     }
     // No server forgets the values of sequences before a connection ends.
@@ -202,9 +205,9 @@ export class Aftermath {
     const asksRows = (needs & Need.FOUND_ROWS) !== 0 && this.#lastSelect !== null;
     if (asksCount && this.#isRowCountGone) return true;
     if (asksCount && asksRows && this.#last !== this.#lastSelect) return true;
-    if (asksRows && this.#lastSelect!.ownCommands !== this.#lastSelectAt) return true;
+    if (asksRows && this.#lastSelect!.memoryAge !== this.#lastSelectAt) return true;
     const asksLast = asksCount || (this.hasDiagnostics && (needs & Need.DIAGNOSTICS) !== 0);
-    return asksLast && this.#last !== null && this.#last.ownCommands !== this.#lastAt;
+    return asksLast && this.#last !== null && this.#last.memoryAge !== this.#lastAt;
   }
 
   #connectionAfter(needs: number): BackendConnection | null {

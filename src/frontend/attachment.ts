@@ -33,6 +33,8 @@ export interface AttachmentParts {
 
 /** At home no server is left out. */
 const NONE: ReadonlySet<string> = new Set();
+/** Stands for one who does not ask after what he did. */
+const NOBODY = {};
 
 export class Attachment {
   readonly #user: object;
@@ -103,7 +105,7 @@ export class Attachment {
 
   attach(connection: BackendConnection): void {
     this.#preparing = null;
-    connection.lastUser = this.#user;
+    connection.takenBy(this.#user);
     if (this.#connection === connection) return;
     this.#connection = connection;
     this.#relay.attach(connection);
@@ -138,6 +140,7 @@ export class Attachment {
 
   endRide(): void {
     this.#lane = null;
+    this.tellLeft();
   }
 
   // Work on it after an answer.
@@ -224,12 +227,21 @@ export class Attachment {
     if (this.#lane !== null) {
       const { connection } = this.#lane;
       this.#lane = null;
+      this.tellLeft();
       return connection;
     }
     const connection = this.#connection!;
     this.detach();
     this.#connections.leave(connection, false);
+    this.tellLeft();
     return connection;
+  }
+
+  /** The same when it has answered with a refusal that is not the client's: nobody is to find that in its list. */
+  leaveRefused(): void {
+    const connection = this.#lane?.connection ?? this.#connection!;
+    connection.lastComplainer = NOBODY;
+    this.leaveFailed();
   }
 
   /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */

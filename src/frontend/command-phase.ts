@@ -306,6 +306,8 @@ export class CommandPhase implements RelayHost, DispatchHost {
    */
   async #kill(payload: Buffer, kill: KillStatement): Promise<void> {
     const place = await this.#context.placeOf(kill.id);
+    // The connection that the session has may be at work for it.
+    await this.dispatcher?.settled();
     if (this.isOver()) return;
     if (place === null) return this.#forward(payload);
     if (place.threadId === 0) return this.#killAtRest(kill, place.user);
@@ -363,7 +365,7 @@ export class CommandPhase implements RelayHost, DispatchHost {
   async #borrow<T>(connection: BackendConnection, ask: () => Promise<T>): Promise<T> {
     connection.user = null;
     return ask().finally(() => {
-      if (!this.isOver()) connection.user = this.#relay;
+      if (!this.isOver() && connection.user === null) connection.user = this.#relay;
     });
   }
 

@@ -281,6 +281,8 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
   /** What the client has proved is not enough for the server: it is asked for more before it gets its OK. */
   #askPassword(): void {
     this.#enter(false);
+    // Who is let in after all takes a place again; with a change of user the one that is held stays.
+    if (this.#before === null) this.#userSlot.release();
     this.#conversation.askPassword();
   }
 

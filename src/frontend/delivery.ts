@@ -12,11 +12,11 @@ import type { Clock } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
-import { HEADER_BYTES } from '../protocol/constants.ts';
+import { Command, HEADER_BYTES } from '../protocol/constants.ts';
 import { ServerError, writePayload } from '../protocol/packets.ts';
 import { hasNoReply } from '../protocol/reply-tracker.ts';
 import type { SplitView } from '../routing/split.ts';
-import { Need } from '../sql/statement.ts';
+import { Leave, Need } from '../sql/statement.ts';
 import type { Aftermath } from './aftermath.ts';
 import { READ_ONLY_ERRORS } from './answer-watch.ts';
 import type { Attachment } from './attachment.ts';
@@ -35,6 +35,10 @@ import type { StatementStatistics } from './statement-statistics.ts';
 /** The session whose commands they are, in its parts. */
 export interface DeliveryParts {
   readonly view: SplitView;
+  readonly dispatcher: {
+    /** A mistake of ours: it is logged, and ends the session. */
+    defect(error: unknown): void;
+  };
   readonly context: { readonly clock: Clock };
   readonly shared: SharedEndpoint;
   readonly atHand: CommandAtHand;
@@ -57,8 +61,18 @@ export interface DeliveryParts {
   };
 }
 
+/** What a question after a statement on a replica may need besides: all of it is there, or is brought along. */
+const MAY_ASK_ANYWHERE =
+  Need.ROW_COUNT |
+  Need.FOUND_ROWS |
+  Need.DIAGNOSTICS |
+  Need.LAST_INSERT_ID |
+  Need.USER_VARIABLE |
+  Need.SYSTEM_VARIABLE;
+
 export class Delivery {
   readonly #view: SplitView;
+  readonly #dispatcher: DeliveryParts['dispatcher'];
   readonly #clock: Clock;
   readonly #shared: SharedEndpoint;
   readonly #atHand: CommandAtHand;
@@ -77,6 +91,7 @@ export class Delivery {
 
   constructor(parts: DeliveryParts) {
     this.#view = parts.view;
+    this.#dispatcher = parts.dispatcher;
     this.#clock = parts.context.clock;
     this.#shared = parts.shared;
     this.#atHand = parts.atHand;
@@ -124,9 +139,10 @@ export class Delivery {
 
   /** It can be where the session's READ ONLY transaction is; false: it cannot, and is taken care of. */
   #mayRunAway(bytes: Buffer, start: number, end: number): boolean {
-    const { statement, runsStatement } = this.#atHand;
+    const { statement, runsStatement, command } = this.#atHand;
+    if (command === Command.STMT_SEND_LONG_DATA) this.#readOnly.hasLongData();
     if (!runsStatement) return true;
-    switch (this.#readOnly.detourOf(statement)) {
+    switch (this.#readOnly.detourOf(statement, this.#mayStay)) {
       case 'refused': {
         this.#host.answerError(refusal('DBPROXY_READ_ONLY_TRANSACTION', 'what this statement does'));
         return false;
@@ -139,6 +155,11 @@ export class Delivery {
         if (statement.class === 'write') this.#relay.expectRefusal();
         return true;
     }
+  }
+
+  /** It may keep the session on its connection: a cursor, or a SET of what cannot be said again elsewhere. */
+  get #mayStay(): boolean {
+    return this.#prepared.opensCursor || this.#changes.mayPin;
   }
 
   /** The session's READ ONLY transaction moves home, and the command goes there with it. */
@@ -267,6 +288,8 @@ export class Delivery {
       this.#attachment.putBack(connection);
       return this.goLater(payload);
     }
+    // It may have gone while another one was waited for.
+    if (connection.closed) throw refusal('DBPROXY_BACKEND_LOST', connection.backend, 'it was closed');
     this.#attachment.attach(connection);
     if (this.#mayBeSentAgain()) this.#retry.keep(payload, 0, payload.length);
     if (commands.length === 0) this.#relay.forward(fitted);
@@ -288,6 +311,8 @@ export class Delivery {
     if (this.#record.pinned && connection?.closed === true && !this.#host.isOver()) this.#host.fail(error);
     if (connection !== null) this.#attachment.abandon(connection);
     if (this.#host.isOver()) return;
+    // A mistake of ours.
+    if (error instanceof TypeError) return this.#dispatcher.defect(error);
     if (mayGoAgain) {
       this.#statistics.retried('lost');
       this.#retry.excluded.add(connection.backend);
@@ -323,7 +348,8 @@ export class Delivery {
     const { to, statement, asksPreviousValue } = this.#atHand;
     switch (to) {
       case 'here': {
-        const connection = this.#attachment.connection!;
+        const { connection } = this.#attachment;
+        if (connection === null) throw new TypeError('a pinned session has no connection');
         if (this.#asksElsewhere(connection)) throw stateGone();
         return connection;
       }
@@ -345,7 +371,8 @@ export class Delivery {
    * every server refuses alike.
    */
   get #mayRunOnReplica(): boolean {
-    const isRead = this.#atHand.statement.class === 'read';
+    const { class: kind, needs, leaves } = this.#atHand.statement;
+    const isRead = kind === 'read' && (needs & ~MAY_ASK_ANYWHERE) === 0 && (leaves & ~Leave.FOUND_ROWS) === 0;
     return isRead || this.#changes.assignsVariables || this.#prepared.namesNone;
   }
 

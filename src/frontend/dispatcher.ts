@@ -249,7 +249,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** What a READ ONLY transaction on a replica means for a statement. */
   detourOf(statement: StatementView): Detour {
-    return this.#readOnly.detourOf(statement);
+    return this.#readOnly.detourOf(statement, false);
   }
 
   // What the relay asks: where a command goes.
@@ -258,7 +258,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     try {
       return this.#route(command, bytes, start, end);
     } catch (error) {
-      this.#defect(error);
+      this.defect(error);
       return false;
     }
   }
@@ -375,7 +375,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     try {
       this.#answered();
     } catch (error) {
-      this.#defect(error);
+      this.defect(error);
     }
   }
 
@@ -398,7 +398,18 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#prepared.answered(connection, errno, status);
     if (this.#pinAfter !== null && errno === 0) this.record.pin(this.#pinAfter.pin, this.#pinAfter.nowMs);
     if (this.#atHand.changesSession) this.#changes.answered(connection, this.statement, errno);
+    if (errno !== 0 && this.record.autocommit && this.record.pins.has('error')) {
+      this.#attachment.settleBy(() => this.#askWhetherOpen(connection));
+    }
     this.#attachment.answered();
+  }
+
+  /** Whether one of several statements has left a transaction open before another one failed: an ERR does not say. */
+  async #askWhetherOpen(connection: BackendConnection): Promise<void> {
+    const { status } = await connection.ping();
+    const atHome = this.connections.isHome(connection);
+    this.record.answered({ needs: 0, leaves: 0, errno: 0, status, atHome }, this.#context.clock.nowMs());
+    this.#aftermath.commandAnsweredHere(true);
   }
 
   /** LAST_INSERT_ID() may be another one than before. */
@@ -431,7 +442,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       const { status } = this.relay.tracker;
       return this.#readOnly.answerRefusal(errno, status, answer);
     }
-    this.#attachment.leaveFailed();
+    this.#attachment.leaveRefused();
     this.#delivery.goHomeAgain();
   }
 
@@ -448,7 +459,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   /** A defect of ours ends this session, and no other. */
-  #defect(error: unknown): void {
+  defect(error: unknown): void {
     this.#context.log.error('session.defect', {
       error: String(error instanceof Error ? error.stack : error),
     });
@@ -462,8 +473,17 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return resetSession(this.#resetParts);
   }
 
+  /** Resolves when its connection is at work for no one but the client. */
+  settled(): Promise<void> {
+    return this.#attachment.settled();
+  }
+
   /** Sends a command home that is no statement of the client as it was. */
   forwardHome(payload: Buffer): void {
+    if (this.#attachment.isSettling) {
+      const go = (): void => (this.#host.isOver() ? undefined : this.forwardHome(payload));
+      return this.#host.background(this.#attachment.settled().then(go));
+    }
     this.#begin(Command.SLEEP);
     this.#atHand.as(Need.UNKNOWN_STATEMENT, 0);
     this.#atHand.to = this.#atHand.destination(this);

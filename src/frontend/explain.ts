@@ -210,7 +210,7 @@ function atSide(
   if ((statement.needs & Need.LAST_INSERT_ID) !== 0) all.push('its LAST_INSERT_ID is set there first');
   // That home is the primary has been said.
   if (chosen.backend === null || side === 'replica' || !splits) all.push(chosen.reason);
-  const lane = laneWords(endpoint.shared!, statement);
+  const lane = laneWords(endpoint.shared!, statement, endpoint.config.causalReads === 'global');
   if (lane !== null) all.push(lane);
   return { ...targetOf(chosen), pinnedBy: null, reasons: all };
 }
@@ -250,8 +250,14 @@ function causalWords({ config }: SessionEndpoint, dispatcher: StatementDispatche
 }
 
 /** Whether it would share a connection with statements of others; null where none do. */
-function laneWords({ laneTerms, digests }: SharedEndpoint, statement: Statement): string | null {
+function laneWords(
+  { laneTerms, digests }: SharedEndpoint,
+  statement: Statement,
+  asksFirst: boolean,
+): string | null {
   if (laneTerms === null) return null;
+  if (asksFirst)
+    return 'it shares no connection with others: with causal_reads = global it has to wait for a position';
   if (statement.class !== 'read' || statement.needs !== 0 || statement.leaves !== 0) {
     return 'it shares no connection with others: it is no plain read';
   }

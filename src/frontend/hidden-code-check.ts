@@ -60,9 +60,10 @@ export class HiddenCodeCheck {
 
   /** The same, after asking on this connection, which is at rest. Rejects as `HiddenCodeWatch.ask` does. */
   async ask(connection: BackendConnection, text: Buffer): Promise<void> {
-    this.#isDue = false;
     const nowMs = this.#clock.nowMs();
     const code = await this.#watch.ask(this.#account, connection, this.#record.dialect, nowMs);
+    // Not before: when this connection breaks, the next one is asked.
+    this.#isDue = false;
     if (this.#mayHaveBegun) await connection.execute('COMMIT AND NO CHAIN NO RELEASE');
     this.#apply(code, text, 0, text.length);
   }

@@ -21,6 +21,8 @@ export class InsertId {
   #isLost = false;
   /** What is being asked for; one after the other, the older value first. */
   #learning: Promise<void> = Promise.resolve();
+  /** How often the session has begun anew: what was asked for before is of another time. */
+  #life = 0;
 
   /** The session has begun anew. */
   reset(): void {
@@ -29,6 +31,7 @@ export class InsertId {
     this.#newerOn = null;
     this.#isLost = false;
     this.#learning = Promise.resolve();
+    this.#life++;
   }
 
   /**
@@ -105,8 +108,10 @@ export class InsertId {
   }
 
   async #ask(connection: BackendConnection, zeroIsNothing: boolean): Promise<void> {
+    const life = this.#life;
     try {
       const value = (await connection.queryValue('SELECT LAST_INSERT_ID()')) ?? '0';
+      if (life !== this.#life) return;
       if (value === '0' && zeroIsNothing) {
         connection.lastInserter = null;
         return;
@@ -114,7 +119,7 @@ export class InsertId {
       this.#value = value;
       this.#isLost = false;
     } catch (error) {
-      this.#isLost = true;
+      if (life === this.#life) this.#isLost = true;
       throw error;
     }
   }

@@ -4,8 +4,12 @@
  *   1. What only home can do (a user lock, a sequence, a function that may do anything) moves the transaction
  *      home, as long as nothing has been read in it: it can as well begin there. One that has read must not see
  *      another state of the data from now on, so the statement is refused.
- *   2. The BEGIN of another transaction ends this one first, and goes where that other one belongs.
+ *   2. The BEGIN of another transaction ends this one first, and goes where that other one belongs; so does what
+ *      commits before it begins (CREATE TABLE and the like).
  *   3. A write is sent to the replica, which refuses it. The client hears what the primary would say.
+ *   4. What would keep the session on its connection beyond the transaction (a cursor, a SET that cannot be repeated)
+ *      is treated as in 1. Where that was not to be foreseen the session ends with the transaction: it could never
+ *      write again.
  */
 import type { Clock } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
@@ -54,6 +58,9 @@ const LEAVES_ON_PRIMARY =
   Leave.NEXT_TRANSACTION |
   Leave.CONNECTION_ID;
 
+/** What ends a transaction before it runs itself. */
+const ENDS = Leave.TRANSACTION | Leave.IMPLICIT_COMMIT;
+
 /** ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION */
 const READ_ONLY_TRANSACTION = 1792;
 
@@ -79,19 +86,19 @@ export class ReadOnlyTransaction {
     return connection !== null && this.#record.pinned && !this.#connections.isHome(connection);
   }
 
-  /** What it means for a statement. */
-  detourOf({ needs, leaves }: StatementView): Detour {
+  /** What it means for a statement; `mayStay`: it may keep the session on its connection. */
+  detourOf({ needs, leaves }: StatementView, mayStay: boolean): Detour {
     if (!this.isAway) return 'none';
-    if ((needs & NEEDS_PRIMARY) !== 0 || (leaves & LEAVES_ON_PRIMARY) !== 0) {
+    if (mayStay || (needs & NEEDS_PRIMARY) !== 0 || (leaves & LEAVES_ON_PRIMARY) !== 0) {
       return this.#begun === null ? 'refused' : 'moves_home';
     }
-    return (leaves & Leave.TRANSACTION) !== 0 && this.#parts.view.splits ? 'ends_transaction' : 'none';
+    return (leaves & ENDS) !== 0 && this.#parts.view.splits ? 'ends_transaction' : 'none';
   }
 
-  /** The statement at hand begins another transaction, so that this one ends. */
+  /** The statement at hand begins another transaction, or commits before it does anything: so this one ends. */
   get endsNow(): boolean {
     const { view, atHand } = this.#parts;
-    return (atHand.statement.leaves & Leave.TRANSACTION) !== 0 && this.isAway && view.splits;
+    return (atHand.statement.leaves & ENDS) !== 0 && this.isAway && view.splits;
   }
 
   /** A statement is at hand; `payload` is that of a START TRANSACTION READ ONLY, null for all others. */
@@ -99,8 +106,28 @@ export class ReadOnlyTransaction {
     this.#begin = payload;
   }
 
+  /** Parameters have been sent in advance: they are where the transaction is. */
+  hasLongData(): void {
+    this.#begun = null;
+  }
+
   /** The command at hand has been answered by this connection. */
   answered(connection: BackendConnection, errno: number): void {
+    this.#noteStart(connection, errno);
+    if (!this.#connections.isHome(connection) && !this.#record.inTransaction && this.#record.pinned)
+      this.#strand();
+  }
+
+  /** Outside of a transaction nothing may keep a session on a replica, where it could not write. */
+  #strand(): void {
+    // A START that has failed leaves no transaction open.
+    this.#record.unpin('error');
+    if (!this.#record.pinned || this.#record.pins.has('unread')) return;
+    const what = 'its READ ONLY transaction has left something behind on a replica';
+    this.#parts.host.fail(refusal('DBPROXY_SESSION_ENDED', what));
+  }
+
+  #noteStart(connection: BackendConnection, errno: number): void {
     const { to, statement, command } = this.#parts.atHand;
     // To prepare is to read nothing: it can be prepared again.
     if (command === Command.STMT_PREPARE) return;
@@ -134,7 +161,10 @@ export class ReadOnlyTransaction {
       { needs: Need.TRANSACTION, leaves: Leave.TRANSACTION_ENDED, errno: 0, status, atHome: false },
       this.#parts.context.clock.nowMs(),
     );
-    this.#connections.leave(connection, false);
+    if (!this.#record.pinned) return this.#connections.leave(connection, false);
+    this.#connections.discard(connection, false);
+    this.#strand();
+    throw refusal('DBPROXY_SESSION_ENDED', 'what it has left behind on a replica is gone');
   }
 
   /** What the transaction was is lost with its connection, and the session with it. */

@@ -79,6 +79,12 @@ export class SessionChanges {
     return this.#assignments?.every(isVariableForAll) === true;
   }
 
+  /** The statement at hand is a SET of something that may not be said again on another connection. */
+  get mayPin(): boolean {
+    const assignments = this.#assignments;
+    return assignments !== undefined && (assignments === null || !assignments.every(mayBeSaidAgain));
+  }
+
   /** The statement at hand sets LAST_INSERT_ID(), by one of its names. */
   get assignsInsertId(): boolean {
     return this.#assignments?.some(isInsertId) === true;
@@ -289,6 +295,11 @@ function isSelfContained(assignment: Assignment): boolean {
     case 'other':
       return false;
   }
+}
+
+function mayBeSaidAgain(assignment: Assignment): boolean {
+  if (assignment.kind === 'user_variable') return isVariableForAll(assignment);
+  return assignment.kind === 'character_set' || assignment.kind === 'names' || isSelfContained(assignment);
 }
 
 /** Its value can be said again on any connection: a literal, or a count, which is read back. */

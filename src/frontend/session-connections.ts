@@ -247,7 +247,7 @@ export class SessionConnections {
   leave(connection: BackendConnection, isAskedAfter: boolean): void {
     const { backend } = connection;
     if (connection.closed || connection.spoiled) {
-      this.#held.delete(backend);
+      if (this.#held.get(backend) === connection) this.#held.delete(backend);
       return this.#context.pool(backend).giveBack(connection);
     }
     if (this.#host.isOver()) return this.#release(connection);

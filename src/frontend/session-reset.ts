@@ -2,7 +2,7 @@
  * COM_RESET_CONNECTION of a session that changes connections: one of its connections is reset, and the session
  * begins anew as that connection is then. What is in force on it is read back.
  */
-import { initialSettings, type BackendConnection } from '../backend/connection.ts';
+import { initialSettings, type BackendConnection, type LoginOk } from '../backend/connection.ts';
 import type { Settings } from '../backend/settings.ts';
 import { ServerError } from '../protocol/packets.ts';
 import type { Aftermath } from './aftermath.ts';
@@ -25,6 +25,7 @@ export interface ResetParts {
     readonly request: SessionRequest;
     /** Ends the session with an error. */
     fail(error: unknown): void;
+    isOver(): boolean;
   };
 }
 
@@ -38,22 +39,30 @@ export async function resetSession(parts: ResetParts): Promise<Buffer> {
   const pinned = attachment.connection;
   const connection = pinned ?? (await connections.obtain('home', NONE));
   attachment.detach();
+  let ok: LoginOk;
   try {
     // A reset leaves the database as it is: that of the session must be there.
     if (pinned === null) await connections.bring(connection, firstSettings(parts));
-    const ok = await connection.reset(connection.preparation.readOnly);
-    await beginAnew(parts, connection);
-    connections.leave(connection, false);
-    return ok.payload;
+    ok = await connection.reset(connection.preparation.readOnly);
   } catch (error) {
     // MySQL 5.6 does not know the command: all is as it was.
-    const isWhole = error instanceof ServerError && !connection.closed;
+    const isWhole = error instanceof ServerError && !connection.closed && !host.isOver();
     if (pinned !== null && connection.closed) host.fail(error);
     if (!isWhole) connections.discard(connection, false);
     else if (pinned !== null) attachment.attach(connection);
     else connections.leave(connection, false);
     throw error;
   }
+  try {
+    await beginAnew(parts, connection);
+  } catch (error) {
+    // What the session is set to now nobody knows.
+    connections.discard(connection, false);
+    host.fail(error);
+    throw error;
+  }
+  connections.leave(connection, false);
+  return ok.payload;
 }
 
 /** What the session is set to after a reset. */

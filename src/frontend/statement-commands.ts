@@ -77,6 +77,7 @@ export class StatementCommands {
   /** Of an execution: where the types of its parameters are. */
   #place: TypesPlace = NO_TYPES;
   #isUnreadable = false;
+  #opensCursor = false;
   /** What is said of a command about a statement that there is not, where no server can be asked. */
   #unknown: Error | null = null;
   /** The one that was prepared last, for connectors that do not wait for its number. */
@@ -98,6 +99,7 @@ export class StatementCommands {
     this.#command = 0;
     this.#current = null;
     this.#unknown = null;
+    this.#opensCursor = false;
   }
 
   clear(): void {
@@ -157,7 +159,8 @@ export class StatementCommands {
     this.#host.minds(current.prepare, 0, current.prepare.length);
     this.#host.remember(null, 0, 0);
     // The rows of a cursor are fetched later, while writes must go on: it is opened at home.
-    if (asksForCursor(bytes.subarray(start, end))) statement.needs |= Need.SESSION;
+    this.#opensCursor = asksForCursor(bytes.subarray(start, end));
+    if (this.#opensCursor) statement.needs |= Need.SESSION;
     return this.#host.go(bytes, start, end);
   }
 
@@ -239,7 +242,7 @@ export class StatementCommands {
   large(command: number, bytes: Buffer, start: number, end: number): boolean {
     const current = end - start < ID_BYTES ? undefined : this.#find(statementIdOf(bytes, start));
     if (current !== undefined && this.#hasBusy) this.#statements.keepApart(current);
-    const canBe = command === Command.STMT_EXECUTE || command === Command.STMT_SEND_LONG_DATA;
+    const canBe = command !== Command.STMT_PREPARE && command !== Command.STMT_CLOSE;
     if (current === undefined || !canBe) {
       this.#host.fail(refusal('DBPROXY_MALFORMED_PACKET', `command 0x${command.toString(16)}`));
       return false;
@@ -291,6 +294,11 @@ export class StatementCommands {
   /** A server is to refuse the command at hand, and would add that to complaints of somebody else. */
   addsToForeign(connection: BackendConnection): boolean {
     return this.#unknown !== null && !this.#host.hasOwnDiagnostics(connection);
+  }
+
+  /** The command at hand is an execution whose rows are to be fetched later. */
+  get opensCursor(): boolean {
+    return this.#opensCursor;
   }
 
   /** There is a statement to run: the connection may have to learn it first. */

@@ -64,6 +64,9 @@ export interface TextParts {
   };
 }
 
+/** How far a text is searched that cannot be classified. */
+const TEXT_BYTES = 64 * 1024;
+
 const SYSTEM_SCHEMAS: ReadonlySet<string> = new Set([
   'information_schema',
   'performance_schema',
@@ -144,6 +147,7 @@ export class TextStatements {
     // Names without a schema are looked up in a server's own.
     const { database } = this.#record.settings;
     if (SYSTEM_SCHEMAS.has(database.toLowerCase())) statement.needs |= Need.SYSTEM_SCHEMA;
+    if (mayHoldText(statement)) statement.needs |= asksInText(bytes, text, end);
   }
 
   /** How a text is to be read, by what the session is set to now. */
@@ -185,6 +189,19 @@ export class TextStatements {
     host.answer(writePayload(relay.answerSequence, answer));
     return false;
   }
+}
+
+/** PREPARE and EXECUTE IMMEDIATE, whose statement is in a text of theirs. */
+function mayHoldText({ leaves, needs }: Statement): boolean {
+  const isOne = (needs & Need.SEVERAL) === 0;
+  return isOne && (leaves & (Leave.NAMED_STATEMENT | Leave.ANYTHING)) !== 0 && (needs & Need.WRITE) === 0;
+}
+
+/** What a statement in a text seems to ask after the statement before. */
+function asksInText(bytes: Buffer, start: number, end: number): number {
+  const words = bytes.toString('latin1', start, Math.min(end, start + TEXT_BYTES));
+  if (!/^\s*(?:prepare|execute\s+immediate)\b/i.test(words)) return 0;
+  return (/found_rows/i.test(words) ? Need.FOUND_ROWS : 0) | (/row_count/i.test(words) ? Need.ROW_COUNT : 0);
 }
 
 /** It may ask for what a sequence has given before, besides or instead of something new. */

@@ -61,15 +61,25 @@ function hintOf(hint: number): RouteHint {
 /** All statements of the text; semicolons before and after them are none. */
 function readStatements(): void {
   let count = 0;
+  // What asks after a statement in the same packet asks nobody else.
+  let answered = 0;
   for (;;) {
     while (reader.token === Mark.SEMICOLON) reader.advance();
     if (reader.token === Token.END) break;
     count++;
     if (count > 1) reader.need(Need.SEVERAL);
     reader.beginStatement();
+    const before = reader.needs;
+    const selects = isSelect(reader.token);
     readStatement();
+    reader.needs &= ~answered | before;
+    answered |= Need.ROW_COUNT | Need.DIAGNOSTICS | (selects ? Need.FOUND_ROWS : 0);
   }
   if (count === 0) reader.need(Need.UNKNOWN_STATEMENT);
+}
+
+function isSelect(token: number): boolean {
+  return token === Word.SELECT || token === Word.WITH || token === Word.VALUES || token === Word.TABLE;
 }
 
 // What begins a statement

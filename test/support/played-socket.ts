@@ -17,6 +17,8 @@ export class PlayedSocket {
   handler: unknown;
   user: { onBackendData(length: number): void; onBackendClose(reason: string): void } | null = null;
   lastUser: object | null = null;
+  memoryAge = 0;
+  turns = 0;
 
   constructor(capabilities: number) {
     this.capabilities = capabilities;
@@ -37,6 +39,10 @@ export class PlayedSocket {
 
   close(): void {
     this.closed = true;
+  }
+
+  takenBy(user: object): void {
+    this.lastUser = user;
   }
 
   /** All that was written, in hexadecimal digits. */

@@ -82,7 +82,12 @@ function lay() {
   const server = new PlayedSocket(FLAGS);
   const clock = new FakeClock();
   let empty = 0;
-  const lane = new Lane(server as unknown as BackendConnection, clock, () => empty++);
+  const lane = new Lane(
+    server as unknown as BackendConnection,
+    clock,
+    () => empty++,
+    () => undefined,
+  );
   return { lane, server, clock, emptied: () => empty };
 }
 
@@ -201,8 +206,10 @@ suite('statements', () => {
     await nextRound();
     assert.equal(lane.admits(MOST, FAST_MS), false);
     for (const [index, passenger] of passengers.entries()) if (index > 0) passenger.ask(texts[index]!);
-    for (let answered = 1; answered < texts.length; answered++) server.receive(rows(answered));
-    await nextRound();
+    for (let answered = 1; answered < texts.length; answered++) {
+      server.receive(rows(answered));
+      await nextRound();
+    }
     assert.equal(server.text, Buffer.concat(texts.map(query)).toString('hex'));
     server.full = false;
     lane.onBackendDrain();
@@ -386,6 +393,23 @@ suite('a lane whose connection is lost', () => {
     assert.equal(emptied(), 1);
     assert.equal(server.text, '');
   });
+});
+
+test('an answer to what has not been sent yet is a goodbye: who waits is told so, and nothing goes out later', async () => {
+  const { lane, server } = lay();
+  const [first, second] = [new Passenger(lane), new Passenger(lane)];
+  first.ask('one');
+  await nextRound();
+  server.receive(rows(1).subarray(0, 5));
+  second.ask('two');
+  await nextRound();
+  server.receive(Buffer.concat([rows(1).subarray(5), FAILURE]));
+  assert.equal(server.closed, true);
+  lane.onBackendClose('gone');
+  await nextRound();
+  assert.deepEqual(first.events, ['answered 0']);
+  assert.deepEqual(second.events, ['lost gone']);
+  assert.equal(server.text, query('one').toString('hex'));
 });
 
 test('bytes that nobody asked for close the connection', async () => {
