@@ -419,6 +419,7 @@ export class Delivery {
 
   async #bringInsertId(connection: BackendConnection): Promise<void> {
     const { insertId } = this.#connections;
+    if (this.#changes.asksByNull && !insertId.isFirstHand(connection)) throw stateGone();
     // To set the one would wipe out the other.
     if (this.#atHand.asksAfter && !insertId.isOn(connection)) throw stateGone();
     await insertId.bring(connection);

@@ -533,6 +533,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** A prepared SET is executed: what it assigns, as far as its text says it. */
   assigns(assignments: readonly Assignment[]): void {
     this.#changes.assigns(assignments);
+    if (this.#changes.asksByNull) this.statement.needs |= Need.LAST_INSERT_ID;
     this.#atHand.changesSession = true;
   }
 

@@ -75,6 +75,12 @@ export class InsertId {
     return this.#newerOn === null && !this.#isLost && this.#fits(connection);
   }
 
+  /** The connection has run the session's last insert, or there was none. */
+  isFirstHand(connection: BackendConnection): boolean {
+    if (this.#newerOn !== null) return this.#newerOn === connection;
+    return this.#value === '0' && !this.#isLost;
+  }
+
   /** Has the session know what the connection knows, and takes it away there. Rejects when the connection is lost. */
   async clean(connection: BackendConnection): Promise<void> {
     if (this.#newerOn === connection) await this.#learn(connection, this.#zeroIsNothing);

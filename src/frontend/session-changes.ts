@@ -85,6 +85,11 @@ export class SessionChanges {
     return assignments !== undefined && (assignments === null || !assignments.every(mayBeSaidAgain));
   }
 
+  /** The statement at hand makes `id IS NULL` ask for the last insert, which only its own connection can tell. */
+  get asksByNull(): boolean {
+    return this.#assignments?.some(isAutoIsNull) === true;
+  }
+
   /** The statement at hand sets LAST_INSERT_ID(), by one of its names. */
   get assignsInsertId(): boolean {
     return this.#assignments?.some(isInsertId) === true;
@@ -119,7 +124,8 @@ export class SessionChanges {
   }
 
   /** Looks at a statement that leaves settings or a database. Payload of the OK, when it is answered here. */
-  read(bytes: Buffer, text: number, end: number, { leaves, needs }: Statement): Buffer | null {
+  read(bytes: Buffer, text: number, end: number, statement: Statement): Buffer | null {
+    const { leaves, needs } = statement;
     const { record, known, relay } = this.#host;
     const isAlone = (needs & Need.SEVERAL) === 0;
     if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#dropsDatabase = mayDropDatabase(bytes, text, end);
@@ -128,6 +134,7 @@ export class SessionChanges {
     }
     if ((leaves & Leave.SETTINGS) === 0) return null;
     this.#assignments = this.#assignmentsIn(bytes, text, end, isAlone);
+    if (this.asksByNull) statement.needs |= Need.LAST_INSERT_ID;
     if (!isAlone || this.#assignments === null || !this.#assignments.every(isSelfContained)) return null;
     const key = this.#keyOf(bytes.toString('latin1', text, end));
     const found = record.pinned ? undefined : known.find(key);
@@ -310,6 +317,12 @@ function isVariableForAll(assignment: Assignment): boolean {
 
 function beginsWithSet(bytes: Buffer, start: number, end: number): boolean {
   return end - start > 3 && /^set\b/i.test(bytes.toString('latin1', start, Math.min(end, start + 4)));
+}
+
+/** SET sql_auto_is_null, but for its being switched off. */
+function isAutoIsNull(assignment: Assignment): boolean {
+  if (assignment.kind !== 'setting' || assignment.name !== 'sql_auto_is_null') return false;
+  return !/^(?:0|off|'off'|false|default)$/i.test(assignment.value);
 }
 
 /** SET last_insert_id, and its other name. */

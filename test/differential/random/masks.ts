@@ -39,7 +39,8 @@ export const MASKS: readonly Mask[] = [
     what: 'flags of columns that tell of keys, and their table, where there is a join, a subquery or a view',
     why: 'a plan that goes through a temporary table loses them',
     apply: (meaning, sql) =>
-      meaning.kind === 'column' && /\bjoin\b|\(\s*select\b|\bfrom\b[^()]*,|\bv_/i.test(sql)
+      meaning.kind === 'column' &&
+      /\bjoin\b|\(\s*select\b|\bfrom\b[^()]*,|\bv_|\binformation_schema\b/i.test(sql)
         ? { ...meaning, flags: meaning.flags & ~KEY_FLAGS, originalTable: '' }
         : meaning,
   },
