@@ -246,6 +246,8 @@ class Supervisor implements RunningSupervisor {
         return void this.#checkAccounts(slot, report.requestId, report.cluster);
       case 'account-proven':
         return this.#learn(slot, report.login);
+      case 'schema-changed':
+        return this.#tellOthers(slot, report);
       case 'slots-wanted':
         return this.#deliver(this.#ledger.want(slot, report.key, report.count));
       case 'slots-returned':
@@ -278,10 +280,11 @@ class Supervisor implements RunningSupervisor {
   }
 
   #learn(teacher: number, login: ProvenLogin): void {
-    if (!this.#proven.remember(login)) return;
-    for (const slot of this.#fleet.slots()) {
-      if (slot !== teacher) this.#fleet.send(slot, { type: 'account-proven', login });
-    }
+    if (this.#proven.remember(login)) this.#tellOthers(teacher, { type: 'account-proven', login });
+  }
+
+  #tellOthers(teller: number, message: ToWorker): void {
+    for (const slot of this.#fleet.slots()) if (slot !== teller) this.#fleet.send(slot, message);
   }
 
   #workerDied(slot: number, how: string): void {

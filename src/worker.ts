@@ -147,6 +147,8 @@ class Worker {
         return this.#accountQuestions.answered(message.requestId);
       case 'account-proven':
         return this.#users.learn(message.login);
+      case 'schema-changed':
+        return this.#forgetSchema(message.cluster);
       case 'end-sessions':
         return void this.#endSessions(message);
       case 'stats-wanted':
@@ -203,7 +205,17 @@ class Worker {
       sessionsOn: (backend) => this.#sessions.countOn(backend),
       placeOf: (sessionId) => this.#placeOf(sessionId, false),
       endKilled: async (sessionId) => void (await this.#placeOf(sessionId, true)),
+      schemaChanged: (cluster) => {
+        this.#forgetSchema(cluster);
+        this.#send({ type: 'schema-changed', cluster });
+      },
     };
+  }
+
+  #forgetSchema(cluster: string): void {
+    for (const [listener, shared] of this.#shares) {
+      if (this.#endpoints.get(listener)?.config.cluster === cluster) shared.hiddenCode.forget();
+    }
   }
 
   #openListener(config: ListenerConfig): Listener {

@@ -44,6 +44,8 @@ export interface SessionContext {
   placeOf(sessionId: number): Promise<SessionPlace | null>;
   /** Ends the session with this id, which a server has killed already; resolves when its client is told. */
   endKilled(sessionId: number): Promise<void>;
+  /** A session has created, altered or dropped something: what is known of triggers and views is forgotten. */
+  schemaChanged(cluster: string): void;
 }
 
 /** What the sessions of an endpoint that change connections have in common, in one worker. */

@@ -117,6 +117,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly #shared: SharedEndpoint;
   readonly #host: DispatchHost;
   readonly #user: string;
+  readonly #cluster: string;
   readonly #atHand = new CommandAtHand();
   readonly #aftermath: Aftermath;
   readonly #attachment: Attachment;
@@ -151,6 +152,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#shared = shared;
     this.#host = host;
     this.#user = user;
+    this.#cluster = endpoint.config.cluster;
     this.splits = endpoint.config.mode === 'split';
     this.seesAll = endpoint.config.causalReads === 'global';
     this.statement = atHand.statement;
@@ -393,7 +395,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const isPrepare = this.#atHand.command === Command.STMT_PREPARE;
     this.#aftermath.answered(connection, this.statement, tracker, isPrepare);
     if (this.#mayHaveInserted()) this.connections.inserted(connection);
-    if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#shared.hiddenCode.forget();
+    if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#context.schemaChanged(this.#cluster);
     this.#readOnly.answered(connection, errno);
     this.#prepared.answered(connection, errno, status);
     if (this.#pinAfter !== null && errno === 0) this.record.pin(this.#pinAfter.pin, this.#pinAfter.nowMs);

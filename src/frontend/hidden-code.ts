@@ -10,7 +10,7 @@ import { ServerError } from '../protocol/packets.ts';
 import { classify } from '../sql/classify.ts';
 import { Statement, type SqlDialect } from '../sql/statement.ts';
 
-/** How long an answer holds. What was made through this endpoint in this worker is seen at once. */
+/** How long an answer holds. What was made through endpoints like this one is forgotten at once. */
 const HOLDS_MS = 60_000;
 
 /**

@@ -239,6 +239,7 @@ function isAnswer(message: FromWorker): message is Answer {
     case 'session-wanted':
     case 'accounts-wanted':
     case 'account-proven':
+    case 'schema-changed':
     case 'slots-wanted':
     case 'slots-returned':
     case 'backend-failed':

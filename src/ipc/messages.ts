@@ -46,6 +46,8 @@ export type ToWorker =
   | { type: 'accounts-checked'; requestId: number }
   /** Another worker has learnt this. */
   | { type: 'account-proven'; login: ProvenLogin }
+  /** A session of another worker has created, altered or dropped something. */
+  | { type: 'schema-changed'; cluster: string }
   /** End all client sessions on a backend; those inside a transaction have until `graceMs`. */
   | { type: 'end-sessions'; requestId: number; backend: string; graceMs: number; reason: string }
   | { type: 'stats-wanted'; requestId: number }
@@ -88,6 +90,8 @@ export type FromWorker =
   | { type: 'accounts-wanted'; requestId: number; cluster: string }
   /** A login has proved more of an account than the servers store. */
   | { type: 'account-proven'; login: ProvenLogin }
+  /** A session has created, altered or dropped something: triggers and views may be others. */
+  | { type: 'schema-changed'; cluster: string }
   | { type: 'slots-wanted'; key: string; count: number }
   | { type: 'slots-returned'; key: string; count: number }
   /** A connection to the backend failed on the data path: worth a probe at once. */

@@ -8,6 +8,7 @@ import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { forEachFlavour } from '../lab/flavours.ts';
 import { startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
+import { eventually } from '../support/eventually.ts';
 
 const SET_UP = [
   'create table demo.k (id int auto_increment primary key)',
@@ -77,6 +78,33 @@ forEachFlavour((flavour) => {
       const [digest] = await proxy.admin("SHOW DIGESTS WHERE text = 'select id from v_plain'");
       assert.deepEqual([Number(digest?.['primary']), Number(digest?.['replica'])], [0, 1]);
       await connection.end();
+    });
+  });
+
+  describe(`a trigger made on ${flavour} through one worker`, () => {
+    let lab: Lab;
+    let proxy: ProxyProcess;
+
+    before(async () => {
+      lab = await startPair({ flavour, serverOptions: ['--log-bin-trust-function-creators=1'] });
+      const split = { pool: 'transaction', causal_reads: 'session' };
+      proxy = await lab.startProxy({ workers: 2, config: { 'listener split': split } });
+      await lab.db1.query('create table demo.k (id int auto_increment primary key)');
+    });
+    after(() => lab?.stop());
+
+    it('is known to the sessions of the others', async () => {
+      const connections = await Promise.all(Array.from({ length: 8 }, () => proxy.connect('split')));
+      for (const connection of connections) await connection.query('insert into k values (null)');
+      await connections[0]!.query('create trigger sets before insert on k for each row set @seen = 1');
+      await eventually(async () => {
+        for (const connection of connections) {
+          await connection.query('insert into k values (null)');
+          const [[row]] = await connection.query<RowDataPacket[]>('select @seen as seen');
+          assert.equal(Number(row?.['seen']), 1);
+        }
+      });
+      for (const connection of connections) connection.destroy();
     });
   });
 });

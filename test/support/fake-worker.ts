@@ -225,6 +225,7 @@ export class FakeWorker {
       pool: (name) => this.pool(name),
       sessionsOn: (name) => this.sessions.countOn(name),
       placeOf: async (id) => this.sessions.find(id)?.place ?? this.places.get(id) ?? null,
+      schemaChanged: () => undefined,
       endKilled: async (id) => {
         this.sessions.find(id)?.end(refusal('DBPROXY_SESSION_KILLED'));
       },
