@@ -4,13 +4,16 @@
  * session can write afterwards.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, afterEach, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { forEachFlavour } from '../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
+import { Command } from '../../src/protocol/constants.ts';
 import { pinsOf } from '../support/explained-session.ts';
 import { eventually } from '../support/eventually.ts';
+import { WireClient } from '../support/wire-client.ts';
 
 const GONE = { errno: 1235 };
 
@@ -138,6 +141,25 @@ forEachFlavour(
         await other.query('begin');
         await other.query('insert into written (n) values (3)');
         await other.query('commit');
+      });
+
+      it('is read back in peace when a KILL comes meanwhile', async () => {
+        const victim = await open();
+        await victim.query('begin');
+        await victim.query('insert into written (n) values (4)');
+        const gone = once(victim, 'error');
+        const killer = await WireClient.connect({ port: proxy.ports.split, user: 'app', password: 'app' });
+        const id = Buffer.alloc(4);
+        id.writeUInt32LE(victim.threadId);
+        killer.send(Command.QUERY, Buffer.from("set sql_mode = concat(@@sql_mode, ''), @k = 1"));
+        killer.send(Command.PROCESS_KILL, id);
+        for (const answer of [await killer.readSingle(), await killer.readSingle()]) {
+          assert.equal(answer[0]!.kind, 'ok');
+        }
+        await gone;
+        const [answer] = await killer.query('select @k');
+        assert.equal(answer!.kind, 'column_count');
+        killer.destroy();
       });
 
       it('ends a READ ONLY transaction by what commits before it begins, which runs on the primary', async () => {

@@ -9,6 +9,9 @@ import { Lane } from '../../../src/backend/lane.ts';
 import { BackendPool, type LaneTerms, type PoolRequest } from '../../../src/backend/pool.ts';
 import { Settings } from '../../../src/backend/settings.ts';
 import { Slots } from '../../../src/backend/slots.ts';
+import { Command } from '../../../src/protocol/constants.ts';
+import { writeCommand } from '../../../src/protocol/packets.ts';
+import { ReplyTracker } from '../../../src/protocol/reply-tracker.ts';
 import { PLAIN_CHANNEL } from '../../support/channels.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -356,6 +359,24 @@ suite('lanes', () => {
     assert.equal(place.connection, one);
     place.cancel();
     assert.deepEqual(count(), { used: 1, idle: 1 });
+  });
+
+  test('pass nobody by who waits for a place, and have one for him as soon as an answer has ended', async () => {
+    const [one] = [await lent(), await lent()];
+    pool.giveBack(one);
+    const terms = { ...TERMS, sharesFirst: true };
+    const [lane, second] = [board(terms)!, board(terms)];
+    assert.equal(second, lane);
+    const waiting = pool.acquire({ ...request(), lane: terms });
+    const tracker = new ReplyTracker(0, 0);
+    tracker.begin(Command.QUERY);
+    const command = writeCommand(Command.QUERY, Buffer.from('select 1'));
+    const rider = { tracker, onLaneBytes: () => true, onLaneLost: () => assert.fail('lost') };
+    lane.ride(rider, command, 0, command.length);
+    assert.equal(board(terms), null, 'somebody was there before');
+    assert.equal(await waiting, lane);
+    lane.cancel();
+    lane.cancel();
   });
 
   test('whose connection ends while a place is kept are over with that place', async () => {
