@@ -20,6 +20,7 @@ import { formatEndpoint, type Endpoint } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import { Collation } from '../protocol/constants.ts';
+import { ServerError } from '../protocol/packets.ts';
 import { IdleConnections } from './idle.ts';
 import type { Settings } from './settings.ts';
 import {
@@ -77,6 +78,8 @@ interface Waiter {
   timer: Timer;
   resolve: (found: BackendConnection | Lane) => void;
   reject: (error: Error) => void;
+  /** The server had no room for one more connection. */
+  refused?: ServerError;
 }
 
 /** A connection that is being opened for somebody. */
@@ -107,6 +110,8 @@ export class BackendPool {
   readonly #closing = new Set<BackendConnection>();
   /** Lent to several sessions at once, by identity. */
   readonly #lanes = new Map<string, Lane[]>();
+  /** It has just refused one more connection. */
+  #isServerFull = false;
   readonly #laneOf = new WeakMap<BackendConnection, Lane>();
   readonly #waiters: Waiter[] = [];
   readonly #opening = new Set<Opening>();
@@ -364,7 +369,7 @@ export class BackendPool {
       return true;
     }
     // Sessions with other settings keep their connections as long as there is room for more.
-    if (settings !== undefined && this.#options.slots.tryTake(this.#slotKey)) {
+    if (settings !== undefined && this.#mayOpen()) {
       void this.#open(waiter);
       return true;
     }
@@ -374,7 +379,7 @@ export class BackendPool {
       this.#prepareFor(other, waiter);
       return true;
     }
-    if (settings !== undefined || !this.#options.slots.tryTake(this.#slotKey)) {
+    if (settings !== undefined || !this.#mayOpen()) {
       this.#makeRoom(request.identity);
       return false;
     }
@@ -538,6 +543,7 @@ export class BackendPool {
       connection.onGone = () => this.#gone(connection);
       this.#lend(connection, waiter);
     } catch (error) {
+      if (this.#isFull(error)) return this.#waitForServer(waiter, error);
       this.#options.slots.release(this.#slotKey);
       waiter.timer.cancel();
       if (isRefusal(error)) this.#options.onConnectFailure(name, error.message);
@@ -546,6 +552,37 @@ export class BackendPool {
       timer.cancel();
       this.#opening.delete(opening);
     }
+  }
+
+  /** The server takes fewer connections than we may open; one of those that there are will come back. */
+  #isFull(error: unknown): error is ServerError {
+    const says = error instanceof ServerError && TOO_MANY_CONNECTIONS.has(error.packet.errno);
+    return says && this.#lent.size + this.#idle.size > 0;
+  }
+
+  /** Who had the first turn has it again; for a moment the server is not asked for more connections. */
+  #waitForServer(waiter: Waiter, error: ServerError): void {
+    const { clock, slots } = this.#options;
+    waiter.refused = error;
+    if (waiter.timer === NO_TIMER) {
+      waiter.timer = clock.after(waiter.request.timeoutMs, () => this.#expire(waiter));
+    }
+    this.#waiters.unshift(waiter);
+    this.#waits++;
+    if (!this.#isServerFull) {
+      this.#isServerFull = true;
+      clock.after(FULL_SERVER_MS, () => {
+        this.#isServerFull = false;
+        this.#pump();
+      });
+    }
+    this.#listenForSlot();
+    slots.release(this.#slotKey);
+    if (this.#idle.size > 0) this.#pump();
+  }
+
+  #mayOpen(): boolean {
+    return !this.#isServerFull && this.#options.slots.tryTake(this.#slotKey);
   }
 
   #lend(connection: BackendConnection, waiter: Waiter): void {
@@ -605,7 +642,8 @@ export class BackendPool {
     this.#wantNothing();
     const { name, maxConnections } = this.#target;
     waiter.reject(
-      refusal('DBPROXY_QUEUE_TIMEOUT', name, Math.round(waiter.request.timeoutMs), maxConnections),
+      waiter.refused ??
+        refusal('DBPROXY_QUEUE_TIMEOUT', name, Math.round(waiter.request.timeoutMs), maxConnections),
     );
   }
 
@@ -624,6 +662,12 @@ export class BackendPool {
     this.#options.slots.release(this.#slotKey);
   }
 }
+
+/** ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED */
+const TOO_MANY_CONNECTIONS: ReadonlySet<number> = new Set([1040, 1203, 1226]);
+
+/** How long a server that was full is not asked for one more connection. */
+const FULL_SERVER_MS = 250;
 
 /** How long a server may take to reset a connection that nobody waits for. */
 const RESET_TIMEOUT_MS = 10_000;

@@ -162,6 +162,18 @@ forEachFlavour(
         killer.destroy();
       });
 
+      it('is waited for where the server takes fewer connections than dbproxy may open', async () => {
+        await lab.db1.execute('set global max_connections = 12');
+        try {
+          const sessions = await Promise.all(Array.from({ length: 40 }, open));
+          await Promise.all(
+            sessions.map((connection) => connection.query('/* dbproxy: primary */ select @i, sleep(0.1)')),
+          );
+        } finally {
+          await lab.db1.execute('set global max_connections = 151');
+        }
+      });
+
       it('ends a READ ONLY transaction by what commits before it begins, which runs on the primary', async () => {
         const connection = await open();
         await connection.query('start transaction read only');
