@@ -4,7 +4,8 @@
  * processes the growth in memory is taken, while the client reads as fast as it can, and once more while
  * it stops in the middle for a second: then the server has to stop as well.
  */
-import { BackendConnection, Identity, type ConnectionUser } from '../src/backend/connection.ts';
+import { BackendConnection, type ConnectionUser } from '../src/backend/connection.ts';
+import { Identity } from '../src/backend/wish.ts';
 import { systemClock } from '../src/base/clock.ts';
 import { Capability, Collation, Command } from '../src/protocol/constants.ts';
 import { writeCommand } from '../src/protocol/packets.ts';

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import type { BackendConfig } from '../config/config.ts';
 import { tlsClient } from '../transport/tls-stream.ts';
-import type { BackendChannel } from './connection.ts';
+import type { BackendChannel } from './wish.ts';
 
 type ChannelConfig = Pick<
   BackendConfig,

@@ -8,7 +8,7 @@ import type { Endpoint } from '../base/address.ts';
 import { refusal } from '../base/errors.ts';
 import { ByteSocket, type ByteStream, type SocketHandler } from '../base/socket.ts';
 import { withoutPassword, type Secret } from '../protocol/auth.ts';
-import { Capability, Command, ExtendedCapability } from '../protocol/constants.ts';
+import { Capability, Command } from '../protocol/constants.ts';
 import { PacketFramer } from '../protocol/framer.ts';
 import { compressionOf } from '../protocol/compression.ts';
 import type { Greeting } from '../protocol/handshake.ts';
@@ -16,75 +16,21 @@ import { ClientLogin, type ClientStep } from '../protocol/login-client.ts';
 import { parseError, parseOk, ServerError, writeCommand, writePayload } from '../protocol/packets.ts';
 import { writeProxyHeaderV2 } from '../protocol/proxy-header.ts';
 import { NOT_ENDED, ReplyTracker } from '../protocol/reply-tracker.ts';
-import { PacketReader } from '../protocol/reader.ts';
 import { queryPayload } from '../protocol/query-attributes.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
-import { TlsStream, type TlsClient } from '../transport/tls-stream.ts';
+import { TlsStream } from '../transport/tls-stream.ts';
+import { columnType, firstValue, withoutWarnings, type ColumnType, type TypedValue } from './own-answers.ts';
 import { PreparedStatements } from './prepared-statements.ts';
-import { Settings, type SettingsChange } from './settings.ts';
-
-/** The state that a session begins in; a connection is brought to it before it is handed over. */
-export interface Preparation {
-  readonly database: string;
-  /** Collation id. */
-  readonly collation: number;
-  /** Transactions are READ ONLY: for read endpoints. */
-  readonly readOnly: boolean;
-  /** Connection attributes, encoded. */
-  readonly attributes: Buffer;
-  /** Flags whose settings the session has; servers act on them at its login, and forget them at a change of user. */
-  readonly settingFlags: number;
-}
-
-/** The flags that give a session settings. */
-export const SETTING_FLAGS: number = Capability.IGNORE_SPACE | Capability.INTERACTIVE;
-
-/** What makes an identity. */
-export interface IdentityParts {
-  readonly user: string;
-  /**
-   * The account and the secret that the session was let in with, in a form to compare: a server may have
-   * several accounts of one name, and a connection of one of them must not serve another.
-   */
-  readonly account: string;
-  /** Flags that shape what travels over the connection; only a session with the same can use it. */
-  readonly capabilities: number;
-  /** The same of MariaDB's upper flags. */
-  readonly extendedCapabilities: number;
-  /** Where the first session came from: for a server that is told so. */
-  readonly client: { readonly address: string; readonly port: number };
-}
-
-/** Whom a connection belongs to as far as the server is concerned. */
-export class Identity implements IdentityParts {
-  readonly user: string;
-  readonly account: string;
-  readonly capabilities: number;
-  readonly extendedCapabilities: number;
-  readonly client: { readonly address: string; readonly port: number };
-  /** Equal for identities whose sessions may use one another's connections, where they come from apart. */
-  readonly key: string;
-
-  constructor({ user, account, capabilities, extendedCapabilities, client }: IdentityParts) {
-    this.user = user;
-    this.account = account;
-    this.capabilities = capabilities;
-    this.extendedCapabilities = extendedCapabilities;
-    this.client = client;
-    this.key = `${user}\0${account}\0${capabilities}\0${extendedCapabilities}`;
-  }
-}
-
-/** How a server is connected to. */
-export interface BackendChannel {
-  readonly endpoint: Endpoint;
-  readonly tls: 'off' | 'preferred' | 'required';
-  /** What TLS needs; null when it is off. */
-  readonly tlsClient: TlsClient | null;
-  readonly compression: 'off' | 'zlib' | 'zstd';
-  /** Tell the server the client's address by a PROXY header. */
-  readonly sendsProxyHeader: boolean;
-}
+import type { Settings, SettingsChange } from './settings.ts';
+import {
+  flagSettings,
+  initialSettings,
+  SETTING_FLAGS,
+  type BackendChannel,
+  type ConnectionWish,
+  type Identity,
+  type Preparation,
+} from './wish.ts';
 
 /** Why a server did not let a session in: it wants more of the secret than the client has shown so far. */
 export class PasswordNeeded extends Error {
@@ -94,16 +40,6 @@ export class PasswordNeeded extends Error {
     super('it asks for the password itself, and the client has only proved that it knows it');
     this.backend = backend;
   }
-}
-
-interface ColumnType {
-  readonly type: number;
-  readonly isUnsigned: boolean;
-}
-
-/** A value with the type of its column. */
-export interface TypedValue extends ColumnType {
-  readonly value: string | null;
 }
 
 /** Who relays over a connection. */
@@ -123,30 +59,6 @@ const EXCHANGE_PACKET_BYTES = 64 * 1024;
 /** Makes the session's transactions READ ONLY; known to MariaDB 10.0, MySQL 5.6 and all later. */
 const SET_READ_ONLY = 'SET SESSION TRANSACTION READ ONLY';
 
-/**
- * The SET that gives a session what its flags gave it at the login: servers act on IGNORE_SPACE and
- * INTERACTIVE there only, not at a change of user. Empty when there is nothing to set.
- */
-function flagSettings(capabilities: number): string {
-  const settings: string[] = [];
-  if ((capabilities & Capability.IGNORE_SPACE) !== 0) {
-    settings.push("SESSION sql_mode = CONCAT_WS(',', NULLIF(@@sql_mode, ''), 'IGNORE_SPACE')");
-  }
-  if ((capabilities & Capability.INTERACTIVE) !== 0) {
-    settings.push('SESSION wait_timeout = @@interactive_timeout');
-  }
-  return settings.length === 0 ? '' : `SET ${settings.join(', ')}`;
-}
-
-/** Who wants a connection, and what for. */
-export interface ConnectionWish {
-  readonly identity: Identity;
-  readonly secret: Secret;
-  /** A clear password in `secret` may be kept as long as the connection is. */
-  readonly keepsPassword: boolean;
-  readonly preparation: Preparation;
-}
-
 const COMPRESSION_FLAGS = {
   off: 0,
   zlib: Capability.COMPRESS,
@@ -157,12 +69,6 @@ const COMPRESSION_FLAGS = {
 const ZSTD_LEVEL = 3;
 
 const ANY_ADDRESS = '0.0.0.0';
-
-/** Of a column. */
-const UNSIGNED_FLAG = 0x20;
-
-/** Stands for NULL in a row of the text protocol. */
-const NULL_VALUE = 0xfb;
 
 /** An OK that says nothing: before the first login. */
 const EMPTY_OK = Buffer.from([0, 0, 0, 0, 0, 0, 0]);
@@ -769,38 +675,7 @@ export class BackendConnection implements SocketHandler {
   }
 }
 
-/** The settings of a first state. */
-export function initialSettings({ database }: Preparation): Settings {
-  return Settings.initial(Buffer.from(database, 'utf8').toString('latin1'));
-}
-
 /** MySQL 5.5 and 5.6; MariaDB's greeting says 5.5.5 before its own version. */
 function isOldMySql(version: string): boolean {
   return /^5\.[0-6]\./.test(version) && !version.includes('MariaDB');
-}
-
-/**
- * The type in a column definition: behind six texts (MariaDB has a seventh where the client can take it), a
- * length, a character set and a width; its flags follow.
- */
-function columnType(definition: Buffer, extendedCapabilities: number): ColumnType {
-  const hasExtended = (extendedCapabilities & ExtendedCapability.EXTENDED_METADATA) !== 0;
-  const reader = new PacketReader(definition);
-  for (let text = hasExtended ? 7 : 6; text > 0; text--) reader.lenencBytes();
-  reader.skip(7);
-  return { type: reader.u8(), isUnsigned: (reader.u16() & UNSIGNED_FLAG) !== 0 };
-}
-
-/** First value of a row in the text protocol. */
-function firstValue(row: Buffer): string | null {
-  return row[0] === NULL_VALUE ? null : new PacketReader(row).lenencBytes().toString('utf8');
-}
-
-function withoutWarnings(ok: Buffer): Buffer {
-  const reader = new PacketReader(ok, 1);
-  reader.lenenc();
-  reader.lenenc();
-  const clean = Buffer.from(ok);
-  clean.writeUInt16LE(0, reader.offset + 2);
-  return clean;
 }

@@ -2,7 +2,8 @@
  * The idle connections of a pool, by whom they belong to, so that a session finds one of its own without
  * looking at the others. Within a shelf the one that idled last comes first: it is the warmest.
  */
-import type { BackendConnection, Identity } from './connection.ts';
+import type { BackendConnection } from './connection.ts';
+import type { Identity } from './wish.ts';
 
 export class IdleConnections {
   readonly #shelves = new Map<string, BackendConnection[]>();

@@ -23,14 +23,8 @@ import { Collation } from '../protocol/constants.ts';
 import { ServerError } from '../protocol/packets.ts';
 import { IdleConnections } from './idle.ts';
 import type { Settings } from './settings.ts';
-import {
-  BackendConnection,
-  type BackendChannel,
-  type ConnectionWish,
-  Identity,
-  type LoginOk,
-  type Preparation,
-} from './connection.ts';
+import { BackendConnection, type LoginOk } from './connection.ts';
+import { type BackendChannel, type ConnectionWish, Identity, type Preparation } from './wish.ts';
 import { Lane } from './lane.ts';
 import type { Slots } from './slots.ts';
 

@@ -3,7 +3,8 @@
  * one that changes connections a server is asked once what it says to such a login, and the next login of the same
  * kind is told the same without asking.
  */
-import { initialSettings, type BackendConnection } from '../backend/connection.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import { initialSettings } from '../backend/wish.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { findBackend, type SessionRequest } from './find-backend.ts';
 import { flagsOf, loginKey, type KnownLogin } from './known-logins.ts';

@@ -2,7 +2,7 @@
  * How a session's statements are to be read: by what its settings say, and where it has set nothing, by what
  * its server begins with.
  */
-import type { Preparation } from '../backend/connection.ts';
+import type { Preparation } from '../backend/wish.ts';
 import { NAMES, type Settings } from '../backend/settings.ts';
 import { Capability } from '../protocol/constants.ts';
 import type { SqlDialect } from '../sql/statement.ts';

@@ -20,7 +20,8 @@
  * or a copy of its own.
  */
 import { refusal } from '../base/errors.ts';
-import { initialSettings, type BackendConnection, type Preparation } from '../backend/connection.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import { initialSettings, type Preparation } from '../backend/wish.ts';
 import type { Lane } from '../backend/lane.ts';
 import { Command, Status } from '../protocol/constants.ts';
 import { writeOk } from '../protocol/packets.ts';

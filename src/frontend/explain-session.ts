@@ -2,7 +2,8 @@
  * EXPLAIN SESSION: what a session is, has and depends on, from the record by which it can change connections.
  * Nothing is asked of a server, and nothing changed.
  */
-import type { BackendConnection, Preparation } from '../backend/connection.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import type { Preparation } from '../backend/wish.ts';
 import { NAMES, type Settings } from '../backend/settings.ts';
 import type {
   CausalState,

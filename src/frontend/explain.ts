@@ -3,7 +3,8 @@
  * run, on the same record of the session; but nothing is run, counted, or changed: shares of the servers, hits of
  * rules, and what is known of a form of statement are looked at only.
  */
-import type { BackendConnection, Preparation } from '../backend/connection.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import type { Preparation } from '../backend/wish.ts';
 import { Settings } from '../backend/settings.ts';
 import type { ReplicaSight, RouteExplanation, RouteTarget } from '../ipc/split.ts';
 import { Collation } from '../protocol/constants.ts';

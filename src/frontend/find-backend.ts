@@ -4,7 +4,8 @@
  * for a better snapshot.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import { Identity, initialSettings, SETTING_FLAGS, type BackendConnection } from '../backend/connection.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import { Identity, initialSettings, SETTING_FLAGS } from '../backend/wish.ts';
 import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { ServerError } from '../protocol/packets.ts';

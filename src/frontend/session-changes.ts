@@ -4,7 +4,8 @@
  * it can be set again elsewhere. A SET that a server has answered before is answered here: what it sets is set
  * with the session's next statement.
  */
-import { initialSettings, type BackendConnection } from '../backend/connection.ts';
+import type { BackendConnection } from '../backend/connection.ts';
+import { initialSettings } from '../backend/wish.ts';
 import { NAMES } from '../backend/settings.ts';
 import { parseOk } from '../protocol/packets.ts';
 import { parseSet, parseUse, type Assignment } from '../sql/set-statement.ts';

@@ -2,7 +2,8 @@
  * COM_RESET_CONNECTION of a session that changes connections: one of its connections is reset, and the session
  * begins anew as that connection is then. What is in force on it is read back.
  */
-import { initialSettings, type BackendConnection, type LoginOk } from '../backend/connection.ts';
+import type { BackendConnection, LoginOk } from '../backend/connection.ts';
+import { initialSettings } from '../backend/wish.ts';
 import type { Settings } from '../backend/settings.ts';
 import { ServerError } from '../protocol/packets.ts';
 import type { Aftermath } from './aftermath.ts';

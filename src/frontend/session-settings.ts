@@ -3,7 +3,7 @@
  * another connection with the same result, which need their value read back first because it was computed,
  * and which cannot be repeated at all, so that they pin the session to the connection it has.
  */
-import type { TypedValue } from '../backend/connection.ts';
+import type { TypedValue } from '../backend/own-answers.ts';
 import { type Settings } from '../backend/settings.ts';
 import type { Assignment } from '../sql/set-statement.ts';
 

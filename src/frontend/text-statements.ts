@@ -5,7 +5,7 @@
  * Manual: page_protocol_com_query.
  */
 import { refusal } from '../base/errors.ts';
-import type { Preparation } from '../backend/connection.ts';
+import type { Preparation } from '../backend/wish.ts';
 import { Command } from '../protocol/constants.ts';
 import { writePayload } from '../protocol/packets.ts';
 import { textStart, UNKNOWN_START } from '../protocol/query-attributes.ts';

@@ -3,7 +3,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Identity, type BackendConnection } from '../../../src/backend/connection.ts';
+import type { BackendConnection } from '../../../src/backend/connection.ts';
+import { Identity } from '../../../src/backend/wish.ts';
 import { IdleConnections } from '../../../src/backend/idle.ts';
 
 function identity(user: string, change: Partial<Identity> = {}): Identity {

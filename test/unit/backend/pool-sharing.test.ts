@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, suite, test } from 'node:test';
-import { Identity, type BackendConnection } from '../../../src/backend/connection.ts';
+import type { BackendConnection } from '../../../src/backend/connection.ts';
+import { Identity } from '../../../src/backend/wish.ts';
 import { Lane } from '../../../src/backend/lane.ts';
 import { BackendPool, type LaneTerms, type PoolRequest } from '../../../src/backend/pool.ts';
 import { Settings } from '../../../src/backend/settings.ts';

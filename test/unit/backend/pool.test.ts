@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { afterEach, beforeEach, suite, test } from 'node:test';
-import { Identity, SETTING_FLAGS, type BackendConnection } from '../../../src/backend/connection.ts';
+import type { BackendConnection } from '../../../src/backend/connection.ts';
+import { Identity, SETTING_FLAGS } from '../../../src/backend/wish.ts';
 import { BackendPool, type PoolRequest } from '../../../src/backend/pool.ts';
 import { Slots } from '../../../src/backend/slots.ts';
 import { Capability, Command } from '../../../src/protocol/constants.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Preparation } from '../../../src/backend/connection.ts';
+import type { Preparation } from '../../../src/backend/wish.ts';
 import { Settings } from '../../../src/backend/settings.ts';
 import { causalWords } from '../../../src/frontend/causal.ts';
 import type { ServerFacts } from '../../../src/frontend/context.ts';
