@@ -15,14 +15,15 @@ export interface Difference {
   readonly direct: Answer;
   readonly proxied: Answer;
   /** What dbproxy refuses in words of its own, where it does so: then all that follows is another story. */
-  readonly refusal: ErrorCode | typeof SERVER_SILENT | null;
+  readonly refusal: ErrorCode | typeof SERVER_DEFECT | null;
 }
 
 /**
- * MySQL 9.7 itself never answers an execution without a cursor once all rows of one with a cursor have been fetched.
- * Through dbproxy the statement runs on another connection by then, or it would not be answered either.
+ * A server does what no server should: MySQL 9.7 never answers an execution without a cursor once all rows of one with
+ * a cursor have been fetched (through dbproxy it runs on another connection by then), and MySQL 5.6 gives the insert_id
+ * that one user has set to the insert of the next one on the connection (dbproxy does not).
  */
-const SERVER_SILENT = 'SERVER_SILENT';
+const SERVER_DEFECT = 'SERVER_DEFECT';
 
 /** The errors by which dbproxy says what a split endpoint does not do (docs/differences.md). */
 const REFUSED: readonly ErrorCode[] = [
@@ -66,16 +67,29 @@ function refusalIn(answer: Answer, profile: ProfileName): ErrorCode | null {
 }
 
 /** The same difference, when the server is to blame for it. */
-export function blamedOnServer(
-  difference: Difference | null,
-  { flavour, steps }: Scenario,
-): Difference | null {
-  if (difference === null || flavour !== 'mysql97') return difference;
-  const step = steps[difference.at];
+export function blamedOnServer(difference: Difference | null, scenario: Scenario): Difference | null {
+  if (difference === null) return null;
+  const isDefect =
+    (scenario.flavour === 'mysql97' && isSilence(difference, scenario)) ||
+    (scenario.flavour === 'mysql56' && isInheritedId(difference, scenario));
+  return isDefect ? { ...difference, refusal: SERVER_DEFECT } : difference;
+}
+
+function isSilence({ at, direct }: Difference, { steps }: Scenario): boolean {
+  const step = steps[at];
   const executes = step !== undefined && 'do' in step && step.do === 'execute' && step.cursor !== true;
-  const [said] = difference.direct;
-  const isSilent = said?.kind === 'text' && said.text.startsWith('broken: no packet within');
-  return executes && isSilent ? { ...difference, refusal: SERVER_SILENT } : difference;
+  const [said] = direct;
+  return executes && said?.kind === 'text' && said.text.startsWith('broken: no packet within');
+}
+
+function isInheritedId({ at, direct }: Difference, { steps }: Scenario): boolean {
+  const said = direct.find(({ kind }) => kind === 'ok');
+  const step = steps[at];
+  if (said?.kind !== 'ok' || said.insertId === '0' || step === undefined || !('session' in step))
+    return false;
+  const own = steps.slice(0, at).filter((one) => 'session' in one && one.session === step.session);
+  const setAt = own.findIndex((one) => 'do' in one && one.do === 'query' && /\binsert_id\b/i.test(one.sql));
+  return setAt >= 0 && own.slice(setAt).some((one) => 'do' in one && one.do === 'change_user');
 }
 
 /** A scenario as text; `marked` is the step that it is about. */
