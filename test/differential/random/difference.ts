@@ -19,8 +19,8 @@ export interface Difference {
 }
 
 /**
- * A server does what no server should: MySQL 9.7 never answers an execution without a cursor once all rows of one with
- * a cursor have been fetched (through dbproxy it runs on another connection by then), and MySQL 5.6 gives the insert_id
+ * A server does what no server should: MySQL 9.7 answers an execution without a cursor wrongly or not at all after one with
+ * a cursor (through dbproxy it often runs on another connection by then), and MySQL 5.6 gives the insert_id
  * that one user has set to the insert of the next one on the connection (dbproxy does not).
  */
 const SERVER_DEFECT = 'SERVER_DEFECT';
@@ -70,16 +70,26 @@ function refusalIn(answer: Answer, profile: ProfileName): ErrorCode | null {
 export function blamedOnServer(difference: Difference | null, scenario: Scenario): Difference | null {
   if (difference === null) return null;
   const isDefect =
-    (scenario.flavour === 'mysql97' && isSilence(difference, scenario)) ||
+    (scenario.flavour === 'mysql97' && isAfterCursor(difference, scenario)) ||
     (scenario.flavour === 'mysql56' && isInheritedId(difference, scenario));
   return isDefect ? { ...difference, refusal: SERVER_DEFECT } : difference;
 }
 
-function isSilence({ at, direct }: Difference, { steps }: Scenario): boolean {
+function isAfterCursor({ at, direct }: Difference, { steps }: Scenario): boolean {
   const step = steps[at];
-  const executes = step !== undefined && 'do' in step && step.do === 'execute' && step.cursor !== true;
+  if (step === undefined || !('do' in step) || step.do !== 'execute' || step.cursor === true) return false;
   const [said] = direct;
-  return executes && said?.kind === 'text' && said.text.startsWith('broken: no packet within');
+  if (said?.kind !== 'text' || !said.text.startsWith('broken:')) return false;
+  return steps
+    .slice(0, at)
+    .some(
+      (one) =>
+        'do' in one &&
+        one.do === 'execute' &&
+        one.session === step.session &&
+        one.slot === step.slot &&
+        one.cursor === true,
+    );
 }
 
 function isInheritedId({ at, direct }: Difference, { steps }: Scenario): boolean {
