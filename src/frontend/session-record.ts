@@ -85,6 +85,9 @@ const MAY_HAVE_WRITTEN =
   Need.SEQUENCE |
   Need.TRANSACTION;
 
+/** What the status flags say of the sql_mode. */
+const MODE = Status.NO_BACKSLASH_ESCAPES | Status.ANSI_QUOTES;
+
 /** How a statement has ended. */
 export interface Outcome {
   readonly needs: number;
@@ -173,7 +176,9 @@ export class SessionRecord {
    */
   answered({ needs, leaves, errno, status, atHome }: Outcome, nowMs: number): void {
     const before = this.status;
-    if (errno === 0) this.status = status;
+    // SET STATEMENT … FOR has its own sql_mode, which is over with it.
+    const isOfItsOwn = leaves === 0 && (needs & Need.UNKNOWN_STATEMENT) !== 0;
+    if (errno === 0) this.status = isOfItsOwn ? (status & ~MODE) | (before & MODE) : status;
     if ((needs & MAY_HAVE_WRITTEN) !== 0 && atHome) this.hasWritten = true;
     if (errno === 0) {
       if ((status & Status.IN_TRANS) !== 0) this.pin('transaction', nowMs);
