@@ -388,12 +388,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const connection = this.attached!;
     const { tracker } = this.relay;
     const { needs, leaves } = this.statement;
-    const { errno, status } = tracker;
+    const { errno } = tracker;
+    const isPrepare = this.#atHand.command === Command.STMT_PREPARE;
+    // A PREPARE changes nothing, and its OK has no flags: what the tracker has are those of somebody before.
+    const status = isPrepare ? this.record.status : tracker.status;
     const atHome = this.connections.isHome(connection);
     this.#statistics.answered(connection.backend, atHome);
     this.#delivery.answered();
     this.record.answered({ needs, leaves, errno, status, atHome }, this.#context.clock.nowMs());
-    const isPrepare = this.#atHand.command === Command.STMT_PREPARE;
     this.#aftermath.answered(connection, this.statement, tracker, isPrepare);
     if (this.#mayHaveInserted()) this.connections.inserted(connection);
     if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#context.schemaChanged(this.#cluster);
