@@ -12,7 +12,6 @@ import type { SessionConnections } from './session-connections.ts';
 
 /** Stands for a session that does not ask any more. */
 const NOBODY = {};
-const NONE: ReadonlySet<string> = new Set();
 
 export class Aftermath {
   readonly #user: object;
@@ -152,7 +151,7 @@ export class Aftermath {
     if ((needs & Need.FOUND_ROWS) !== 0 && wanted !== null) throw gone('FOUND_ROWS()');
     if ((needs & Need.ROW_COUNT) !== 0 && wanted !== null) throw gone('ROW_COUNT()');
     if (this.hasDiagnostics) throw gone('what SHOW WARNINGS tells');
-    const connection = await this.#connections.obtain('home', NONE);
+    const connection = await this.#connections.obtain('home');
     return this.#prepared(connection, async () => {
       if ((needs & Need.DIAGNOSTICS) !== 0) {
         await this.#connections.bring(connection);
@@ -186,7 +185,7 @@ export class Aftermath {
     }
     // No server forgets the values of sequences before a connection ends.
     for (;;) {
-      const connection = await this.#connections.obtain('home', NONE);
+      const connection = await this.#connections.obtain('home');
       if (!connection.knowsSequences) return connection;
       this.#connections.discard(connection, false);
     }

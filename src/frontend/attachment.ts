@@ -31,8 +31,6 @@ export interface AttachmentParts {
   };
 }
 
-/** At home no server is left out. */
-const NONE: ReadonlySet<string> = new Set();
 /** Stands for one who does not ask after what he did. */
 const NOBODY = {};
 
@@ -119,7 +117,7 @@ export class Attachment {
   /** A connection at home with the session's settings, to which a statement may be sent now; it is being prepared. */
   async obtainHome(): Promise<BackendConnection> {
     for (;;) {
-      const connection = await this.#connections.obtain('home', NONE);
+      const connection = await this.#connections.obtain('home');
       this.#preparing = connection;
       try {
         await this.#connections.bring(connection);

@@ -143,7 +143,7 @@ export class SessionConnections {
    * others (see `bring`). A replica that has not what the session must see is waited for, within
    * causal_timeout; then home serves. Rejects as findBackend does.
    */
-  async obtain(side: Side, excluded: ReadonlySet<string>): Promise<BackendConnection> {
+  async obtain(side: Side, excluded: ReadonlySet<string> = NONE): Promise<BackendConnection> {
     if (side === 'home') return this.#acquire('home', NONE);
     const position = await this.#positionToSee();
     if (position === undefined) {

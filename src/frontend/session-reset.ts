@@ -30,15 +30,12 @@ export interface ResetParts {
   };
 }
 
-/** At home no server is left out. */
-const NONE: ReadonlySet<string> = new Set();
-
 /** Payload of the server's OK. Rejects as BackendConnection.reset does. */
 export async function resetSession(parts: ResetParts): Promise<Buffer> {
   const { attachment, connections, host } = parts;
   await attachment.settled();
   const pinned = attachment.connection;
-  const connection = pinned ?? (await connections.obtain('home', NONE));
+  const connection = pinned ?? (await connections.obtain('home'));
   attachment.detach();
   let ok: LoginOk;
   try {
