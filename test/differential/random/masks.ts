@@ -18,6 +18,7 @@ const OF_THE_PLAN = ['no_good_index', 'no_index', 'slow'];
 /** PRI_KEY, UNIQUE_KEY, MULTIPLE_KEY, AUTO_INCREMENT, NO_DEFAULT_VALUE, PART_KEY. */
 const KEY_FLAGS = 2 | 4 | 8 | 512 | 4096 | 16384;
 const MALFORMED_PACKET = 1835;
+const BINARY_FLAG = 128;
 const NULL_LENGTH = 16_777_215;
 /** ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2 */
 const FOREIGN_KEY: ReadonlySet<number> = new Set([1451, 1452]);
@@ -76,6 +77,14 @@ export const MASKS: readonly Mask[] = [
     apply: (meaning) =>
       meaning.kind === 'column' && meaning.length === NULL_LENGTH && /^@[^@]/.test(meaning.name)
         ? { ...meaning, length: NULL_LENGTH + 1 }
+        : meaning,
+  },
+  {
+    what: 'the flag BINARY of a column that is a parameter',
+    why: 'MariaDB sets it at the second execution of a statement: elsewhere that is the first one',
+    apply: (meaning) =>
+      meaning.kind === 'column' && meaning.name === 'given' && meaning.table === ''
+        ? { ...meaning, flags: meaning.flags & ~BINARY_FLAG }
         : meaning,
   },
   {
