@@ -3,7 +3,7 @@
  * in the right order. Each rule is one function over the sections; values that are wrong for themselves
  * are absent here and are passed over.
  */
-import { formatEndpoint, type Endpoint } from '../base/address.ts';
+import { formatEndpoint, networkList, type Endpoint } from '../base/address.ts';
 import { authoritiesProblem, keyPairProblem, outOfTime } from '../base/key-pair.ts';
 import type { Problem } from './ini.ts';
 import { keyRows, sectionRows, type SectionRow } from './keys.ts';
@@ -18,6 +18,9 @@ const rules: readonly Rule[] = [
   referencesExist,
   clustersHaveBackends,
   limitsInOrder,
+  autoFailoverHasArbiter,
+  followersTakeNoTraffic,
+  channelsHaveNames,
   usersHaveOneSecret,
   causalReadsHaveReplicas,
   pipeliningIsPossible,
@@ -91,6 +94,63 @@ function clustersHaveBackends(sections: readonly Section[]): Problem[] {
       line: cluster.line,
       text: `${cluster.label}: has no [backend NAME] with cluster = ${cluster.name}`,
     }));
+}
+
+/**
+ * Who fails over by itself must be able to tell that it is not the one that is cut off. Where all servers of
+ * the cluster are on this very host, there is nothing to be cut off from.
+ */
+function autoFailoverHasArbiter(sections: readonly Section[]): Problem[] {
+  return sections.flatMap((cluster) => {
+    if (cluster.kind !== 'cluster' || cluster.value('failover') !== 'auto') return [];
+    const arbiter = cluster.value('arbiter');
+    if (!Array.isArray(arbiter) || arbiter.length > 0) return [];
+    const elsewhere = sections.find(
+      (backend) =>
+        backend.kind === 'backend' && backend.value('cluster') === cluster.name && !isOnThisHost(backend),
+    );
+    if (elsewhere === undefined) return [];
+    const text = `auto needs an arbiter, as ${elsewhere.label} is on another host: a dbproxy that is cut off would take its primary for dead; add arbiter = ping:IP or tcp:IP:PORT of a third party, such as the gateway, or write failover = manual`;
+    return [problemAt(cluster, 'failover', text)];
+  });
+}
+
+/** A backend whose address is wrong for itself is passed over. */
+function isOnThisHost(backend: Section): boolean {
+  if (backend.value('address') === undefined) return true;
+  const address = backend.endpoint('address');
+  return address.kind === 'unix' || address.host === 'localhost' || LOOPBACK.contains(address.host);
+}
+
+const LOOPBACK = networkList(['127.0.0.0/8', '::1']);
+
+/** The other keys would be promises that it cannot keep. */
+function followersTakeNoTraffic(sections: readonly Section[]): Problem[] {
+  return sections.flatMap((backend) => {
+    if (backend.kind !== 'backend' || backend.value('follow') !== true) return [];
+    return ['rw_weight', 'ro_weight'].flatMap((key) => {
+      const weight = backend.value(key);
+      if (typeof weight !== 'number' || weight === 0) return [];
+      return [
+        problemAt(backend, key, `${weight} does not go with follow = on, which takes no traffic; write 0`),
+      ];
+    });
+  });
+}
+
+/** What both families take as a name, and what needs no care in a statement. */
+function channelsHaveNames(sections: readonly Section[]): Problem[] {
+  return sections.flatMap((backend) => {
+    const channel = backend.kind === 'backend' ? backend.value('channel') : undefined;
+    if (typeof channel !== 'string' || /^[A-Za-z0-9_-]{1,64}$/.test(channel)) return [];
+    return [
+      problemAt(
+        backend,
+        'channel',
+        `'${channel}' has other characters than letters, digits, _ and -, or more than 64`,
+      ),
+    ];
+  });
 }
 
 function limitsInOrder(sections: readonly Section[]): Problem[] {

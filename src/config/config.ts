@@ -42,9 +42,30 @@ export interface ClusterConfig {
   fall: number;
   maxLagMs: number;
   readmitLagMs: number;
+  /** status: as the server says. heartbeat: by a row that is written on the primary. auto: by that row where it can be. */
+  lagSource: 'auto' | 'status' | 'heartbeat';
+  /** Time between two such rows. */
+  heartbeatIntervalMs: number;
+  /** A tiny write tells a primary that has hung from one that is well. */
+  writeCheck: boolean;
+  /** Third parties that tell whether it is we who are cut off, as `arbiter.ts` reads them; empty: none. */
+  arbiter: string[];
+  /** Who promotes a replica when the primary is gone. */
+  failover: 'manual' | 'auto';
+  failoverCooldownMs: number;
+  /** Whether an automatic failover may go on when not all that was received can be applied in time. */
+  failoverData: 'wait' | 'lose_with_report';
+  /** What is done with an old primary that returns. */
+  rejoin: 'auto' | 'report' | 'off';
+  enforceReadOnly: boolean;
   catchUpTimeoutMs: number;
   holdTimeoutMs: number;
   transactionGraceMs: number;
+  /**
+   * Whether commits wait for a replica. require: for as long as it takes. prefer: for a moment, then the
+   * primary goes on alone.
+   */
+  semiSync: 'require' | 'prefer' | 'off';
   /** import: the accounts of the primary, with what [user] sections add. file: those sections alone. */
   users: 'import' | 'file';
   usersIntervalMs: number;
@@ -72,6 +93,10 @@ export interface BackendConfig {
   /** Whether new connections begin with a PROXY header that tells the client's address. */
   proxyProtocol: 'off' | 'v2';
   compression: 'off' | 'zlib' | 'zstd';
+  /** It takes no traffic, and follows whoever is the primary. */
+  follow: boolean;
+  /** The replication channel that counts; absent: of several the one that is worst off. */
+  channel?: string;
 }
 
 /** `verify`: the certificate must be signed by a trusted authority and name the host. */
@@ -103,6 +128,8 @@ export interface ListenerConfig {
   maxPreparedStatements: number;
   /** Prepared statements that are kept on each backend connection, the least used forgotten. */
   statementCache: number;
+  /** Sessions that keep one connection to the primary go on at another primary. */
+  sessionMoves: boolean;
   /** Clients at once over all workers. */
   maxConnections: number;
   queueTimeoutMs: number;

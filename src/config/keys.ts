@@ -25,6 +25,8 @@ export type ValueType =
   | { kind: 'networks' }
   /** Of a statement: 0x and 16 hexadecimal digits, as SHOW DIGESTS writes it. */
   | { kind: 'digest' }
+  /** Third parties to ask, comma-separated; `arbiter.ts` reads one. */
+  | { kind: 'arbiters' }
   /** Names of other sections of that kind, comma-separated when `many`. */
   | { kind: 'reference'; to: SectionKind; many: boolean };
 
@@ -121,6 +123,7 @@ const secret: ValueType = { kind: 'secret' };
 const endpoint: ValueType = { kind: 'endpoint' };
 const networks: ValueType = { kind: 'networks' };
 const digest: ValueType = { kind: 'digest' };
+const boolean: ValueType = { kind: 'boolean' };
 const onOff = 'on or off';
 const duration = (minMs: number): ValueType => ({ kind: 'duration', minMs });
 const integer = (min: number, max: number, word?: string): ValueType =>
@@ -204,22 +207,18 @@ const clusterRows: readonly KeyRow[] = [
   }),
   key('cluster', 'lag_source', choice('auto', 'status', 'heartbeat'), 'how lag is measured', {
     default: 'auto',
-    availability: ['auto', 'status'],
   }),
-  onlyValue(
-    'cluster',
-    'failover',
-    { values: ['manual', 'auto'], default: 'manual' },
-    'manual',
-    'who promotes a replica when the primary is gone',
-  ),
-  onlyValue(
-    'cluster',
-    'semi_sync',
-    { values: ['require', 'prefer', 'off'], default: 'require' },
-    'off',
-    'whether commits wait for a replica',
-  ),
+  key('cluster', 'heartbeat_interval', duration(50), 'time between two rows that measure lag', {
+    default: '250ms',
+    reloadable: true,
+  }),
+  key('cluster', 'failover', choice('manual', 'auto'), 'who promotes a replica when the primary is gone', {
+    default: 'manual',
+    reloadable: true,
+  }),
+  key('cluster', 'semi_sync', choice('require', 'prefer', 'off'), 'whether commits wait for a replica', {
+    default: 'require',
+  }),
   key('cluster', 'catch_up_timeout', duration(0), 'how long a promotion waits for the relay log', {
     default: '30s',
     reloadable: true,
@@ -232,32 +231,25 @@ const clusterRows: readonly KeyRow[] = [
     default: '5s',
     reloadable: true,
   }),
-  later('cluster', 'failover_cooldown', duration(0), 'least time between two automatic failovers'),
-  onlyValue(
-    'cluster',
-    'rejoin',
-    { values: ['auto', 'report', 'off'], default: 'auto' },
-    'off',
-    'what is done with an old primary that returns',
-  ),
-  later('cluster', 'failover_data', choice('wait', 'lose_with_report'), 'failover without the last writes'),
-  onlyValue(
-    'cluster',
-    'enforce_read_only',
-    { values: onOff, default: 'on' },
-    'off',
-    'set read_only on replicas that lack it',
-  ),
-  onlyValue(
-    'cluster',
-    'write_check',
-    { values: onOff, default: 'off' },
-    'off',
-    'check the primary by a write',
-  ),
-  key('cluster', 'arbiter', text, 'a third party that knows whether we are the isolated one', {
+  key('cluster', 'failover_cooldown', duration(0), 'least time between two automatic failovers', {
+    default: '10m',
+    reloadable: true,
+  }),
+  key('cluster', 'rejoin', choice('auto', 'report', 'off'), 'what is done with an old primary that returns', {
+    default: 'auto',
+    reloadable: true,
+  }),
+  key('cluster', 'failover_data', choice('wait', 'lose_with_report'), 'failover without the last writes', {
+    default: 'wait',
+    reloadable: true,
+  }),
+  key('cluster', 'enforce_read_only', boolean, 'set read_only on replicas that lack it', {
+    default: 'on',
+    reloadable: true,
+  }),
+  key('cluster', 'write_check', boolean, 'check the primary by a write', { default: 'off' }),
+  key('cluster', 'arbiter', { kind: 'arbiters' }, 'third parties that know whether we are the isolated one', {
     default: 'none',
-    availability: ['none'],
   }),
   key('cluster', 'users', choice('import', 'file'), 'where the accounts of applications come from', {
     default: 'import',
@@ -305,11 +297,12 @@ const backendRows: readonly KeyRow[] = [
   key('backend', 'proxy_protocol', choice('off', 'v2'), 'tell the server the address of the client', {
     default: 'off',
   }),
-  key('backend', 'follow', text, 'cluster whose primary it replicates from', {
+  key('backend', 'follow', boolean, 'takes no traffic, and follows the primary of the moment', {
     default: 'off',
-    availability: ['off'],
   }),
-  later('backend', 'channel', text, 'replication channel to look at'),
+  key('backend', 'channel', text, 'name of the replication channel that counts', {
+    defaultHelp: 'of several the one that is worst off',
+  }),
 ];
 
 const listenerRows: readonly KeyRow[] = [
@@ -321,6 +314,13 @@ const listenerRows: readonly KeyRow[] = [
   key('listener', 'pool', choice('session', 'transaction'), 'how long a session keeps a backend connection', {
     default: 'session',
   }),
+  key(
+    'listener',
+    'session_moves',
+    { kind: 'boolean' },
+    'sessions with mode = write and pool = session go on at the new primary; each statement is read for that',
+    { default: 'on' },
+  ),
   key('listener', 'balance', choice('weighted_round_robin', 'least_connections'), 'how reads are shared', {
     default: 'weighted_round_robin',
     reloadable: true,

@@ -136,6 +136,10 @@ function workOutDefaults(section: Section, context: ConfigContext): void {
   if (section.kind === 'cluster' && !section.isWritten('readmit_lag') && typeof maxLagMs === 'number') {
     section.set('readmit_lag', Math.floor(maxLagMs / 2));
   }
+  // What takes no traffic has no share of the reads, whatever the usual share is.
+  if (section.kind === 'backend' && section.value('follow') === true && !section.isWritten('ro_weight')) {
+    section.set('ro_weight', 0);
+  }
 }
 
 function buildConfig(sections: readonly Section[], context: ConfigContext): ProxyConfig {
@@ -195,9 +199,19 @@ function clusterOf(section: Section): ClusterConfig {
     fall: section.number('fall'),
     maxLagMs: section.number('max_lag'),
     readmitLagMs: section.number('readmit_lag'),
+    lagSource: section.text('lag_source') as ClusterConfig['lagSource'],
+    heartbeatIntervalMs: section.number('heartbeat_interval'),
+    writeCheck: section.flag('write_check'),
+    arbiter: section.list('arbiter'),
+    failover: section.text('failover') as ClusterConfig['failover'],
+    failoverCooldownMs: section.number('failover_cooldown'),
+    failoverData: section.text('failover_data') as ClusterConfig['failoverData'],
+    rejoin: section.text('rejoin') as ClusterConfig['rejoin'],
+    enforceReadOnly: section.flag('enforce_read_only'),
     catchUpTimeoutMs: section.number('catch_up_timeout'),
     holdTimeoutMs: section.number('hold_timeout'),
     transactionGraceMs: section.number('transaction_grace'),
+    semiSync: section.text('semi_sync') as ClusterConfig['semiSync'],
     users: section.text('users') as ClusterConfig['users'],
     usersIntervalMs: section.number('users_interval'),
   };
@@ -218,6 +232,8 @@ function backendOf(section: Section, context: ConfigContext): BackendConfig {
     ...tlsFilesOf(section, context),
     proxyProtocol: section.text('proxy_protocol') as BackendConfig['proxyProtocol'],
     compression: section.text('compression') as BackendConfig['compression'],
+    follow: section.flag('follow'),
+    ...(section.isWritten('channel') && { channel: section.text('channel') }),
   };
 }
 
@@ -236,6 +252,7 @@ function listenerOf(section: Section, context: ConfigContext): ListenerConfig {
     pipelineThresholdMs: section.number('pipeline_threshold'),
     maxPreparedStatements: section.number('max_prepared_statements'),
     statementCache: section.number('statement_cache'),
+    sessionMoves: section.flag('session_moves'),
     maxConnections: section.number('max_connections'),
     queueTimeoutMs: section.number('queue_timeout'),
     idleTimeoutMs: section.number('idle_timeout'),

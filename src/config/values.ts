@@ -3,6 +3,7 @@
  */
 import { isIP } from 'node:net';
 import { formatEndpoint, isNetwork, parseEndpoint, type Endpoint } from '../base/address.ts';
+import { NO_ARBITER, parseArbiter } from './arbiter.ts';
 import type { ValueType } from './keys.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -41,6 +42,8 @@ export function readValue(text: string, type: ValueType): Reading {
       return readNetworks(text);
     case 'digest':
       return readDigest(text);
+    case 'arbiters':
+      return readArbiters(text);
     case 'reference':
       return readNames(text, type.many);
   }
@@ -51,7 +54,8 @@ export function formatValue(value: Value, type: ValueType): string {
   if (type.kind === 'secret') return '********';
   if (type.kind === 'duration' && typeof value === 'number') return formatDuration(value);
   if (typeof value === 'boolean') return value ? 'on' : 'off';
-  if (Array.isArray(value)) return value.join(', ');
+  if (Array.isArray(value))
+    return value.length === 0 && type.kind === 'arbiters' ? NO_ARBITER : value.join(', ');
   return typeof value === 'object' ? formatEndpoint(value) : String(value);
 }
 
@@ -125,6 +129,17 @@ function readNetworks(text: string): Reading {
   const wrong = networks.find((network) => !isNetwork(network));
   if (wrong === undefined) return { value: networks };
   return { problem: `'${wrong}' is not an address or network such as 10.0.0.0/8 or ::1` };
+}
+
+function readArbiters(text: string): Reading {
+  if (text === NO_ARBITER) return { value: [] };
+  const arbiters = text.split(',').map((part) => part.trim());
+  for (const arbiter of arbiters) {
+    const parsed = parseArbiter(arbiter);
+    if ('problem' in parsed) return parsed;
+  }
+  const twin = arbiters.find((arbiter, index) => arbiters.indexOf(arbiter) !== index);
+  return twin === undefined ? { value: arbiters } : { problem: `'${twin}' is given twice` };
 }
 
 function readNames(text: string, many: boolean): Reading {

@@ -10,7 +10,7 @@ import type { Clock } from '../base/clock.ts';
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { writeProxyHeaderV2 } from '../protocol/proxy-header.ts';
 import type { ServerGreeting } from '../topology/snapshot.ts';
-import type { Row, Statement } from './flavour/replication.ts';
+import type { Row, Statement } from './flavour/row.ts';
 import { listenForGreeting } from './greeting.ts';
 
 /** How a server is connected to. */
@@ -31,37 +31,45 @@ class TimedOut extends Error {
 }
 
 export class ControlConnection {
+  static #opened = 0;
+  /** No other connection of ours has it; the server's own ids begin anew when it is restarted. */
+  readonly number = ++ControlConnection.#opened;
   readonly #connection: Connection;
   readonly #clock: Clock;
+  readonly #inBatches: boolean;
   #broken = false;
+  /** Called once when the connection breaks by itself. */
+  onLost: (() => void) | null = null;
   #greeting: ServerGreeting | null = null;
 
-  private constructor(connection: Connection, clock: Clock) {
+  private constructor(connection: Connection, clock: Clock, inBatches: boolean) {
     this.#connection = connection;
     this.#clock = clock;
-    // What breaks between two statements is found by the next one.
-    connection.on('error', () => (this.#broken = true));
-    connection.on('end', () => (this.#broken = true));
+    this.#inBatches = inBatches;
+    connection.on('error', () => this.#lost());
+    connection.on('end', () => this.#lost());
   }
 
   /**
    * Connects and logs in within `timeoutMs`; rejects with the driver's error or a timeout. The session has
-   * no SQL mode, whatever the server's default: the driver quotes values with backslashes.
+   * no SQL mode, whatever the server's default: the driver quotes values with backslashes. With `inBatches`
+   * several statements may go in one message.
    */
   static async open(
     server: ControlServer,
     account: ControlAccount,
     clock: Clock,
     timeoutMs: number,
+    inBatches = false,
   ): Promise<ControlConnection> {
     const endMs = clock.nowMs() + timeoutMs;
     try {
-      return await ControlConnection.#open(server, account, clock, timeoutMs);
+      return await ControlConnection.#open(server, account, clock, timeoutMs, inBatches);
     } catch (error) {
       const hasNoTls = error instanceof Error && 'code' in error && error.code === NO_TLS;
       if (server.tls !== 'preferred' || !hasNoTls) throw error;
       const leftMs = Math.max(1, endMs - clock.nowMs());
-      return ControlConnection.#open({ ...server, tls: 'off' }, account, clock, leftMs);
+      return ControlConnection.#open({ ...server, tls: 'off' }, account, clock, leftMs, inBatches);
     }
   }
 
@@ -70,6 +78,7 @@ export class ControlConnection {
     account: ControlAccount,
     clock: Clock,
     timeoutMs: number,
+    inBatches: boolean,
   ): Promise<ControlConnection> {
     const endMs = clock.nowMs() + timeoutMs;
     const socket = connectTo(server.address);
@@ -83,9 +92,9 @@ export class ControlConnection {
       password: account.monitorPassword,
       // Ours is the only timer: the driver's own would run on a clock that tests cannot turn.
       connectTimeout: 0,
-      multipleStatements: false,
+      multipleStatements: inBatches,
     });
-    const control = new ControlConnection(connection, clock);
+    const control = new ControlConnection(connection, clock, inBatches);
     listenForGreeting(socket, (greeting) => {
       control.#greeting = greeting;
     });
@@ -124,10 +133,36 @@ export class ControlConnection {
     return Array.isArray(result) ? (result as Row[]) : [];
   }
 
+  /**
+   * Runs several statements and answers the rows of each; rejects with the error of the first that fails. In
+   * one round trip, where the connection takes batches: a process that gets little of the processor must not
+   * take its own turns for the server's slowness.
+   */
+  async runAll(statements: readonly Statement[], timeoutMs: number): Promise<Row[][]> {
+    const [only, ...others] = statements;
+    if (only === undefined) return [];
+    if (others.length === 0) return [await this.run(only, timeoutMs)];
+    if (this.#inBatches) {
+      const sql = statements.map((one) => one.sql).join('; ');
+      const values = statements.flatMap((one) => one.values ?? []);
+      return (await this.run({ sql, values }, timeoutMs)) as unknown as Row[][];
+    }
+    const endMs = this.#clock.nowMs() + timeoutMs;
+    const answers: Row[][] = [];
+    for (const one of statements) answers.push(await this.run(one, Math.max(1, endMs - this.#clock.nowMs())));
+    return answers;
+  }
+
   /** Closes at once, without a goodbye. */
   close(): void {
     this.#broken = true;
     this.#connection.destroy();
+  }
+
+  #lost(): void {
+    if (this.#broken) return;
+    this.#broken = true;
+    this.onLost?.();
   }
 
   #bounded<T>(

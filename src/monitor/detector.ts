@@ -8,6 +8,7 @@
  */
 import type { ClusterConfig } from '../config/config.ts';
 import type { BackendHealth, Reach } from '../topology/health.ts';
+import { areWritten, lagByBeats, type Beats } from './beats.ts';
 import {
   describeFailure,
   isAlive,
@@ -15,10 +16,11 @@ import {
   type ReplicationFacts,
   type ServerFacts,
 } from './observation.ts';
+import type { WriteOutcome } from './write-outcome.ts';
 
 export type CheckLimits = Pick<
   ClusterConfig,
-  'rise' | 'fall' | 'maxLagMs' | 'readmitLagMs' | 'checkIntervalMs' | 'checkTimeoutMs'
+  'rise' | 'fall' | 'maxLagMs' | 'readmitLagMs' | 'checkIntervalMs' | 'checkTimeoutMs' | 'heartbeatIntervalMs'
 >;
 
 /** The cluster's primary as far as its replicas are judged by it. */
@@ -26,6 +28,8 @@ export interface PrimarySight {
   readonly isUp: boolean;
   /** When it last answered well; null when it never has, or when no primary is known. */
   readonly seenMs: number | null;
+  /** What was written on it to measure lag by, and why nothing is; null when nothing is to be. */
+  readonly beats: { readonly written: Beats; readonly problem: string } | null;
 }
 
 /** What is remembered of one server between checks. */
@@ -37,8 +41,9 @@ export interface HealthRecord {
   readonly failed: number;
   /** As last seen; null before the first good check. */
   readonly facts: ServerFacts | null;
-  /** When it was last seen so. */
+  /** When it was last seen so, and when that check had begun. */
   readonly seenMs: number | null;
+  readonly askedMs: number | null;
   /** When replication was last seen working with a known lag, and that lag. */
   readonly lastInSync: { readonly atMs: number; readonly lagMs: number } | null;
   readonly lagMs: number | null;
@@ -46,6 +51,21 @@ export interface HealthRecord {
   readonly lagging: boolean;
   readonly fresh: boolean;
   readonly replicationReason: string;
+  /** When its receiver was last seen to have got something from its source; null when it was never seen running. */
+  readonly receiverSeenMs: number | null;
+  /** How often it was seen to have been restarted, and when last. */
+  readonly restarts: number;
+  readonly restartedMs: number | null;
+  /** Why we ourselves cannot look at it, which says nothing of the server; null while we can. */
+  readonly checkerBroken: string | null;
+  /** Since when, how often in a row and why it takes no writes, by write_check; null while it does, or is not asked. */
+  readonly writeFailing: WriteFailing | null;
+}
+
+export interface WriteFailing {
+  readonly sinceMs: number;
+  readonly count: number;
+  readonly reason: string;
 }
 
 export const FIRST_RECORD: HealthRecord = {
@@ -55,31 +75,43 @@ export const FIRST_RECORD: HealthRecord = {
   failed: 0,
   facts: null,
   seenMs: null,
+  askedMs: null,
   lastInSync: null,
   lagMs: null,
   lagging: false,
   fresh: false,
   replicationReason: '',
+  receiverSeenMs: null,
+  restarts: 0,
+  restartedMs: null,
+  checkerBroken: null,
+  writeFailing: null,
 };
 
-/** The record after one more check, which ended at `nowMs`. */
+/** The record after one more check, which began at `startMs` and ended at `nowMs`. */
 export function judgeCheck(
   record: HealthRecord,
   observation: Observation,
   limits: CheckLimits,
   nowMs: number,
+  startMs = nowMs,
 ): HealthRecord {
   switch (observation.kind) {
     case 'seen':
-      return judgeGood({ ...record, facts: observation.facts, seenMs: nowMs }, limits);
+      return judgeGood(take(record, observation.facts, nowMs, startMs), limits);
     case 'failed':
       break;
   }
   const { failure } = observation;
   const words = describeFailure(failure);
+  if (failure.kind === 'checker_broken') {
+    // Neither a good check nor a failed one: what was known stays, and grows old.
+    return { ...record, reachReason: words, good: 0, checkerBroken: words };
+  }
   if (isAlive(failure)) {
     // It answers, we only cannot look: what was known stays, with the reason beside it.
-    return { ...record, reach: aliveReach(record.reach), reachReason: words, good: 0, failed: 0 };
+    const reach = aliveReach(record.reach);
+    return { ...record, reach, reachReason: words, good: 0, failed: 0, checkerBroken: null };
   }
   const failed = record.failed + 1;
   const isDown = record.reach === 'down' || record.reach === 'unknown' || failed >= limits.fall;
@@ -89,7 +121,64 @@ export function judgeCheck(
     reachReason: isDown ? words : `${words}, check ${failed} of ${limits.fall}`,
     good: 0,
     failed,
+    checkerBroken: null,
+    // A server that is gone takes no write either: that is no finding of its own.
+    writeFailing: isDown ? null : record.writeFailing,
   };
+}
+
+/** The record after a write that began at `startMs`. */
+export function judgeWrite(record: HealthRecord, outcome: WriteOutcome, startMs: number): HealthRecord {
+  switch (outcome.kind) {
+    case 'written':
+      return { ...record, writeFailing: null };
+    case 'failing': {
+      const { sinceMs, count } = record.writeFailing ?? { sinceMs: startMs, count: 0 };
+      return { ...record, writeFailing: { sinceMs, count: count + 1, reason: outcome.reason } };
+    }
+    case 'unreachable':
+      return record;
+    case 'hopeless':
+      return { ...record, writeFailing: null };
+  }
+}
+
+/** The record with new facts, and what they mean beside the old ones. */
+function take(record: HealthRecord, facts: ServerFacts, nowMs: number, startMs: number): HealthRecord {
+  const restarted = wasRestarted(record, facts, nowMs);
+  return {
+    ...record,
+    facts,
+    seenMs: nowMs,
+    askedMs: startMs,
+    checkerBroken: null,
+    receiverSeenMs: whenReceiverWasSeen(record, facts, nowMs),
+    restarts: record.restarts + (restarted ? 1 : 0),
+    restartedMs: restarted ? nowMs : record.restartedMs,
+  };
+}
+
+/** What a server's uptime may be behind by rounding and by the time of a check. */
+const UPTIME_TOLERANCE_SECONDS = 2;
+
+/**
+ * A server was restarted when
+ * 1. our connection to it is another one (a server whose clock was set back has kept the old one);
+ * 2. and it runs for less time than has passed since it was last seen.
+ */
+function wasRestarted({ facts: before, seenMs }: HealthRecord, facts: ServerFacts, nowMs: number): boolean {
+  if (before === null || seenMs === null || before.connectionId === facts.connectionId) return false;
+  const expectedSeconds = before.uptimeSeconds + (nowMs - seenMs) / 1000;
+  return facts.uptimeSeconds < expectedSeconds - UPTIME_TOLERANCE_SECONDS;
+}
+
+/** A receiver that runs has got something when its signs are others than before, or when it did not run before. */
+function whenReceiverWasSeen(record: HealthRecord, facts: ServerFacts, nowMs: number): number | null {
+  const now = facts.replication;
+  if (now?.receiver !== 'running') return record.receiverSeenMs;
+  const before = record.facts?.replication;
+  const isNew = before?.receiver !== 'running' || before.signs !== now.signs;
+  return isNew ? nowMs : record.receiverSeenMs;
 }
 
 function judgeGood(record: HealthRecord, limits: CheckLimits): HealthRecord {
@@ -130,7 +219,7 @@ export function judgeReplication(
   if (replication === null) {
     return { ...record, lastInSync: null, lagMs: null, lagging: false, fresh: false, replicationReason: '' };
   }
-  if (record.reach !== 'up') return record;
+  if (record.reach === 'down' || record.reach === 'unknown') return record;
 
   const measured = measureLag(record, replication, primary, limits, nowMs);
   const { lagMs } = measured;
@@ -143,13 +232,16 @@ export function judgeReplication(
         ? `its receiver is reconnecting${because(replication.receiverError)}`
         : 'orphan: it has lost its primary and serves what it has'
       : '';
+  const unmeasured = primary.isUp ? (primary.beats?.problem ?? '') : '';
+  const noBeats =
+    unmeasured === '' ? '' : `its lag is what the server says, as no heartbeat is written: ${unmeasured}`;
   return {
     ...record,
     lastInSync: measured.lastInSync,
     lagMs,
     lagging,
     fresh: broken === '' && !lagging,
-    replicationReason: broken || [lagReason, oddity].filter((part) => part !== '').join('; '),
+    replicationReason: broken || [lagReason, oddity, noBeats].filter((part) => part !== '').join('; '),
   };
 }
 
@@ -227,10 +319,8 @@ function measureLag(
   const { lastInSync } = record;
   if (isCurrent(record)) {
     const works = replication.receiver === 'running' && replication.applier === 'running';
-    if (works && replication.lagMs !== null) {
-      const { lagMs } = replication;
-      return { lagMs, lastInSync: { atMs: record.seenMs ?? nowMs, lagMs } };
-    }
+    const lagMs = works ? lagOf(record, replication, primary, limits, nowMs) : null;
+    if (lagMs !== null) return { lagMs, lastInSync: { atMs: record.seenMs ?? nowMs, lagMs } };
     // An orphan that has applied all it received can get no fresher: it is where its primary was.
     const isCaughtUp = replication.applier === 'running' && replication.drained;
     if (!primary.isUp && isCaughtUp && wasInSync(lastInSync, primary.seenMs, limits)) {
@@ -238,6 +328,20 @@ function measureLag(
     }
   }
   return { lagMs: lastInSync === null ? null : lastInSync.lagMs + (nowMs - lastInSync.atMs), lastInSync };
+}
+
+/** By beats while they are written, and otherwise as the server says. */
+function lagOf(
+  { askedMs, facts }: HealthRecord,
+  { lagMs }: ReplicationFacts,
+  { beats }: PrimarySight,
+  { heartbeatIntervalMs }: CheckLimits,
+  nowMs: number,
+): number | null {
+  const shown = facts?.beat ?? null;
+  if (shown === null || beats === null || askedMs === null) return lagMs;
+  if (!areWritten(beats.written, heartbeatIntervalMs, nowMs)) return lagMs;
+  return lagByBeats(beats.written, shown.atMs, askedMs) ?? lagMs;
 }
 
 /** Its facts are from the last check, not from one before that failed. */

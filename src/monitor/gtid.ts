@@ -54,6 +54,20 @@ export function unitePositions(...positions: string[]): string {
   return positions.filter((position) => position !== '').join(',');
 }
 
+/** Joins two MariaDB positions (`domain-server-sequence,…`): of each domain the furthest. */
+export function joinPositions(one: string, other: string): string {
+  const furthest = new Map<string, { gtid: string; sequence: bigint }>();
+  for (const gtid of `${one},${other}`.split(',').map((part) => part.trim())) {
+    const match = /^(\d+)-\d+-(\d+)$/.exec(gtid);
+    if (match === null) continue;
+    const [, domain, digits] = match;
+    const sequence = BigInt(digits!);
+    const known = furthest.get(domain!);
+    if (known === undefined || sequence > known.sequence) furthest.set(domain!, { gtid, sequence });
+  }
+  return [...furthest.values()].map(({ gtid }) => gtid).join(',');
+}
+
 function parse(text: string): TransactionSet | null {
   const sets = new Map<string, Interval[]>();
   for (const item of text.split(',').map((part) => part.trim().toLowerCase())) {

@@ -6,6 +6,8 @@
 import type { ServerGreeting } from '../topology/snapshot.ts';
 
 export type ProbeErrorKind =
+  /** Something is wrong on our own side: it says nothing of the server. */
+  | 'checker_broken'
   | 'refused'
   | 'timed_out'
   | 'host_unreachable'
@@ -26,7 +28,15 @@ export type ReceiverState = 'running' | 'connecting' | 'stopped';
 /** The thread that applies them. */
 export type ApplierState = 'running' | 'stopped';
 
+/** A place in the binary log of one server. */
+export interface FilePosition {
+  readonly file: string;
+  readonly position: number;
+}
+
 export interface ReplicationFacts {
+  /** Name of the channel (MariaDB: of the connection) that the facts are of; usually empty. */
+  readonly channelName: string;
   readonly receiver: ReceiverState;
   readonly applier: ApplierState;
   /** As the server reports it; null when it does not know. */
@@ -39,17 +49,68 @@ export interface ReplicationFacts {
   readonly drained: boolean;
   /** The transactions received in full, by their global ids; empty when that is not known. */
   readonly receivedPosition: string;
+  /** How far it has received and applied, in terms of its source's binary log; null when it has not learnt that. */
+  readonly receivedFile: FilePosition | null;
+  readonly appliedFile: FilePosition | null;
+  /** The last error of each thread, and its number (0: none). */
   readonly receiverError: string;
+  readonly receiverErrno: number;
   readonly applierError: string;
-  /** Number of sources; the facts above are then those of the one that is worst off. */
+  readonly applierErrno: number;
+  /** How often the source speaks when it has nothing to send; null when not known, 0 when it never does. */
+  readonly heartbeatPeriodMs: number | null;
+  /** Changes whenever the receiver has got anything from its source; its text means nothing else. */
+  readonly signs: string;
+  /** Number of sources that count; the facts above are then those of the one that is worst off. */
   readonly channels: number;
+}
+
+/** A server that waits for replicas with each commit, as its plugin for primaries says. */
+export interface SemiSyncPrimary {
+  /** The setting. */
+  readonly enabled: boolean;
+  /** Commits wait now: false after a wait that took too long, until a replica has caught up. */
+  readonly live: boolean;
+  /** Semi-synchronous replicas that are connected. */
+  readonly clients: number;
+  readonly timeoutMs: number;
+  readonly waitPoint: 'after_sync' | 'after_commit';
+  readonly waitForReplicas: number;
+  /** Sessions whose commits wait just now. */
+  readonly waiting: number;
+}
+
+/** A server that tells its source what it has received, as its plugin for replicas says. */
+export interface SemiSyncReplica {
+  readonly enabled: boolean;
+  /** It is connected as one that answers. */
+  readonly live: boolean;
+}
+
+/** Each half is null where the server has no such plugin installed. */
+export interface SemiSyncFacts {
+  readonly primary: SemiSyncPrimary | null;
+  readonly replica: SemiSyncReplica | null;
+}
+
+/** A promotion, as it is written down in the servers themselves. */
+export interface EpochRow {
+  readonly epoch: number;
+  /** The backend that it made the primary. */
+  readonly backend: string;
 }
 
 export interface ServerFacts {
   readonly version: string;
   readonly greeting: ServerGreeting;
   readonly serverId: number;
+  /** How long the server runs; together with the number of the connection it tells a restart. */
+  readonly uptimeSeconds: number;
+  /** Our own number of the connection that it was asked on: no two have the same. */
+  readonly connectionId: number;
   readonly readOnly: boolean;
+  /** Nobody may write, not even accounts that may on a server that is only read-only; false where there is no such lock. */
+  readonly superReadOnly: boolean;
   /** It writes a binary log, so that others can follow it. */
   readonly logsChanges: boolean;
   /** It numbers transactions globally, so that a replica can change its source without losing its place. */
@@ -60,6 +121,20 @@ export interface ServerFacts {
   readonly position: string;
   /** What it has applied as a replica, where that is kept apart. */
   readonly replicatedPosition: string;
+  /**
+   * As `position`, but in MariaDB with the last number of *each* server that has written (the state of the
+   * binary log): after a failover two servers may give the same number to different transactions.
+   */
+  readonly history: string;
+  /** What of `history` it has written itself. */
+  readonly ownTransactions: string;
+  /** The end of its binary log, asked only of a server without global ids; null otherwise. */
+  readonly filePosition: FilePosition | null;
+  readonly semiSync: SemiSyncFacts;
+  /** The last promotion of its cluster that it knows of; null when it knows of none, or does not let us read it. */
+  readonly epoch: EpochRow | null;
+  /** The last beat that it has in `dbproxy.heartbeat`, if any; null when it was not asked, or does not let us read it. */
+  readonly beat: { readonly atMs: number | null } | null;
   /** Null when there is no replication set up. */
   readonly replication: ReplicationFacts | null;
 }
@@ -84,9 +159,18 @@ const UNREACHABLE_CODES = new Set([
   'ENETUNREACH',
   'EHOSTDOWN',
   'ENETDOWN',
-  'EADDRNOTAVAIL',
   'ENOTFOUND',
   'EAI_AGAIN',
+]);
+/** No more files, memory or ports for us, or no right to use a socket. */
+const CHECKER_BROKEN_CODES = new Set([
+  'EMFILE',
+  'ENFILE',
+  'ENOBUFS',
+  'ENOMEM',
+  'EACCES',
+  'EPERM',
+  'EADDRNOTAVAIL',
 ]);
 const LOST_CODES = new Set(['ECONNRESET', 'EPIPE', 'PROTOCOL_CONNECTION_LOST']);
 
@@ -96,6 +180,7 @@ export function classifyError(error: unknown): ProbeFailure {
   // The server's own error numbers first: the driver gives some of them codes of its own.
   if (ACCESS_DENIED_ERRORS.has(errno)) return { kind: 'access_denied', message };
   if (TOO_MANY_ERRORS.has(errno)) return { kind: 'too_many_connections', message };
+  if (CHECKER_BROKEN_CODES.has(code)) return { kind: 'checker_broken', message };
   if (REFUSED_CODES.has(code)) return { kind: 'refused', message };
   if (TIMED_OUT_CODES.has(code)) return { kind: 'timed_out', message };
   if (UNREACHABLE_CODES.has(code)) return { kind: 'host_unreachable', message };
@@ -109,14 +194,34 @@ export function isConnectionLost(error: unknown): boolean {
   return LOST_CODES.has(errorParts(error).code);
 }
 
+/** The server's number of an error; 0 when it is not the server's. */
+export function errnoOf(error: unknown): number {
+  return errorParts(error).errno;
+}
+
+/** True when there was no answer in time. */
+export function isTimeout(error: unknown): boolean {
+  return TIMED_OUT_CODES.has(errorParts(error).code);
+}
+
 /** True when the server answered that this account may not do what was asked. */
 export function isDenied(error: unknown): boolean {
   return ACCESS_DENIED_ERRORS.has(errorParts(error).errno);
 }
 
+/** Errors of a client that could not reach a server, or lost it, as a receiver reports them; all else a server has sent. */
+const SOURCE_LOST_ERRORS = new Set([1158, 1159, 1160, 1161, 2002, 2003, 2004, 2005, 2006, 2013, 2055]);
+
+/** True when this last error of a receiver means that it cannot reach its source. */
+export function isSourceLost(receiverErrno: number): boolean {
+  return SOURCE_LOST_ERRORS.has(receiverErrno);
+}
+
 /** A failure in words for `reason`. */
 export function describeFailure(failure: ProbeFailure): string {
   switch (failure.kind) {
+    case 'checker_broken':
+      return `dbproxy itself cannot check it (${failure.message}); look at the limits and rights of its process`;
     case 'refused':
       return `connection refused (${failure.message})`;
     case 'timed_out':

@@ -1,84 +1,128 @@
 /**
- * One check of one server over a connection that is kept: who are you, are you read-only, how does your
- * replication go. A check changes nothing on the server, never rejects, and ends within its timeout.
+ * One check of one server: who are you, are you read-only, how does your replication go. A check changes
+ * nothing on the server, never rejects, and ends within its timeout.
+ *
+ * A connection is kept from one check to the next. While a check waits for its answer on that one, another may
+ * be started beside it, on a connection of its own: so a frozen server is found out in the time of one check,
+ * and a connection that is dead alone is not taken for a server that is.
  */
 import type { Clock } from '../base/clock.ts';
-import { ControlConnection, type ControlAccount, type ControlServer } from './connection.ts';
-import { flavourOf, readIdentity, readReplicaStatus, type Flavour } from './flavour/replication.ts';
-import { classifyError, isConnectionLost, type Observation, type ServerFacts } from './observation.ts';
+import type { BackendConfig, ClusterConfig } from '../config/config.ts';
+import { ControlConnection } from './connection.ts';
+import { readFacts, type Acquaintance, type OwnRows, type Questions } from './facts.ts';
+import { flavourOf } from './flavour/flavour.ts';
+import { classifyError, isConnectionLost, type Observation } from './observation.ts';
 
 const VERSION_QUERY = 'SELECT VERSION() AS version';
 
-/** A connection together with what its server said it is. */
-interface Acquaintance {
-  readonly connection: ControlConnection;
-  readonly version: string;
-  readonly flavour: Flavour;
-}
+/** Whoever changes a table of ours must not keep a thread of the server waiting for longer: whole seconds, 1 is the least. */
+const BOUND_WAITS = 'SET SESSION lock_wait_timeout = 1';
 
 export class Probe {
-  readonly #server: ControlServer;
-  readonly #account: ControlAccount;
+  readonly #backend: BackendConfig;
+  readonly #cluster: ClusterConfig;
+  readonly #questions: Questions;
   readonly #clock: Clock;
-  #kept: Acquaintance | null = null;
+  readonly #onLost: () => void;
+  #idle: Acquaintance | null = null;
+  readonly #busy = new Set<ControlConnection>();
+  #known: OwnRows = { epoch: null, beat: null };
+  #closed = false;
 
-  constructor(server: ControlServer, account: ControlAccount, clock: Clock) {
-    this.#server = server;
-    this.#account = account;
+  /** `onLost` is called when the connection that is kept breaks while nobody uses it: the server went, perhaps. */
+  constructor(backend: BackendConfig, cluster: ClusterConfig, clock: Clock, onLost: () => void) {
+    this.#backend = backend;
+    this.#cluster = cluster;
+    this.#questions = {
+      name: cluster.name,
+      lagSource: cluster.lagSource,
+      ...(backend.channel !== undefined && { channel: backend.channel }),
+    };
     this.#clock = clock;
+    this.#onLost = onLost;
   }
 
-  /** Checks the server once. */
+  /** Checks the server once; several checks may run side by side. */
   async check(timeoutMs: number): Promise<Observation> {
     const endMs = this.#clock.nowMs() + timeoutMs;
     const leftMs = (): number => Math.max(1, endMs - this.#clock.nowMs());
     try {
-      const kept = this.#kept;
-      if (kept?.connection.usable === true) {
+      const kept = this.#takeIdle();
+      if (kept !== null) {
         try {
-          return { kind: 'seen', facts: await readFacts(kept, leftMs) };
+          return await this.#ask(kept, leftMs);
         } catch (error) {
           // The server was restarted under us, perhaps: ask anew before calling that a failure.
           if (!isConnectionLost(error)) throw error;
         }
       }
-      this.close();
-      this.#kept = await meet(await this.#connect(leftMs()), leftMs);
-      return { kind: 'seen', facts: await readFacts(this.#kept, leftMs) };
+      return await this.#ask(await this.#meet(leftMs), leftMs);
     } catch (error) {
-      this.close();
       return { kind: 'failed', failure: classifyError(error) };
     }
   }
 
-  /** Drops the kept connection. */
+  /** Drops all connections. */
   close(): void {
-    this.#kept?.connection.close();
-    this.#kept = null;
+    this.#closed = true;
+    this.#takeIdle()?.connection.close();
+    for (const connection of this.#busy) connection.close();
   }
 
-  #connect(timeoutMs: number): Promise<ControlConnection> {
-    return ControlConnection.open(this.#server, this.#account, this.#clock, timeoutMs);
+  /** Asks, and keeps the connection when that went well. */
+  async #ask(acquaintance: Acquaintance, leftMs: () => number): Promise<Observation> {
+    const { connection } = acquaintance;
+    this.#busy.add(connection);
+    try {
+      const facts = await readFacts(acquaintance, this.#questions, this.#known, leftMs);
+      this.#known = { epoch: facts.epoch, beat: facts.beat };
+      this.#keep(acquaintance);
+      return { kind: 'seen', facts };
+    } catch (error) {
+      connection.close();
+      throw error;
+    } finally {
+      this.#busy.delete(connection);
+    }
   }
-}
 
-/** Asks a server for its version; closes the connection when that fails. */
-async function meet(connection: ControlConnection, leftMs: () => number): Promise<Acquaintance> {
-  try {
-    const [row] = await connection.run(VERSION_QUERY, leftMs());
-    const version = String(row?.version);
-    return { connection, version, flavour: flavourOf(version) };
-  } catch (error) {
-    connection.close();
-    throw error;
+  /** Connects, and asks a server for its version. */
+  async #meet(leftMs: () => number): Promise<Acquaintance> {
+    const connection = await ControlConnection.open(
+      this.#backend,
+      this.#cluster,
+      this.#clock,
+      leftMs(),
+      true,
+    );
+    try {
+      await connection.run(BOUND_WAITS, leftMs());
+      const [row] = await connection.run(VERSION_QUERY, leftMs());
+      const version = String(row?.version);
+      return { connection, version, flavour: flavourOf(version), allowed: new Set() };
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
   }
-}
 
-async function readFacts(
-  { connection, version, flavour }: Acquaintance,
-  leftMs: () => number,
-): Promise<ServerFacts> {
-  const identity = readIdentity(await connection.run(flavour.identity, leftMs()));
-  const replication = readReplicaStatus(flavour, await connection.run(flavour.replicaStatus, leftMs()));
-  return { version, greeting: connection.greeting, ...identity, replication };
+  #takeIdle(): Acquaintance | null {
+    const idle = this.#idle;
+    this.#idle = null;
+    if (idle === null) return null;
+    idle.connection.onLost = null;
+    return idle.connection.usable ? idle : null;
+  }
+
+  /** One is enough: a second one comes from checks that ran side by side. */
+  #keep(acquaintance: Acquaintance): void {
+    const { connection } = acquaintance;
+    if (!connection.usable) return;
+    if (this.#closed || this.#idle !== null) return connection.close();
+    this.#idle = acquaintance;
+    connection.onLost = () => {
+      this.#takeIdle();
+      this.#onLost();
+    };
+  }
 }

@@ -231,6 +231,19 @@ forEachFlavour((flavour, words) => {
       await shows(proxy, 'db2', { state: 'online', reason: '' });
     });
 
+    test('has its lag measured by a row on the primary, whose table is made where it is missing', async () => {
+      const other = await lab.startProxy({
+        config: { 'cluster main': { lag_source: 'heartbeat', write_check: 'on' } },
+      });
+      await eventually(async () => {
+        const beats = await lab.db2.query("select at_ms from dbproxy.heartbeat where cluster = 'main'");
+        assert.equal(beats.length, 1);
+      });
+      await shows(other, 'db2', { readable: 'yes', reason: '' });
+      assert.ok(Number((await backend(other, 'db2'))['lag_ms']) < 1_000);
+      assert.equal(await other.stop(), 0);
+    });
+
     test('goes on serving reads when its primary dies, and there is no primary then', async () => {
       await lab.db1.kill();
       await shows(proxy, 'db1', { state: 'down', role: 'primary' });

@@ -13,7 +13,7 @@
  */
 import { isSha2Hash } from '../../protocol/sha2-hash.ts';
 import type { Account, AccountMaterial, ServerProduct } from '../../topology/account.ts';
-import { isOn, type Row } from './replication.ts';
+import { isOn, type Row } from './row.ts';
 
 /** How the accounts of one server are read. */
 export interface AccountTable {

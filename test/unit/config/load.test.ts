@@ -98,9 +98,19 @@ describe('a good file', () => {
           fall: 3,
           maxLagMs: 10_000,
           readmitLagMs: 5000,
+          lagSource: 'auto',
+          heartbeatIntervalMs: 250,
+          writeCheck: false,
+          arbiter: [],
+          failover: 'manual',
+          failoverCooldownMs: 600_000,
+          failoverData: 'wait',
+          rejoin: 'auto',
+          enforceReadOnly: true,
           catchUpTimeoutMs: 30_000,
           holdTimeoutMs: 10_000,
           transactionGraceMs: 5000,
+          semiSync: 'require',
           users: 'import',
           usersIntervalMs: 30_000,
         },
@@ -119,6 +129,7 @@ describe('a good file', () => {
           tls: 'off',
           proxyProtocol: 'off',
           compression: 'off',
+          follow: false,
         },
       ],
       listeners: [
@@ -144,6 +155,7 @@ describe('a good file', () => {
           pipelineThresholdMs: 1,
           maxPreparedStatements: 1000,
           statementCache: 100,
+          sessionMoves: true,
         },
       ],
       users: [{ name: 'app', password: 'p', allow: [], maxConnections: 0, listeners: [] }],
@@ -336,19 +348,54 @@ describe('a problem is told with its line', () => {
       /\[cluster main\] fall: '0' is not a whole number from 1/,
     ],
     [
-      'a value of a later version',
-      fileWithMore('[cluster main]', 'semi_sync = require'),
-      /^proxy\.conf:10: \[cluster main\] semi_sync = require is not available in this version; available: off$/m,
+      'automatic failover without an arbiter, with servers on other hosts',
+      fileWithMore('[cluster main]', 'failover = auto'),
+      /^proxy\.conf:10: \[cluster main\] failover: auto needs an arbiter, as \[backend db1\] is on another host/m,
     ],
     [
-      'an arbiter',
-      fileWithMore('[cluster main]', 'arbiter = ping:10.0.0.1'),
-      /arbiter = ping:10\.0\.0\.1 is not available in this version; available: none/,
+      'an arbiter of a later version',
+      fileWithMore('[cluster main]', 'arbiter = ping:10.0.0.1, etcd:http://10.0.0.3:2379'),
+      /arbiter: 'etcd:http:\/\/10\.0\.0\.3:2379' is not available in this version; available: ping:IP, tcp:IP:PORT/,
+    ],
+    [
+      'an arbiter by name',
+      fileWithMore('[cluster main]', 'arbiter = ping:gateway'),
+      /arbiter: 'ping:gateway' does not name an IP address/,
+    ],
+    [
+      'an arbiter without a port',
+      fileWithMore('[cluster main]', 'arbiter = tcp:10.0.0.1'),
+      /arbiter: 'tcp:10\.0\.0\.1' does not name an IP address and a port/,
+    ],
+    [
+      'no arbiter among others',
+      fileWithMore('[cluster main]', 'arbiter = none, ping:10.0.0.1'),
+      /arbiter: 'none' stands alone/,
+    ],
+    [
+      'an arbiter twice',
+      fileWithMore('[cluster main]', 'arbiter = ping:10.0.0.1, ping:10.0.0.1'),
+      /arbiter: 'ping:10\.0\.0\.1' is given twice/,
+    ],
+    [
+      'a follower with a weight',
+      fileWithMore('[backend db1]', 'follow = on'),
+      /\[backend db1\] rw_weight: 1 does not go with follow = on, which takes no traffic/,
+    ],
+    [
+      'a channel whose name is no word',
+      fileWithMore('[backend db1]', "channel = d'r"),
+      /\[backend db1\] channel: 'd'r' has other characters/,
+    ],
+    [
+      'a value of a later version',
+      fileWith({ '[http]': 'dashboard = on' }),
+      /\[http\] dashboard = on is not available in this version; available: off$/m,
     ],
     [
       'a value of no version',
-      fileWithMore('[cluster main]', 'semi_sync = maybe'),
-      /'maybe' is none of require, prefer, off; available: off/,
+      fileWithMore('[cluster main]', 'rejoin = maybe'),
+      /'maybe' is none of auto, report, off/,
     ],
     [
       'a key of a later version',
@@ -504,12 +551,37 @@ describe('rules', () => {
     test(`are refused ${what}`, () => assert.match(problemsOf(fileWith(sections)), told));
 });
 
+describe('automatic failover', () => {
+  const auto = 'failover = auto';
+
+  test('needs an arbiter, and one is enough', () => {
+    const file = fileWithMore('[cluster main]', `${auto}\narbiter = ping:10.0.0.254, tcp:[2001:db8::1]:80`);
+    const [cluster] = parseConfig(file, context).clusters;
+    assert.deepEqual(cluster?.arbiter, ['ping:10.0.0.254', 'tcp:[2001:db8::1]:80']);
+    assert.equal(cluster?.failover, 'auto');
+  });
+
+  test('needs none where all servers are on this host', () => {
+    for (const address of ['127.0.0.1:3306', 'unix:/run/mysqld.sock', '[::1]:3306', 'localhost:3306']) {
+      const backend = `cluster = main\naddress = ${address}\nrw_weight = 1`;
+      const file = fileWithMore('[cluster main]', auto).replace(goodSections['[backend db1]']!, backend);
+      assert.equal(problemsOf(file), 'no problem', address);
+    }
+  });
+});
+
+test('a follower has no share of the reads, and a channel of its own', () => {
+  const follower = 'cluster = main\naddress = 10.0.0.2:3306\nfollow = on\nchannel = dr';
+  const [, backend] = parseConfig(fileWith({ '[backend far]': follower }), context).backends;
+  assert.deepEqual([backend?.follow, backend?.roWeight, backend?.channel], [true, 0, 'dr']);
+});
+
 describe('notes', () => {
   test('tell of a default that is not the usual one, until the file writes it', () => {
     const told = (file: string): boolean =>
-      configNotes(file, context).some((note) => note.startsWith('[cluster] semi_sync is off'));
+      configNotes(file, context).some((note) => note.startsWith('[http] dashboard is off'));
     assert.equal(told(fileWith()), true);
-    assert.equal(told(fileWithMore('[cluster main]', 'semi_sync = off')), false);
+    assert.equal(told(fileWith({ '[http]': 'dashboard = off' })), false);
   });
 
   test('tell of a write listener whose cluster can have no primary', () => {
@@ -581,7 +653,9 @@ describe('SHOW CONFIG', () => {
       rows.find((row) => row.section === section && row.key === key)?.value;
     assert.equal(shown('[cluster main]', 'check_fast_interval'), '250ms');
     assert.equal(shown('[cluster main]', 'monitor_password'), '********');
-    assert.equal(shown('[cluster main]', 'semi_sync'), 'off');
+    assert.equal(shown('[cluster main]', 'semi_sync'), 'require');
+    assert.equal(shown('[cluster main]', 'arbiter'), 'none');
+    assert.equal(shown('[cluster main]', 'heartbeat_interval'), '250ms');
     assert.equal(shown('[backend db1]', 'address'), '10.0.0.1:3306');
     assert.equal(shown('[user app]', 'password'), '********');
     assert.equal(shown('[http]', 'dashboard'), 'off');

@@ -2,20 +2,23 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import {
   FIRST_RECORD,
+  isSeenWell,
   isWorrying,
   judgeCheck,
   judgeReplication,
+  judgeWrite,
   toBackendHealth,
   type HealthRecord,
   type PrimarySight,
 } from '../../../src/monitor/detector.ts';
+import { NO_BEATS, withBeat, type Beats } from '../../../src/monitor/beats.ts';
 import type {
   Observation,
   ProbeErrorKind,
   ReplicationFacts,
   ServerFacts,
 } from '../../../src/monitor/observation.ts';
-import { MARIADB_10_11 } from '../../support/greetings.ts';
+import { replicationFacts, serverFacts } from '../../support/facts.ts';
 
 const LIMITS = {
   rise: 2,
@@ -24,37 +27,18 @@ const LIMITS = {
   readmitLagMs: 5_000,
   checkIntervalMs: 1_000,
   checkTimeoutMs: 1_000,
+  heartbeatIntervalMs: 250,
 };
-const UP: PrimarySight = { isUp: true, seenMs: 0 };
-const DOWN: PrimarySight = { isUp: false, seenMs: 0 };
-
-const REPLICATING: ReplicationFacts = {
-  receiver: 'running',
-  applier: 'running',
-  lagMs: 0,
-  sourceHost: '10.0.0.1',
-  sourcePort: 3306,
-  sourceServerId: 1,
-  drained: true,
-  receivedPosition: '',
-  receiverError: '',
-  applierError: '',
-  channels: 1,
-};
+const UP: PrimarySight = { isUp: true, seenMs: 0, beats: null };
+const DOWN: PrimarySight = { isUp: false, seenMs: 0, beats: null };
 
 function facts(replication: Partial<ReplicationFacts> | null = {}): ServerFacts {
-  return {
-    version: '10.11.6-MariaDB',
-    greeting: MARIADB_10_11,
+  return serverFacts({
     serverId: 2,
     readOnly: true,
-    logsChanges: true,
-    hasGtid: true,
     sqlMode: 'ANSI_QUOTES',
-    position: '',
-    replicatedPosition: '',
-    replication: replication === null ? null : { ...REPLICATING, ...replication },
-  };
+    replication: replication === null ? null : replicationFacts(replication),
+  });
 }
 
 const good = (replication?: Partial<ReplicationFacts> | null): Observation => ({
@@ -213,10 +197,12 @@ suite('replication', () => {
     assert.match(record.replicationReason, /lag is not known/);
   });
 
-  test('what was judged stays while the server is suspect', () => {
-    const inSync = judgeReplication(after(good()), UP, LIMITS, 0);
-    const suspect = judgeReplication(judgeCheck(inSync, bad(), LIMITS, 60_000), UP, LIMITS, 60_000);
-    assert.equal(suspect.fresh, true);
+  test('what was judged stays while the server is suspect, and grows old', () => {
+    const inSync = judgeReplication(after(good({ lagMs: 9_000 })), UP, LIMITS, 0);
+    const suspect = (nowMs: number): HealthRecord =>
+      judgeReplication(judgeCheck(inSync, bad(), LIMITS, nowMs), UP, LIMITS, nowMs);
+    assert.equal(suspect(900).fresh, true);
+    assert.equal(suspect(1_100).fresh, false);
   });
 
   test('the reason does not change with the lag itself, so that nothing is published for it', () => {
@@ -238,11 +224,16 @@ suite('what is not seen any more grows old', () => {
   for (const receiver of ['stopped', 'connecting'] as const) {
     test(`a receiver ${receiver} for an hour is no orphan at the first failed check of the primary`, () => {
       const hourMs = 3_600_000;
-      const stale = judge(inSync, good({ receiver, lagMs: null }), { isUp: true, seenMs: hourMs }, hourMs);
+      const stale = judge(
+        inSync,
+        good({ receiver, lagMs: null }),
+        { isUp: true, seenMs: hourMs, beats: null },
+        hourMs,
+      );
       const orphan = judge(
         stale,
         good({ receiver, lagMs: null }),
-        { isUp: false, seenMs: hourMs },
+        { isUp: false, seenMs: hourMs, beats: null },
         hourMs + 100,
       );
       assert.equal(orphan.fresh, false);
@@ -253,13 +244,13 @@ suite('what is not seen any more grows old', () => {
 
   test('an orphan seen in sync one interval before its primary was last seen is in sync', () => {
     const lost = good({ receiver: 'connecting', lagMs: null });
-    assert.equal(judge(inSync, lost, { isUp: false, seenMs: 2_000 }, 2_500).lagMs, 0);
-    assert.equal(judge(inSync, lost, { isUp: false, seenMs: 2_001 }, 2_500).lagMs, 2_500);
+    assert.equal(judge(inSync, lost, { isUp: false, seenMs: 2_000, beats: null }, 2_500).lagMs, 0);
+    assert.equal(judge(inSync, lost, { isUp: false, seenMs: 2_001, beats: null }, 2_500).lagMs, 2_500);
   });
 
   test('an orphan whose primary was never seen is not held to it', () => {
     const lost = good({ receiver: 'connecting', lagMs: null });
-    assert.equal(judge(FIRST_RECORD, lost, { isUp: false, seenMs: null }, 0).fresh, true);
+    assert.equal(judge(FIRST_RECORD, lost, { isUp: false, seenMs: null, beats: null }, 0).fresh, true);
   });
 
   test('a replica that denies us access for long is taken out, although it was in sync', () => {
@@ -319,4 +310,123 @@ suite('how far a server has come', () => {
 test('the sql_mode of a server is known once it was seen', () => {
   assert.equal(toBackendHealth(after(good())).sqlMode, 'ANSI_QUOTES');
   assert.equal(toBackendHealth(after(bad())).sqlMode, null);
+});
+
+suite('a check that we ourselves could not make', () => {
+  test('is neither a good one nor a failed one, and says so', () => {
+    const record = after(good(), bad(), bad('checker_broken'), bad('checker_broken'), bad('checker_broken'));
+    assert.equal(record.reach, 'suspect');
+    assert.equal(record.failed, 1);
+    assert.match(record.checkerBroken ?? '', /dbproxy itself cannot check it/);
+    assert.equal(isSeenWell(record), false);
+  });
+
+  test('is forgotten with the next one that could be made', () => {
+    assert.equal(after(bad('checker_broken'), good()).checkerBroken, null);
+    assert.equal(after(bad('checker_broken'), bad()).checkerBroken, null);
+    assert.equal(after(bad('checker_broken'), bad('access_denied')).checkerBroken, null);
+  });
+});
+
+suite('a restart between two checks', () => {
+  const seenAt = (record: HealthRecord, nowMs: number, over: Partial<ServerFacts>): HealthRecord =>
+    judgeCheck(record, { kind: 'seen', facts: serverFacts(over) }, LIMITS, nowMs);
+  const first = seenAt(FIRST_RECORD, 0, { connectionId: 90, uptimeSeconds: 500 });
+  const table: [string, number, Partial<ServerFacts>, number][] = [
+    [
+      'the same connection is no restart, whatever its clock says',
+      1_000,
+      { connectionId: 90, uptimeSeconds: 3 },
+      0,
+    ],
+    ['another connection alone is none', 1_000, { connectionId: 91, uptimeSeconds: 501 }, 0],
+    ['rounding is none', 1_999, { connectionId: 91, uptimeSeconds: 500 }, 0],
+    ['an uptime that went back is one', 1_000, { connectionId: 7, uptimeSeconds: 0 }, 1],
+    [
+      'also when it was out of sight for longer than it runs now',
+      900_000,
+      { connectionId: 7, uptimeSeconds: 800 },
+      1,
+    ],
+    ['out of sight without one', 900_000, { connectionId: 200, uptimeSeconds: 1_400 }, 0],
+  ];
+  for (const [what, nowMs, facts, restarts] of table) {
+    test(what, () => {
+      const record = seenAt(first, nowMs, facts);
+      assert.equal(record.restarts, restarts);
+      assert.equal(record.restartedMs, restarts === 0 ? null : nowMs);
+    });
+  }
+});
+
+suite('lag by beats', () => {
+  const beats = (...writtenMs: number[]): Beats =>
+    writtenMs.reduce((all, at) => withBeat(all, { atMs: 1e12 + at, writtenMs: at }), NO_BEATS);
+  const sight = (written: Beats, problem = ''): PrimarySight => ({
+    isUp: true,
+    seenMs: 0,
+    beats: { written, problem },
+  });
+  const judged = (
+    shownMs: number | null,
+    primary: PrimarySight,
+    replication: Partial<ReplicationFacts> = {},
+  ): HealthRecord => {
+    const facts = serverFacts({
+      beat: { atMs: shownMs === null ? null : 1e12 + shownMs },
+      replication: replicationFacts(replication),
+    });
+    const record = judgeCheck(FIRST_RECORD, { kind: 'seen', facts }, LIMITS, 20_000, 20_000);
+    return judgeReplication(record, primary, LIMITS, 20_000);
+  };
+
+  test('counts, whatever the server says', () => {
+    const written = beats(1_000, 19_000, 19_900);
+    assert.equal(judged(19_900, sight(written), { lagMs: 99_000 }).lagMs, 0);
+    assert.equal(judged(1_000, sight(written), { lagMs: 0 }).lagMs, 1_000);
+    assert.equal(judged(null, sight(written), { lagMs: 0 }).lagMs, 19_000);
+    assert.equal(judged(null, sight(written), { lagMs: 0 }).fresh, false);
+  });
+
+  test('is what the server says while nothing is written', () => {
+    const old = beats(1_000, 17_000);
+    assert.equal(judged(1_000, sight(old), { lagMs: 3_000 }).lagMs, 3_000);
+    assert.equal(judged(1_000, sight(NO_BEATS), { lagMs: 3_000 }).lagMs, 3_000);
+  });
+
+  test('the reason says why nothing is written', () => {
+    const record = judged(1_000, sight(NO_BEATS, 'the table is not there'));
+    assert.match(record.replicationReason, /what the server says, as no heartbeat is written: the table/);
+    assert.equal(record.fresh, true);
+  });
+
+  test('is what the server says where we may not read the row', () => {
+    const facts = serverFacts({ replication: replicationFacts({ lagMs: 2_000 }) });
+    const record = judgeCheck(FIRST_RECORD, { kind: 'seen', facts }, LIMITS, 20_000, 20_000);
+    const primary = sight(beats(1_000, 19_900));
+    assert.equal(judgeReplication(record, primary, LIMITS, 20_000).lagMs, 2_000);
+  });
+});
+
+suite('writes that fail', () => {
+  const failing = { kind: 'failing', reason: 'a write hangs' } as const;
+
+  test('are counted from the first one on, until one is taken', () => {
+    const once = judgeWrite(after(good(null)), failing, 100);
+    const twice = judgeWrite(once, { ...failing, reason: 'the disk is full' }, 400);
+    assert.deepEqual(twice.writeFailing, { sinceMs: 100, count: 2, reason: 'the disk is full' });
+    assert.equal(judgeWrite(twice, { kind: 'written' }, 700).writeFailing, null);
+  });
+
+  test('say nothing when they did not get there, or may not be made', () => {
+    const record = judgeWrite(after(good(null)), failing, 100);
+    assert.equal(judgeWrite(record, { kind: 'unreachable', reason: 'x' }, 200).writeFailing?.count, 1);
+    assert.equal(judgeWrite(record, { kind: 'hopeless', reason: 'x' }, 200).writeFailing, null);
+  });
+
+  test('are no finding of their own when the server is down', () => {
+    const record = judgeWrite(after(good(null)), failing, 100);
+    const down = [1, 2, 3].reduce((now) => judgeCheck(now, bad(), LIMITS, 0), record);
+    assert.equal(down.writeFailing, null);
+  });
 });

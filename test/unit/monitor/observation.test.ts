@@ -19,6 +19,11 @@ suite('sorting errors', () => {
     ['ER_CON_COUNT_ERROR', 1040, 'too_many_connections'],
     ['ER_USER_LIMIT_REACHED', 1226, 'too_many_connections'],
     ['ECONNRESET', -104, 'other'],
+    ['EMFILE', -24, 'checker_broken'],
+    ['ENOBUFS', -105, 'checker_broken'],
+    ['EACCES', -13, 'checker_broken'],
+    ['EADDRNOTAVAIL', -99, 'checker_broken'],
+    ['ENETUNREACH', -101, 'host_unreachable'],
     ['PROTOCOL_CONNECTION_LOST', 0, 'other'],
     ['PROTOCOL_UNEXPECTED_PACKET', 0, 'protocol'],
     ['HANDSHAKE_NO_SSL_SUPPORT', 0, 'protocol'],
@@ -40,6 +45,7 @@ suite('sorting errors', () => {
 test('only an answering server counts as alive', () => {
   assert.equal(isAlive({ kind: 'access_denied', message: '' }), true);
   assert.equal(isAlive({ kind: 'too_many_connections', message: '' }), true);
+  assert.equal(isAlive({ kind: 'checker_broken', message: '' }), false);
   assert.equal(isAlive({ kind: 'timed_out', message: '' }), false);
   assert.equal(isAlive({ kind: 'refused', message: '' }), false);
 });

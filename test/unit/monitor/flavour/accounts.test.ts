@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { accountTableOf } from '../../../../src/monitor/flavour/accounts.ts';
-import type { Row } from '../../../../src/monitor/flavour/replication.ts';
+import type { Row } from '../../../../src/monitor/flavour/row.ts';
 import type { Account } from '../../../../src/topology/account.ts';
 
 const NOW = 1_795_262_172;

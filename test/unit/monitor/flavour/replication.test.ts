@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { flavourOf } from '../../../../src/monitor/flavour/flavour.ts';
+import { isOn, type Row } from '../../../../src/monitor/flavour/row.ts';
+import { readSemiSync, readSemiSyncFacts } from '../../../../src/monitor/flavour/semi-sync.ts';
 import {
-  flavourOf,
-  isOn,
-  joinPositions,
+  readBinlogStatus,
   readIdentity,
   readReplicaStatus,
-  readSemiSync,
-  type Row,
-} from '../../../../src/monitor/flavour/replication.ts';
+  readUptimeSeconds,
+} from '../../../../src/monitor/flavour/status.ts';
+import { joinPositions } from '../../../../src/monitor/gtid.ts';
 
 suite('the flavour of a version', () => {
   const table: [string, string, boolean, string][] = [
@@ -63,7 +64,8 @@ suite('replica status', () => {
   });
 
   test('MariaDB', () => {
-    assert.deepEqual(read({}), {
+    assert.deepEqual(read({ Slave_received_heartbeats: 12, Slave_heartbeat_period: '0.500' }), {
+      channelName: '',
       receiver: 'running',
       applier: 'running',
       lagMs: 3000,
@@ -72,10 +74,58 @@ suite('replica status', () => {
       sourceServerId: 7,
       drained: true,
       receivedPosition: '',
+      receivedFile: { file: 'bin.000002', position: 900 },
+      appliedFile: { file: 'bin.000002', position: 900 },
       receiverError: '',
+      receiverErrno: 0,
       applierError: '',
+      applierErrno: 0,
+      heartbeatPeriodMs: 500,
+      signs: 'bin.000002|900||12',
       channels: 1,
     });
+  });
+
+  test('the signs change with whatever the receiver got', () => {
+    const before = { Slave_received_heartbeats: 12, Gtid_IO_Pos: '0-1-5' };
+    const signs = [
+      before,
+      { ...before, Slave_received_heartbeats: 13 },
+      { ...before, Read_Master_Log_Pos: 901 },
+      { ...before, Master_Log_File: 'bin.000003' },
+      { ...before, Gtid_IO_Pos: '0-1-6' },
+    ].map((row) => read(row)?.signs);
+    assert.equal(new Set(signs).size, 5);
+    assert.equal(read({ ...before, Exec_Master_Log_Pos: 1 })?.signs, signs[0], 'what is applied is no sign');
+  });
+
+  test('MySQL 5.7 and later tell of heartbeats in a table, 5.6 in its status', () => {
+    const [row] = [{ ...ROW, Channel_Name: 'dr' }];
+    const signs = [
+      { channel: '', heartbeats: 1, period_seconds: '30.000' },
+      { channel: 'dr', heartbeats: 7, period_seconds: '0.500' },
+    ];
+    const later = readReplicaStatus(flavourOf('5.7.44'), [row], { status: [], signs });
+    assert.deepEqual([later?.heartbeatPeriodMs, later?.signs], [500, 'bin.000002|900||7']);
+    const status = [
+      { Variable_name: 'Slave_heartbeat_period', Value: '0.250' },
+      { Variable_name: 'Slave_received_heartbeats', Value: '9' },
+    ];
+    const earlier = readReplicaStatus(flavourOf('5.6.24'), [ROW], { status, signs: [] });
+    assert.deepEqual([earlier?.heartbeatPeriodMs, earlier?.signs], [250, 'bin.000002|900||9']);
+  });
+
+  test('the channel that is named counts, and no other', () => {
+    const rows = [
+      { ...ROW, Connection_name: 'one', Slave_SQL_Running: 'No' },
+      { ...ROW, Connection_name: 'two', Last_IO_Errno: 2003 },
+    ];
+    const named = (channel?: string): ReturnType<typeof readReplicaStatus> =>
+      readReplicaStatus(mariadb, rows, undefined, channel);
+    assert.equal(named()?.channelName, 'one');
+    assert.deepEqual([named('two')?.applier, named('two')?.receiverErrno], ['running', 2003]);
+    assert.deepEqual([named()?.channels, named('two')?.channels], [2, 1]);
+    assert.equal(named('three'), null);
   });
 
   test('a lag of NULL is not known, not 0', () => {
@@ -182,12 +232,51 @@ test('an identity without GTIDs is known as such, and a set over several lines i
   assert.deepEqual(identity, {
     serverId: 3,
     readOnly: true,
+    superReadOnly: false,
     logsChanges: true,
     hasGtid: false,
     sqlMode: 'ANSI',
     position: 'a:1,b:2',
     replicatedPosition: '',
+    history: '',
+    ownTransactions: '',
   });
+});
+
+test('its own transactions are those of its id in MariaDB, of its uuid in MySQL', () => {
+  const own = (row: Row): string => readIdentity([row]).ownTransactions;
+  assert.equal(
+    own({ server_id: 2, server_uuid: '', history: '0-1-100,0-2-105,1-2-3,0-22-7' }),
+    '0-2-105,1-2-3',
+  );
+  const mine = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
+  const theirs = '4e11fa47-71ca-11e1-9e33-c80aa9429562';
+  const history = `${theirs}:1-9,\n${mine.toUpperCase()}:1-3:7:tag:1`;
+  assert.equal(own({ server_id: 2, server_uuid: mine, history }), `${mine.toUpperCase()}:1-3:7:tag:1`);
+  assert.equal(own({ server_id: 2, server_uuid: mine, history: '' }), '');
+});
+
+test('the end of the binary log', () => {
+  assert.deepEqual(readBinlogStatus([{ File: 'bin.000007', Position: '190' }]), {
+    file: 'bin.000007',
+    position: 190,
+  });
+  assert.equal(readBinlogStatus([]), null);
+  const words = ['10.11.1-MariaDB', '5.6.1', '8.0.36', '8.2.0', '9.7.0'].map(
+    (one) => flavourOf(one).binlogStatus,
+  );
+  const [older, newer] = ['SHOW MASTER STATUS', 'SHOW BINARY LOG STATUS'];
+  assert.deepEqual(words, [older, older, older, newer, newer]);
+});
+
+test('the uptime is found whatever stands around it', () => {
+  assert.equal(
+    readUptimeSeconds([
+      { Variable_name: 'X', Value: '1' },
+      { Variable_name: 'Uptime', Value: '77' },
+    ]),
+    77,
+  );
 });
 
 suite('joining MariaDB positions', () => {
@@ -225,6 +314,113 @@ suite('semi-sync switches', () => {
       replica: null,
     });
   });
+});
+
+suite('the live status of semi-sync', () => {
+  const rows = (values: Record<string, string>): Row[] =>
+    Object.entries(values).map(([name, value]) => ({ Variable_name: name, Value: value }));
+
+  test('MariaDB, which has both halves built in', () => {
+    const settings = rows({
+      rpl_semi_sync_master_enabled: 'ON',
+      rpl_semi_sync_master_timeout: '10000',
+      rpl_semi_sync_master_wait_point: 'AFTER_COMMIT',
+      rpl_semi_sync_slave_enabled: 'OFF',
+    });
+    const status = rows({
+      Rpl_semi_sync_master_status: 'OFF',
+      Rpl_semi_sync_master_clients: '2',
+      Rpl_semi_sync_slave_status: 'OFF',
+    });
+    assert.deepEqual(readSemiSyncFacts(settings, status), {
+      primary: {
+        enabled: true,
+        live: false,
+        clients: 2,
+        timeoutMs: 10_000,
+        waitPoint: 'after_commit',
+        waitForReplicas: 1,
+        waiting: 0,
+      },
+      replica: { enabled: false, live: false },
+    });
+  });
+
+  const named = (one: string, other: string): [Row[], Row[]] => [
+    rows({
+      [`rpl_semi_sync_${one}_enabled`]: 'ON',
+      [`rpl_semi_sync_${one}_timeout`]: '1000',
+      [`rpl_semi_sync_${one}_wait_point`]: 'AFTER_SYNC',
+      [`rpl_semi_sync_${one}_wait_for_${other}_count`]: '2',
+      [`rpl_semi_sync_${other}_enabled`]: 'ON',
+    }),
+    rows({
+      [`Rpl_semi_sync_${one}_status`]: 'ON',
+      [`Rpl_semi_sync_${one}_clients`]: '3',
+      [`Rpl_semi_sync_${other}_status`]: 'ON',
+    }),
+  ];
+  for (const [one, other] of [
+    ['master', 'slave'],
+    ['source', 'replica'],
+  ] as const) {
+    test(`MySQL, by the names of ${one} and ${other}`, () => {
+      assert.deepEqual(readSemiSyncFacts(...named(one, other)), {
+        primary: {
+          enabled: true,
+          live: true,
+          clients: 3,
+          timeoutMs: 1_000,
+          waitPoint: 'after_sync',
+          waitForReplicas: 2,
+          waiting: 0,
+        },
+        replica: { enabled: true, live: true },
+      });
+    });
+  }
+
+  test('a server without the plugins', () => {
+    assert.deepEqual(readSemiSyncFacts([], []), { primary: null, replica: null });
+  });
+});
+
+test('a new source is to speak often enough to be missed', () => {
+  for (const version of ['10.11.1-MariaDB', '5.6.24', '9.0.0']) {
+    const { sql } = flavourOf(version).changeSource({ host: 'h', port: 1, login: null });
+    assert.match(sql, /_HEARTBEAT_PERIOD = 0\.5, /);
+    assert.match(sql, /_CONNECT_RETRY = 1, /);
+  }
+});
+
+test('the words for one channel of several', () => {
+  const words = (version: string): string[] => {
+    const flavour = flavourOf(version, 'dr');
+    const { sql } = flavour.changeSource({ host: 'h', port: 1, login: null });
+    const { stopReceiver, startReplication, stopReplication, forgetSource } = flavour;
+    return [
+      stopReceiver,
+      startReplication,
+      stopReplication,
+      forgetSource,
+      sql.replace(/ TO .*?( FOR|$)/, ' TO$1'),
+    ];
+  };
+  assert.deepEqual(words('10.11.6-MariaDB'), [
+    "STOP SLAVE 'dr' IO_THREAD",
+    "START SLAVE 'dr'",
+    "STOP SLAVE 'dr'",
+    "RESET SLAVE 'dr' ALL",
+    "CHANGE MASTER 'dr' TO",
+  ]);
+  assert.deepEqual(words('9.7.0'), [
+    "STOP REPLICA IO_THREAD FOR CHANNEL 'dr'",
+    "START REPLICA FOR CHANNEL 'dr'",
+    "STOP REPLICA FOR CHANNEL 'dr'",
+    "RESET REPLICA ALL FOR CHANNEL 'dr'",
+    "CHANGE REPLICATION SOURCE TO FOR CHANNEL 'dr'",
+  ]);
+  assert.equal(flavourOf('5.6.24', 'dr').stopReplication, 'STOP SLAVE', 'it has no channels');
 });
 
 test('a source without a login keeps the one that is set', () => {
