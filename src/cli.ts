@@ -10,6 +10,7 @@
 import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { formatEndpoint } from './base/address.ts';
 import { systemClock } from './base/clock.ts';
 import { isRefusal, refusal, type ErrorCode } from './base/errors.ts';
 import { openLog } from './base/log.ts';
@@ -61,6 +62,8 @@ async function perform(command: Command): Promise<number> {
       return runDemo();
     case 'check-config':
       return checkConfig(findConfig(command.config));
+    case 'doctor':
+      return doctor(command);
     case 'admin':
       return admin(command);
     case 'version':
@@ -129,6 +132,24 @@ async function checkConfig(path: string): Promise<number> {
   await readConfig(path);
   print(`${path} is good`);
   return EXIT.well;
+}
+
+/** Looks at the servers; a dbproxy that runs on this configuration is not needed, and is only named. */
+async function doctor({ config: given, batch }: Command & { name: 'doctor' }): Promise<number> {
+  const config = await readConfig(findConfig(given));
+  const { examine, isWell } = await import('./setup/doctor.ts');
+  const { callAdmin } = await import('./cli/admin-client.ts');
+  const { findingsForPeople, findingsForScripts } = await import('./cli/findings-text.ts');
+  const findings = await examine(config, systemClock);
+  if (batch) {
+    print(findingsForScripts(findings));
+  } else {
+    const running = await callAdmin({ ...config.admin, statement: 'SHOW VERSION', batch: true });
+    const state = running.outcome === 'done' ? 'runs' : 'does not run';
+    print(`dbproxy ${state} here (admin port ${formatEndpoint(config.admin.address)})`);
+    print(findingsForPeople(findings));
+  }
+  return isWell(findings) ? EXIT.well : EXIT.notWell;
 }
 
 async function admin(command: Command & { name: 'admin' }): Promise<number> {

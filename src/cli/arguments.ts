@@ -8,6 +8,7 @@ export type Command =
   | { name: 'run'; config: string | undefined }
   | { name: 'start'; config: string | undefined }
   | { name: 'check-config'; config: string | undefined }
+  | { name: 'doctor'; config: string | undefined; batch: boolean }
   | { name: 'demo' }
   | { name: 'admin'; config: string | undefined; statement: string; batch: boolean }
   | { name: 'version' }
@@ -55,11 +56,11 @@ const COMMANDS: readonly CommandRow[] = [
   },
   {
     name: 'doctor',
-    usage: 'doctor',
-    help: 'Looks at the servers and says what is missing (not available in this version).',
-    options: ['config'],
+    usage: 'doctor [--config FILE] [--batch]',
+    help: 'Looks at the servers and says what is missing, with what mends it; exit code 1 when more than hints is.',
+    options: ['config', 'batch'],
     words: [],
-    read: () => ({ name: 'unavailable', what: 'dbproxy doctor' }),
+    read: ({ config, batch }) => ({ name: 'doctor', config, batch }),
   },
   {
     name: 'demo',

@@ -10,6 +10,10 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
+import { loadConfig } from '../config/load.ts';
+import { semiSyncTimeoutMs } from '../monitor/flavour/setup.ts';
+import { bootstrap } from '../setup/bootstrap.ts';
+import type { SetupWorld } from '../setup/world.ts';
 import { makeCertificate } from './certificate.ts';
 import { stopLeftover, type DatabaseServer } from './database-server.ts';
 import { PAIR_ACCOUNTS, startPair, type Pair } from './pair.ts';
@@ -35,6 +39,9 @@ const DAY_MS = 86_400_000;
 
 const SERVER_NAMES = ['db1', 'db2'] as const;
 
+/** What dbproxy gives the first primary that it sees. */
+const FIRST_EPOCH = 1;
+
 export interface DemoOptions {
   directory: string;
   clock: Clock;
@@ -59,6 +66,9 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   for (const [user, port] of Object.entries(DEMO_PORTS)) await refuseTakenPort(port, user);
   await writeFile(pidPath(directory), `${process.pid}\n`);
 
+  await keepCertificate(directory, options.clock);
+  const configPath = join(directory, 'proxy.conf');
+  await writeFile(configPath, demoConfig(directory), { mode: 0o600 });
   options.say('starting two MariaDB servers, db1 and db2');
   const comeback = new Comeback(options);
   const pair = await startPair({
@@ -66,12 +76,11 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     names: SERVER_NAMES,
     ports: [DEMO_PORTS.db1, DEMO_PORTS.db2],
     clock: options.clock,
+    semiSyncTimeoutMs: semiSyncTimeoutMs('require'),
+    setUp: (primary, servers) => setUp(primary, servers, configPath, options),
     onCrash: (server, how) => comeback.ended(server, how),
   });
   comeback.pair = pair;
-  await keepCertificate(directory, options.clock);
-  const configPath = join(directory, 'proxy.conf');
-  await writeFile(configPath, demoConfig(directory), { mode: 0o600 });
   return {
     configPath,
     banner: bannerFor(pair, configPath),
@@ -81,6 +90,43 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       await rm(pidPath(directory), { force: true });
     },
   };
+}
+
+/**
+ * Makes a cluster of the two new servers the way an operator would, by BOOTSTRAP; only that there is no proxy yet
+ * to say it to, and so nobody to remember who the primary is: dbproxy sees that when it starts.
+ */
+async function setUp(
+  primary: DatabaseServer,
+  servers: readonly DatabaseServer[],
+  configPath: string,
+  { clock, say }: DemoOptions,
+): Promise<void> {
+  const config = loadConfig(configPath, process.env);
+  // root comes in over the servers' own sockets.
+  const backends = config.backends.map((backend) => {
+    const { socketPath } = servers.find(({ name }) => name === backend.name)!;
+    return { ...backend, address: { kind: 'unix' as const, path: socketPath } };
+  });
+  const world: SetupWorld = {
+    clock,
+    rememberedPrimary: () => null,
+    epoch: () => FIRST_EPOCH,
+    recordPromotion: async () => FIRST_EPOCH,
+    rwWeight: (name) => Number(name === primary.name),
+    checkNow: async () => true,
+    rejudge: () => undefined,
+    onReport: () => undefined,
+    onProgress: () => undefined,
+  };
+  const reports = await bootstrap(world, {
+    cluster: config.clusters[0]!,
+    backends,
+    primary: primary.name,
+    dryRun: false,
+    account: { monitorUser: 'root', monitorPassword: '' },
+  });
+  say(`BOOTSTRAP CLUSTER demo PRIMARY ${primary.name}: ${reports.length} steps`);
 }
 
 /** A self-signed certificate for this machine, made at the first start. */
@@ -122,6 +168,7 @@ monitor_user = ${monitor.user}
 monitor_password = ${monitor.password}
 replication_user = ${replication.user}
 replication_password = ${replication.password}
+semi_sync = require
 
 [backend db1]
 cluster = demo

@@ -46,10 +46,15 @@ export interface PairOptions {
   names: readonly [string, string];
   ports: readonly [number, number];
   clock: Clock;
-  /** More SQL for a new server, one statement each; part of what a template is made of. */
-  extraSql?: readonly string[];
+  /**
+   * Makes a pair of two servers that are none yet, with whom it is to have as its primary; without it they are
+   * told their roles here, and no more.
+   */
+  setUp?: (primary: DatabaseServer, servers: readonly DatabaseServer[]) => Promise<void>;
+  /** A commit waits this long for the replica; without it, a second. */
+  semiSyncTimeoutMs?: number;
   extraOptions?: readonly string[];
-  /** A folder with a `data` that `initialiseDataDirectory` made with the same SQL, to copy from. */
+  /** A folder with a `data` that `initialiseDataDirectory` made, to copy from. */
   template?: string;
   signalWhenOrphaned?: 'TERM' | 'KILL';
   onCrash?: (server: DatabaseServer, how: string) => void;
@@ -69,9 +74,9 @@ export interface Pair {
   stop(): Promise<void>;
 }
 
-/** The statements that make a new server ready for a pair. */
-export function setupSql(extraSql: readonly string[] = []): string[] {
-  const { application, monitor, replication } = PAIR_ACCOUNTS;
+/** The statements that make a new server ready for an application, and for nothing else. */
+function applicationSql(): string[] {
+  const { application } = PAIR_ACCOUNTS;
   return [
     // An anonymous account would come before app@'%' for clients on this machine.
     "delete from mysql.global_priv where user = ''",
@@ -81,10 +86,20 @@ export function setupSql(extraSql: readonly string[] = []): string[] {
     'create database demo',
     ...createUser(application),
     `grant all on demo.* to ${application.user}@'%'`,
+  ];
+}
+
+/** The statements that make a new server ready for a pair that is not set up by others. */
+export function setupSql(extraSql: readonly string[] = []): string[] {
+  const { monitor, replication } = PAIR_ACCOUNTS;
+  return [
+    ...applicationSql(),
     ...createUser(monitor),
     `grant ${MONITOR_PRIVILEGES.join(', ')} on *.* to ${monitor.user}@'%'`,
     // Who may log in is read from here.
     `grant select on mysql.global_priv to ${monitor.user}@'%'`,
+    // The tables that it keeps there itself.
+    `grant create, select, insert, update, delete on dbproxy.* to ${monitor.user}@'%'`,
     ...createUser(replication),
     `grant replication slave on *.* to ${replication.user}@'%'`,
     ...extraSql,
@@ -104,8 +119,12 @@ export async function startPair(options: PairOptions): Promise<Pair> {
     await Promise.all(servers.map((server) => server.start()));
     const primary = await findPrimary(servers, await recall(options.directory));
     const replica = servers.find((server) => server !== primary)!;
-    await lead(primary);
-    await follow(replica, primary);
+    if (options.setUp !== undefined && !(await isSetUp(primary))) {
+      await options.setUp(primary, servers);
+    } else {
+      await lead(primary);
+      await follow(replica, primary);
+    }
     return {
       servers,
       primary,
@@ -134,7 +153,8 @@ async function makeDataDirectories(options: PairOptions): Promise<void> {
       await rm(partial, { recursive: true, force: true });
       await mkdir(directory, { recursive: true, mode: 0o700 });
       if (source === undefined) {
-        await initialiseDataDirectory(partial, setupSql(options.extraSql), options.clock);
+        const sql = options.setUp === undefined ? setupSql() : applicationSql();
+        await initialiseDataDirectory(partial, sql, options.clock);
       } else {
         await cp(join(source, 'data'), join(partial, 'data'), { recursive: true });
       }
@@ -160,8 +180,13 @@ function newServer(options: PairOptions, index: 0 | 1): DatabaseServer {
       '--relay-log=relay',
       '--skip-slave-start',
       '--read-only=1',
+      // More than dbproxy takes of a backend at most, by default.
+      '--max-connections=250',
       '--rpl-semi-sync-master-wait-point=AFTER_SYNC',
-      `--rpl-semi-sync-master-timeout=${SEMI_SYNC_TIMEOUT_MS}`,
+      `--rpl-semi-sync-master-timeout=${options.semiSyncTimeoutMs ?? SEMI_SYNC_TIMEOUT_MS}`,
+      // After a crash it takes out what no replica has acknowledged, instead of committing it.
+      '--init-rpl-role=SLAVE',
+      '--rpl-semi-sync-slave-enabled=ON',
       `--report-host=127.0.0.1`,
       `--report-port=${options.ports[index]}`,
       ...(options.extraOptions ?? []),
@@ -190,6 +215,12 @@ async function findPrimary(
   return servers.find((server) => server.name === name)!;
 }
 
+/** Setting up ends with a row in dbproxy's own table; one that was begun and has not ended is begun anew. */
+async function isSetUp(primary: DatabaseServer): Promise<boolean> {
+  const found = await primary.query("show tables from dbproxy like 'epoch'").catch(() => []);
+  return found.length > 0;
+}
+
 /** Makes a server the primary: it follows nobody, waits for a replica's receipt, and can be written. */
 async function lead(server: DatabaseServer): Promise<void> {
   if ((await sourceOf(server)) !== undefined) await server.execute('stop slave', 'reset slave all');
@@ -211,7 +242,8 @@ async function follow(server: DatabaseServer, primary: DatabaseServer): Promise<
     const { user, password } = PAIR_ACCOUNTS.replication;
     await server.execute(
       `change master to master_host = '127.0.0.1', master_port = ${primary.port}, master_user = '${user}',
-       master_password = '${password}', master_connect_retry = 1, master_use_gtid = slave_pos,
+       master_password = '${password}', master_connect_retry = 1, master_heartbeat_period = 0.5,
+       master_use_gtid = slave_pos,
        master_demote_to_slave = 1`,
     );
   }

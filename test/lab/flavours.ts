@@ -42,7 +42,7 @@ export const WORDS: Readonly<Record<LabFlavour, LabWords>> = {
     ...slaveWords,
     follow: (port, user, password) =>
       `change master to master_host = '127.0.0.1', master_port = ${port}, master_user = '${user}',
-       master_password = '${password}', master_connect_retry = 1, master_use_gtid = slave_pos`,
+       master_password = '${password}', master_connect_retry = 1, master_heartbeat_period = 0.5, master_use_gtid = slave_pos`,
     setPassword: (user, password) =>
       `alter user ${user}@'%' identified via mysql_native_password using password('${password}')`,
     semiSync: {
@@ -57,7 +57,7 @@ export const WORDS: Readonly<Record<LabFlavour, LabWords>> = {
     ...slaveWords,
     follow: (port, user, password) =>
       `change master to master_host = '127.0.0.1', master_port = ${port}, master_user = '${user}',
-       master_password = '${password}', master_connect_retry = 1, master_auto_position = 1`,
+       master_password = '${password}', master_connect_retry = 1, master_heartbeat_period = 0.5, master_auto_position = 1`,
     setPassword: (user, password) => `set password for ${user}@'%' = password('${password}')`,
     semiSync: null,
     resetsConnections: false,
@@ -72,7 +72,7 @@ export const WORDS: Readonly<Record<LabFlavour, LabWords>> = {
     // Without TLS a caching_sha2_password account is let in only with the server's public key.
     follow: (port, user, password) =>
       `change replication source to source_host = '127.0.0.1', source_port = ${port}, source_user = '${user}',
-       source_password = '${password}', source_connect_retry = 1, source_auto_position = 1,
+       source_password = '${password}', source_connect_retry = 1, source_heartbeat_period = 0.5, source_auto_position = 1,
        get_source_public_key = 1`,
     setPassword: (user, password) => `alter user ${user}@'%' identified by '${password}'`,
     semiSync: {

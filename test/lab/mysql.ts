@@ -25,7 +25,7 @@ const MONITOR_PRIVILEGES: Readonly<Record<MySqlFlavour, string>> = {
 };
 
 /** What the server is told at every start, also while its data directory is made. */
-const BASE_OPTIONS: Readonly<Record<MySqlFlavour, () => string[]>> = {
+export const BASE_OPTIONS: Readonly<Record<MySqlFlavour, () => string[]>> = {
   mysql97: () => {
     const usr = join(serverFolder('mysql97'), 'usr');
     return [
@@ -120,6 +120,9 @@ export function mySqlSetup(flavour: MySqlFlavour): string[] {
     createUser(monitor),
     `grant ${MONITOR_PRIVILEGES[flavour]} on *.* to ${monitor.user}@'%'`,
     `grant select on mysql.user to ${monitor.user}@'%'`,
+    `grant create, select, insert, update, delete on dbproxy.* to ${monitor.user}@'%'`,
+    // 5.6 has no tables there that tell of replication, and this one has its performance schema off.
+    ...(flavour === 'mysql97' ? [`grant select on performance_schema.* to ${monitor.user}@'%'`] : []),
     createUser(replication),
     `grant replication slave on *.* to ${replication.user}@'%'`,
     createUser({ user: 'root2', password: 'root2' }),

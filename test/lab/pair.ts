@@ -115,7 +115,7 @@ export async function endConnectionsOf(by: DatabaseServer | Connection, user: st
 }
 
 /** A folder that is gone when this process is, also when the test failed. */
-function temporaryDirectory(): string {
+export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'dbproxy-lab-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   return directory;
@@ -144,7 +144,7 @@ async function startServers(
 }
 
 /** The folder to copy data directories from; made whole beside its place, so two runs may make it at once. */
-async function makeTemplate(flavour: LabFlavour): Promise<string> {
+export async function makeTemplate(flavour: LabFlavour): Promise<string> {
   const sql = flavour === 'mariadb' ? setupSql(EXTRA_SQL) : mySqlSetup(flavour);
   const [program, ...args] = flavour === 'mariadb' ? ['/usr/sbin/mariadbd'] : mysqldOf(flavour);
   const version = execFileSync(program, [...args, '--no-defaults', '--version'], { encoding: 'utf8' });

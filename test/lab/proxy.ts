@@ -127,6 +127,10 @@ export function labConfig(place: ProxyPlace, workers: number): ConfigSections {
       check_interval: '200ms',
       check_fast_interval: '50ms',
       check_timeout: '500ms',
+      // A test that is not about it wants its servers left as it has made them.
+      semi_sync: 'off',
+      rejoin: 'off',
+      enforce_read_only: 'off',
     },
     'backend db1': { cluster: 'main', address: local(place.serverPorts[0]), rw_weight: 1 },
     'backend db2': { cluster: 'main', address: local(place.serverPorts[1]) },

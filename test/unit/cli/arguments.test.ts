@@ -19,6 +19,11 @@ suite('the command line', () => {
     });
   });
 
+  test('takes a configuration for doctor, and the wish for a table', () => {
+    const command = parseCommandLine(['doctor', '--config', 'x.conf', '--batch']);
+    assert.deepEqual(command, { name: 'doctor', config: 'x.conf', batch: true });
+  });
+
   test('takes a statement that begins like an option after --', () => {
     const command = parseCommandLine(['admin', '--', '-- a comment']);
     assert.equal(command.name === 'admin' && command.statement, '-- a comment');

@@ -1,0 +1,168 @@
+/**
+ * What semi-synchronous replication has to be, one row a rule, where the cluster's `semi_sync` is not off:
+ * installed, waiting before a commit is seen by others, never giving up, on at the right side of each server,
+ * working now, and the same after a restart.
+ */
+import { isOn } from '../monitor/flavour/row.ts';
+import { semiSyncTimeoutMs } from '../monitor/flavour/setup.ts';
+import {
+  inFile,
+  rule,
+  setting,
+  type Complaint,
+  type ServerRule,
+  type ServerView,
+  type Severity,
+} from './finding.ts';
+import { follows } from './roles.ts';
+import { semiSyncWanted } from './semi-sync.ts';
+import { valueAtStart, variable, variableIsOn } from './survey.ts';
+
+/** Above it a primary does wait for ever, in effect. */
+const FOR_EVER_FROM_MS = 24 * 3_600_000;
+
+export const semiSyncRules: readonly ServerRule[] = [
+  underPolicy('semi_sync_installed', ({ survey }) => {
+    const { plugins, primarySwitch, replicaSwitch } = survey.words.semiSync;
+    const missing = [
+      survey.variables.has(primarySwitch) ? null : plugins?.primary,
+      survey.variables.has(replicaSwitch) ? null : plugins?.replica,
+    ].filter((plugin) => plugin !== null && plugin !== undefined);
+    if (missing.length === 0) return null;
+    return {
+      words: `${missing.map(({ name }) => name).join(' and ')} not installed: commits cannot wait for replicas`,
+      remedy: missing.map(({ install }) => `${install};`).join(' '),
+    };
+  }),
+  underPolicy('semi_sync_wait_point', ({ survey }) => {
+    const { waitPoint } = survey.words.semiSync;
+    if (waitPoint === null) {
+      return {
+        words: 'this version waits after the commit only: others may have seen what a failover then loses',
+        remedy: 'MySQL 5.7 and later wait before it (AFTER_SYNC)',
+        severity: 'warning',
+      };
+    }
+    if (!survey.variables.has(waitPoint) || variable(survey, waitPoint).toUpperCase() === 'AFTER_SYNC')
+      return null;
+    return {
+      words: `${waitPoint} is ${variable(survey, waitPoint)}: others may have seen what a failover then loses`,
+      remedy: setting(survey, waitPoint, "'AFTER_SYNC'"),
+    };
+  }),
+  underPolicy('semi_sync_timeout', semiSyncTimeout),
+  underPolicy('semi_sync_waits_alone', ({ survey, all }) => {
+    const { waitWithoutReplica } = survey.words.semiSync;
+    const isWell = all.cluster.semiSync !== 'require' || !survey.variables.has(waitWithoutReplica);
+    if (isWell || variableIsOn(survey, waitWithoutReplica)) return null;
+    return {
+      words: `${waitWithoutReplica} is off: without replicas it goes on alone at once`,
+      remedy: setting(survey, waitWithoutReplica, 'ON'),
+    };
+  }),
+  { id: 'semi_sync_switches', severity: 'error', blocksBootstrap: false, look: semiSyncSwitches },
+  underPolicy('semi_sync_live', semiSyncLive),
+  rule('semi_sync_at_start', 'hint', semiSyncAtStart),
+];
+
+/** What is an error where semi-sync is required is a warning where it is preferred. */
+function underPolicy(id: string, look: (view: ServerView) => Complaint | null): ServerRule {
+  return rule(id, 'error', (view) => {
+    if (view.all.cluster.semiSync === 'off') return null;
+    const complaint = look(view);
+    return complaint && { severity: severityOf(view), ...complaint };
+  });
+}
+
+function severityOf({ all }: ServerView): Severity {
+  return all.cluster.semiSync === 'require' ? 'error' : 'warning';
+}
+
+function semiSyncTimeout({ survey, all }: ServerView): Complaint | null {
+  const { timeout } = survey.words.semiSync;
+  const policy = all.cluster.semiSync;
+  if (policy === 'off' || !survey.variables.has(timeout)) return null;
+  const timeoutMs = Number(variable(survey, timeout));
+  const remedy = setting(survey, timeout, String(semiSyncTimeoutMs(policy)));
+  if (policy === 'require' && timeoutMs < FOR_EVER_FROM_MS) {
+    return {
+      words: `${timeout} is ${timeoutMs} ms: after that the primary acknowledges what no replica has`,
+      remedy,
+    };
+  }
+  if (policy === 'prefer' && timeoutMs >= FOR_EVER_FROM_MS) {
+    return { words: `${timeout} is ${timeoutMs} ms: without replicas, writes wait for ever`, remedy };
+  }
+  return null;
+}
+
+function semiSyncSwitches({ survey, primary, all }: ServerView): Complaint[] {
+  const policy = all.cluster.semiSync;
+  if (primary === null) return [];
+  const wishes = semiSyncWanted(
+    policy,
+    primary.backend.name,
+    all.surveys.map((one) => ({
+      name: one.backend.name,
+      follows: follows(one, primary) && one.facts.replication?.receiver === 'running',
+      waits: one.facts.semiSync.primary?.enabled === true,
+    })),
+  );
+  const wish = wishes.find(({ name }) => name === survey.backend.name);
+  if (wish === undefined) return [];
+  const { primarySwitch, replicaSwitch } = survey.words.semiSync;
+  const wanted = [
+    [primarySwitch, wish.primarySwitch, whyPrimarySwitch(survey === primary, wish.primarySwitch)],
+    [
+      replicaSwitch,
+      wish.replicaSwitch,
+      wish.replicaSwitch ? 'it acknowledges nothing' : 'a primary has no source',
+    ],
+  ] as const;
+  return wanted
+    .filter(([name, on]) => survey.variables.has(name) && variableIsOn(survey, name) !== on)
+    .map(([name, on, why]) => ({
+      words: `${name} is ${on ? 'off' : 'on'}: ${why}`,
+      // Not for good: it changes with the next promotion.
+      remedy: `SET GLOBAL ${name} = ${on ? 'ON' : 'OFF'};`,
+      severity:
+        name === replicaSwitch && !on
+          ? ('hint' as const)
+          : severityOf({ survey, primary, all, isPrimary: false }),
+    }));
+}
+
+function whyPrimarySwitch(isPrimary: boolean, on: boolean): string {
+  if (on) return 'commits do not wait for a replica';
+  return isPrimary
+    ? 'every write waits for a replica, and there is none'
+    : 'on a replica it makes the applier wait for nobody, and the server cannot be stopped';
+}
+
+function semiSyncLive({ survey, isPrimary }: ServerView): Complaint | null {
+  const side = survey.facts.semiSync.primary;
+  if (!isPrimary || side === null || !side.enabled || (side.live && side.clients > 0)) return null;
+  return {
+    words: side.live
+      ? 'it waits for replicas, and none is connected that acknowledges: every write waits'
+      : 'it is on, but not in effect: the primary goes on alone since a wait took too long',
+    remedy: 'see why no replica acknowledges: SHOW BACKENDS, and the replicas’ own findings',
+  };
+}
+
+/** Between its start and our first look a replica should acknowledge, and not wait for others itself. */
+function semiSyncAtStart({ survey, all }: ServerView): Complaint | null {
+  const { replicaSwitch, primarySwitch } = survey.words.semiSync;
+  if (all.cluster.semiSync === 'off' || !survey.variables.has(replicaSwitch)) return null;
+  const acknowledges = valueAtStart(survey, replicaSwitch);
+  const waits = valueAtStart(survey, primarySwitch);
+  const isWell = acknowledges !== null && isOn(acknowledges) && (waits === null || !isOn(waits));
+  if (isWell) return null;
+  const { persists } = survey.words;
+  return {
+    words: 'after a restart it would not acknowledge until dbproxy switches that on',
+    remedy: persists
+      ? `SET PERSIST_ONLY ${replicaSwitch} = ON; SET PERSIST_ONLY ${primarySwitch} = OFF;`
+      : inFile(survey, `${replicaSwitch} = ON`, `${primarySwitch} = OFF`),
+  };
+}
