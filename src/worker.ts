@@ -15,14 +15,23 @@ import { AccountQuestions } from './frontend/account-questions.ts';
 import { Counters } from './frontend/counters.ts';
 import { explainFirstRoute, explainRoute } from './frontend/explain.ts';
 import { explainSession } from './frontend/explain-session.ts';
+import { WriteHold } from './frontend/hold.ts';
+import { leavePrimary } from './frontend/leave-primary.ts';
 import { Listener } from './frontend/listener.ts';
 import { offerOf, withoutCache, type Offer } from './frontend/offer.ts';
 import type { SessionContext, SessionEndpoint } from './frontend/context.ts';
 import { Session } from './frontend/session.ts';
 import { Sessions } from './frontend/sessions.ts';
-import { EndpointShares, sharesConnections } from './frontend/shared-endpoint.ts';
+import { EndpointShares, sharesConnections, staysHome } from './frontend/shared-endpoint.ts';
 import { UserDirectory } from './frontend/users.ts';
-import type { FromWorker, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
+import type {
+  CommitOutcome,
+  FromWorker,
+  LostCommit,
+  SessionPlace,
+  ToWorker,
+  WorkerStats,
+} from './ipc/messages.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
 import type { DigestStats, PinStats, RouteAsker, RouteExplanation } from './ipc/split.ts';
 import type { RsaKeys } from './protocol/login-server.ts';
@@ -43,6 +52,17 @@ const WISHED_IDLE_MS = 500;
 const KILL_WAIT_MS = 1000;
 /** How long the supervisor may take to say where a session is. */
 const PLACE_TIMEOUT_MS = 2000;
+
+/** How much longer than hold_timeout the supervisor may take to say what became of a COMMIT. */
+const RESOLVE_MARGIN_MS = 1000;
+/** How often at most a worker reports that a backend has failed. */
+const REPORT_INTERVAL_MS = 50;
+
+/** What became of a transaction whose COMMIT was not answered, and how that is known. */
+interface CommitAnswer {
+  readonly outcome: CommitOutcome;
+  readonly detail: string;
+}
 
 /** Runs this process as a worker. Resolves with the exit code when it is to end. */
 export function runWorker(): Promise<number> {
@@ -87,6 +107,13 @@ class Worker {
   /** Slots that others wish for, though they have their fair part, and until when. */
   readonly #wished = new Map<string, number>();
   readonly #placeQuestions = new Map<number, (place: SessionPlace | null) => void>();
+  readonly #commitQuestions = new Map<number, (answer: CommitAnswer) => void>();
+  /** By cluster. */
+  readonly #holds: ReadonlyMap<string, WriteHold>;
+  /** The latest primary of each cluster, also while there is none. */
+  readonly #primaries = new Map<string, string>();
+  /** When a failure of a backend was reported last. */
+  readonly #reportedMs = new Map<string, number>();
   readonly #snapshotWaiters = new Set<() => void>();
   #snapshot: Snapshot;
   #question = 0;
@@ -112,6 +139,16 @@ class Worker {
       want: (key, count) => this.#send({ type: 'slots-wanted', key, count }),
       giveBack: (key, count) => this.#send({ type: 'slots-returned', key, count }),
     });
+    this.#holds = new Map(
+      config.clusters.map(({ name, holdTimeoutMs }) => [
+        name,
+        new WriteHold(name, holdTimeoutMs, systemClock),
+      ]),
+    );
+    for (const { name, primary, writesHeld } of start.snapshot.clusters) {
+      if (primary !== null) this.#primaries.set(name, primary);
+      if (writesHeld) this.#holds.get(name)?.begin();
+    }
     this.#sessions = new Sessions(slot, systemClock);
     this.#users = new UserDirectory({
       clusters: config.clusters,
@@ -151,6 +188,10 @@ class Worker {
         return this.#forgetSchema(message.cluster);
       case 'end-sessions':
         return void this.#endSessions(message);
+      case 'hold-writes':
+        return void this.#holdWrites(message);
+      case 'commit-resolved':
+        return this.#commitQuestions.get(message.requestId)?.(message);
       case 'stats-wanted':
         return this.#send({ type: 'stats', requestId: message.requestId, stats: this.#stats() });
       case 'sessions-wanted': {
@@ -205,6 +246,7 @@ class Worker {
       sessionsOn: (backend) => this.#sessions.countOn(backend),
       placeOf: (sessionId) => this.#placeOf(sessionId, false),
       endKilled: async (sessionId) => void (await this.#placeOf(sessionId, true)),
+      resolveCommit: (question) => this.#resolveCommit(question),
       schemaChanged: (cluster) => {
         this.#forgetSchema(cluster);
         this.#send({ type: 'schema-changed', cluster });
@@ -220,14 +262,16 @@ class Worker {
 
   #openListener(config: ListenerConfig): Listener {
     const shared = sharesConnections(config)
-      ? new EndpointShares(config, this.#config, this.#snapshot)
+      ? new EndpointShares(config, this.#config, this.#snapshot, this.#holds.get(config.cluster)!)
       : null;
     if (shared !== null) this.#shares.set(config.name, shared);
     const endpoint: SessionEndpoint = {
       config,
       credits: new Map(),
       offer: () =>
-        shared === null ? this.#offer(config.cluster) : withoutCache(this.#offer(config.cluster)),
+        shared === null || staysHome(config)
+          ? this.#offer(config.cluster)
+          : withoutCache(this.#offer(config.cluster)),
       tls: () => this.#tlsServers.get(config.name) ?? null,
       shared,
     };
@@ -310,6 +354,33 @@ class Worker {
       else if (backend.state === 'offline') pool?.dropIdle();
     }
     for (const wake of [...this.#snapshotWaiters]) wake();
+    for (const { name, primary, writesHeld } of snapshot.clusters) {
+      const old = this.#primaries.get(name);
+      if (primary !== null) this.#primaries.set(name, primary);
+      if (old !== undefined && primary !== null && old !== primary) this.#leaveOld(name, old, primary);
+      if (writesHeld) this.#holds.get(name)?.begin();
+      else this.#letGo(name);
+    }
+  }
+
+  /** Nobody goes on writing to a server that is the primary no longer, even if this worker was not asked to leave. */
+  #leaveOld(cluster: string, old: string, primary: string): void {
+    const reason = `${primary} is the primary of cluster ${cluster} now`;
+    const parts = { clock: systemClock, sessions: this.#sessions.all(), pool: this.#pools.get(old) };
+    void leavePrimary(parts, { backend: old, graceMs: 0, reason }).then(({ moved, ended }) => {
+      this.#pools.get(old)?.reopen();
+      if (moved + ended > 0) this.#log.warn('writes.moved_late', { cluster, backend: old, moved, ended });
+    });
+  }
+
+  /** The promotion is over, one way or the other. */
+  #letGo(cluster: string): void {
+    const hold = this.#holds.get(cluster);
+    if (hold?.isOn !== true) return;
+    for (const backend of this.#config.backends) {
+      if (backend.cluster === cluster) this.#pools.get(backend.name)?.reopen();
+    }
+    hold.end();
   }
 
   /** What idles in the name of an account that has changed must not serve who logs in from now on. */
@@ -346,7 +417,7 @@ class Worker {
         connectTimeoutMs: config.connectTimeoutMs,
         workers: this.#config.dbproxy.workers,
         channel: channelOf(config),
-        onConnectFailure: (name, error) => this.#send({ type: 'backend-failed', backend: name, error }),
+        onFailure: (name, error) => this.#reportFailure(name, error),
       });
       this.#pools.set(backend, pool);
     }
@@ -388,6 +459,46 @@ class Worker {
     this.#pools.get(backend)?.dropIdle();
     this.#log.info('sessions.ended', { backend, ended, reason });
     this.#send({ type: 'sessions-ended', requestId, ended });
+  }
+
+  async #holdWrites(message: Extract<ToWorker, { type: 'hold-writes' }>): Promise<void> {
+    const { requestId, cluster, backend, graceMs, kind, reason } = message;
+    this.#holds.get(cluster)?.begin();
+    const pool = backend === null ? undefined : this.#pools.get(backend);
+    const parts = { clock: systemClock, sessions: this.#sessions.all(), pool };
+    const { moved, ended } = await leavePrimary(parts, {
+      backend: backend ?? '',
+      graceMs: kind === 'failover' ? 0 : graceMs,
+      reason,
+    });
+    this.#log.info('writes.held', { cluster, backend, kind, moved, ended, reason });
+    this.#send({ type: 'writes-held', requestId, moved, ended });
+  }
+
+  /** Within hold_timeout and a little more: the server that knows may be the one that is just being promoted. */
+  #resolveCommit(question: LostCommit): Promise<CommitAnswer> {
+    const { holdTimeoutMs } = this.#config.clusters.find(({ name }) => name === question.cluster)!;
+    const requestId = ++this.#question;
+    return new Promise((resolve) => {
+      const settle = (answer: CommitAnswer): void => {
+        timer.cancel();
+        this.#commitQuestions.delete(requestId);
+        resolve(answer);
+      };
+      const timeoutMs = holdTimeoutMs + RESOLVE_MARGIN_MS;
+      const detail = `nobody could tell within ${timeoutMs} ms`;
+      const timer = systemClock.after(timeoutMs, () => settle({ outcome: 'unknown', detail }));
+      this.#commitQuestions.set(requestId, settle);
+      this.#send({ type: 'commit-lost', requestId, question });
+    });
+  }
+
+  /** Many connections break at once; one word of it is enough to have the server looked at. */
+  #reportFailure(backend: string, error: string): void {
+    const nowMs = systemClock.nowMs();
+    if (nowMs - (this.#reportedMs.get(backend) ?? -Infinity) < REPORT_INTERVAL_MS) return;
+    this.#reportedMs.set(backend, nowMs);
+    this.#send({ type: 'backend-failed', backend, error });
   }
 
   async #kill(message: Extract<ToWorker, { type: 'kill-session' }>): Promise<void> {
@@ -468,6 +579,7 @@ class Worker {
       poolWaits: pools.reduce((sum, [, pool]) => sum + pool.waits, 0),
       waiting: this.#counters.waiting,
       loginsRefused: this.#counters.loginStats(),
+      holds: [...this.#holds.values()].map((hold) => hold.stats()),
       causal: [...this.#shares].map(([listener, { causal }]) => ({ listener, ...causal.counts })),
       retries: [...this.#shares].flatMap(([listener, { retries }]) =>
         [...retries].map(([reason, count]) => ({ listener, reason, count })),

@@ -20,6 +20,7 @@ import { queryPayload } from '../protocol/query-attributes.ts';
 import { CompressedStream } from '../transport/compressed-stream.ts';
 import { TlsStream } from '../transport/tls-stream.ts';
 import { columnType, firstValue, withoutWarnings, type ColumnType, type TypedValue } from './own-answers.ts';
+import { ColumnsHash } from './columns-hash.ts';
 import { PreparedStatements } from './prepared-statements.ts';
 import type { Settings, SettingsChange } from './settings.ts';
 import {
@@ -89,8 +90,8 @@ export class BackendConnection implements SocketHandler {
   readonly backend: string;
   /** Something in it outlives a reset: it must serve nobody else. */
   spoiled = false;
-  /** Called once when the connection is gone, whoever used it. */
-  onGone: () => void = () => undefined;
+  /** Called once when the connection is gone, whoever used it. `lost`: why, when it was not we who closed it. */
+  onGone: (lost: string | null) => void = () => undefined;
   /** The relay in charge; null while idle or in an exchange. */
   user: ConnectionUser | null = null;
   /** What it was prepared for last. */
@@ -133,6 +134,9 @@ export class BackendConnection implements SocketHandler {
   #startsTls = false;
   #exchange: Exchange | null = null;
   #closed = false;
+  #saidGoodbye = false;
+  /** Why it was cut; null: it was not. */
+  #cutFor: string | null = null;
 
   private constructor(backend: string, identity: Identity, secret: Secret, preparation: Preparation) {
     this.backend = backend;
@@ -269,8 +273,9 @@ export class BackendConnection implements SocketHandler {
     return this.#extendedCapabilities;
   }
 
+  /** It is closed, or the server has ended it: nothing that is sent arrives. */
   get closed(): boolean {
-    return this.#closed;
+    return this.#closed || this.#socket.hasEnded;
   }
 
   /** The bytes that `onBackendData` announced. */
@@ -453,7 +458,11 @@ export class BackendConnection implements SocketHandler {
    * COM_STMT_PREPARE, by its payload; answers the server's number of the statement and how many parameters it
    * has. Rejects as `execute` does.
    */
-  prepareStatement(payload: Buffer): Promise<{ id: number; parameters: number }> {
+  prepareStatement(
+    payload: Buffer,
+    hashesColumns = false,
+  ): Promise<{ id: number; parameters: number; columns: string | null }> {
+    const columns = hashesColumns ? new ColumnsHash() : null;
     const tracker = new ReplyTracker(this.#capabilities, this.#extendedCapabilities);
     tracker.begin(Command.STMT_PREPARE);
     let prepared: { id: number; parameters: number } | null = null;
@@ -464,9 +473,10 @@ export class BackendConnection implements SocketHandler {
           prepared = { id: answer.readUInt32LE(1), parameters: answer.readUInt16LE(7) };
         }
         const framed = writePayload(sequence, answer);
+        columns?.add(framed);
         if (tracker.feed(framed, 0, framed.length) === NOT_ENDED) return;
         if (prepared === null) reject(new ServerError(parseError(answer)));
-        else resolve(prepared);
+        else resolve({ ...prepared, columns: columns?.digest() ?? null });
       };
     });
   }
@@ -540,6 +550,12 @@ export class BackendConnection implements SocketHandler {
     this.#fail(refusal('DBPROXY_BACKEND_CONNECT', this.backend, 'connection', reason));
   }
 
+  /** Closes at once; whoever uses it is told this reason. */
+  cut(reason: string): void {
+    this.#cutFor ??= reason;
+    this.close();
+  }
+
   /** Closes at once. Harmless when it is closed. */
   close(): void {
     this.#closed = true;
@@ -550,6 +566,7 @@ export class BackendConnection implements SocketHandler {
     if (this.user !== null) return this.user.onBackendData(length);
     if (this.#exchange !== null) return this.#receive(length);
     // Nobody asked: the server says goodbye (shutdown, kill, timeout).
+    this.#saidGoodbye = true;
     this.close();
   }
 
@@ -558,12 +575,13 @@ export class BackendConnection implements SocketHandler {
   }
 
   onClose(error: Error | undefined): void {
+    const isOurs = this.#closed && !this.#saidGoodbye;
     this.#closed = true;
-    const reason = error?.message ?? 'the server closed the connection';
+    const reason = this.#cutFor ?? error?.message ?? 'the server closed the connection';
     const exchange = this.#exchange;
     this.#exchange = null;
     exchange?.fail(refusal('DBPROXY_BACKEND_CONNECT', this.backend, 'connection', reason));
-    this.onGone();
+    this.onGone(isOurs ? null : reason);
     this.user?.onBackendClose(reason);
   }
 

@@ -45,8 +45,8 @@ export interface PoolOptions {
   channel: Omit<BackendChannel, 'endpoint'>;
   /** Workers that share max_connections. */
   workers: number;
-  /** A connection could not be opened: the server should be looked at. */
-  onConnectFailure: (backend: string, error: string) => void;
+  /** A connection could not be opened, or was lost: the server should be looked at. */
+  onFailure: (backend: string, error: string) => void;
 }
 
 /** A wish for a connection. */
@@ -79,6 +79,7 @@ interface Waiter {
 /** A connection that is being opened for somebody. */
 interface Opening {
   user: string;
+  mayWrite: boolean;
   abort: (reason: string) => void;
 }
 
@@ -106,6 +107,9 @@ export class BackendPool {
   readonly #lanes = new Map<string, Lane[]>();
   /** It has just refused one more connection. */
   #isServerFull = false;
+  /** Another server becomes the primary: see `shut`. */
+  #isShut = false;
+  readonly #whenEmptied: (() => void)[] = [];
   readonly #laneOf = new WeakMap<BackendConnection, Lane>();
   readonly #waiters: Waiter[] = [];
   readonly #opening = new Set<Opening>();
@@ -117,6 +121,36 @@ export class BackendPool {
     this.#target = target;
     this.#options = options;
     this.#slotKey = `backend:${target.name}`;
+  }
+
+  // Another server becomes the primary.
+
+  /** No connection that may write stays with the pool: what idles is closed, and what comes back. */
+  shut(): void {
+    this.#isShut = true;
+    this.dropIdle();
+  }
+
+  /** As it was before `shut`. */
+  reopen(): void {
+    this.#isShut = false;
+  }
+
+  /** Resolves when there is no connection that may write any more, and none is being opened. */
+  emptied(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenEmptied.push(resolve);
+      this.#tellEmptied();
+    });
+  }
+
+  /** Cuts all connections that may write; who uses one is told `reason`. Answers how many were in use. */
+  cut(reason: string): number {
+    for (const { abort, mayWrite } of this.#opening) if (mayWrite) abort(reason);
+    const cut = this.#mayWrite;
+    const used = cut.filter((connection) => this.#lent.has(connection) && !this.#lingering.has(connection));
+    for (const connection of cut) connection.cut(reason);
+    return used.length;
   }
 
   /** The backend as the newest snapshot has it. */
@@ -355,7 +389,9 @@ export class BackendPool {
     const shared = settings === undefined ? undefined : this.#findShared(request, settings);
     const ready =
       settings === undefined
-        ? this.#mine(request.identity).findLast((connection) => connection.isPreparedFor(preparation))
+        ? this.#mine(request.identity).findLast(
+            (connection) => !connection.closed && connection.isPreparedFor(preparation),
+          )
         : shared;
     if (ready !== undefined) {
       this.#idle.remove(ready);
@@ -367,7 +403,7 @@ export class BackendPool {
       void this.#open(waiter);
       return true;
     }
-    const other = this.#mine(request.identity).at(-1);
+    const other = this.#mine(request.identity).findLast(({ closed }) => !closed);
     if (other !== undefined) {
       this.#idle.remove(other);
       this.#prepareFor(other, waiter);
@@ -421,9 +457,12 @@ export class BackendPool {
   ): BackendConnection | undefined {
     const mine = this.#mine(identity);
     for (let index = mine.length - 1; index >= 0; index--) {
-      if (mine[index]!.hasSettings(preparation, settings)) return mine[index];
+      const connection = mine[index]!;
+      if (connection.hasSettings(preparation, settings) && !connection.closed) return connection;
     }
-    return mine.findLast((connection) => connection.changeTo(preparation, settings).kind === 'set');
+    return mine.findLast(
+      (connection) => !connection.closed && connection.changeTo(preparation, settings).kind === 'set',
+    );
   }
 
   /** A lane that is there, or a new one on an idle connection; which of them first, the terms say. */
@@ -524,7 +563,8 @@ export class BackendPool {
   async #open(waiter: Waiter): Promise<void> {
     const { request } = waiter;
     const { name } = this.#target;
-    const opening: Opening = { user: request.identity.user, abort: () => undefined };
+    const mayWrite = !request.preparation.readOnly;
+    const opening: Opening = { user: request.identity.user, mayWrite, abort: () => undefined };
     this.#opening.add(opening);
     const { connectTimeoutMs } = this.#options;
     const timer = this.#options.clock.after(connectTimeoutMs, () =>
@@ -534,17 +574,18 @@ export class BackendPool {
       const connection = await BackendConnection.open(name, this.#channel(), request, (abortOpening) => {
         opening.abort = abortOpening;
       });
-      connection.onGone = () => this.#gone(connection);
+      connection.onGone = (lost) => this.#gone(connection, lost);
       this.#lend(connection, waiter);
     } catch (error) {
       if (this.#isFull(error)) return this.#waitForServer(waiter, error);
       this.#options.slots.release(this.#slotKey);
       waiter.timer.cancel();
-      if (isRefusal(error)) this.#options.onConnectFailure(name, error.message);
+      if (isRefusal(error)) this.#options.onFailure(name, error.message);
       waiter.reject(error instanceof Error ? error : new Error(String(error)));
     } finally {
       timer.cancel();
       this.#opening.delete(opening);
+      this.#tellEmptied();
     }
   }
 
@@ -587,6 +628,7 @@ export class BackendPool {
 
   #becomeIdle(connection: BackendConnection): void {
     if (connection.closed) return;
+    if (this.#isShut && !connection.preparation.readOnly) return connection.close();
     connection.idleSinceMs = this.#options.clock.nowMs();
     this.#idle.add(connection);
     if (this.#waiters.length > 0) this.#pump();
@@ -649,11 +691,25 @@ export class BackendPool {
   }
 
   /** A connection of ours is gone, from whichever place. */
-  #gone(connection: BackendConnection): void {
+  #gone(connection: BackendConnection, lost: string | null): void {
     this.#idle.remove(connection);
     this.#closing.delete(connection);
     this.#resetting.delete(connection);
     this.#options.slots.release(this.#slotKey);
+    if (lost !== null) this.#options.onFailure(this.#target.name, lost);
+    this.#tellEmptied();
+  }
+
+  /** Connections that may write, or are on their way. */
+  get #mayWrite(): BackendConnection[] {
+    const all = [...this.#lent, ...this.#resetting, ...this.#idle.all()];
+    return all.filter(({ closed, preparation }) => !closed && !preparation.readOnly);
+  }
+
+  #tellEmptied(): void {
+    if (this.#whenEmptied.length === 0 || this.#mayWrite.length > 0) return;
+    for (const { mayWrite } of this.#opening) if (mayWrite) return;
+    for (const tell of this.#whenEmptied.splice(0)) tell();
   }
 }
 

@@ -138,6 +138,35 @@ const catalogue = {
     sqlState: '08S01',
     message: "Lost connection to backend '%s' during query: %s",
   },
+  DBPROXY_WRITES_HELD: {
+    errno: 1205,
+    sqlState: 'HY000',
+    message:
+      "The primary of cluster '%s' is being changed, and this statement has waited as long as hold_timeout allows (%s ms); nothing of it was run: send it again",
+  },
+  DBPROXY_TRANSACTION_LOST: {
+    errno: 1213,
+    sqlState: '40001',
+    message:
+      'The transaction was rolled back (%s): nothing of it has taken effect; run it again from its beginning',
+  },
+  DBPROXY_OUTCOME_UNKNOWN: {
+    errno: 1180,
+    sqlState: '08007',
+    message:
+      "The connection to backend '%s' was lost (%s) before the answer came, and whether this statement has taken effect is not known (%s); look at the data before it is run again",
+  },
+  DBPROXY_ANSWER_LOST: {
+    errno: 1158,
+    sqlState: '08S01',
+    message:
+      "This statement has taken effect (%s), but its answer was lost together with backend '%s', and with it how many rows it has changed; do not run it again",
+  },
+  DBPROXY_STATE_LOST: {
+    errno: 1053,
+    sqlState: '08S01',
+    message: 'This session cannot go on at another server (%s), because there it had %s; connect again',
+  },
   DBPROXY_BACKEND_LOGIN: { errno: 1045, sqlState: '28000', message: "Backend '%s' refused user '%s': %s" },
   DBPROXY_READ_ENDPOINT: {
     errno: 1290,
@@ -230,6 +259,33 @@ const catalogue = {
     errno: 1105,
     sqlState: 'HY000',
     message: "PROMOTE %s failed at step '%s': %s; %s",
+  },
+  DBPROXY_BINLOG_UNREAD: {
+    errno: 1236,
+    sqlState: 'HY000',
+    message:
+      "The transactions that only '%s' has could not be told, and nothing was changed: %s; see docs/lost-transactions.md",
+  },
+  // Setting up servers
+  DBPROXY_SETUP_REFUSED: {
+    errno: 1290,
+    sqlState: 'HY000',
+    message: '%s was refused and nothing was changed: %s',
+  },
+  DBPROXY_SETUP_FAILED: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message: "%s failed at step '%s': %s; %s",
+  },
+  DBPROXY_REJOIN_REFUSED: {
+    errno: 1290,
+    sqlState: 'HY000',
+    message: 'REJOIN %s was refused: %s',
+  },
+  DBPROXY_REJOIN_FAILED: {
+    errno: 1105,
+    sqlState: 'HY000',
+    message: "REJOIN %s failed at step '%s': %s; the server stays read-only and takes no traffic",
   },
   // State file
   DBPROXY_STATE_FILE: {

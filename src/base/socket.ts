@@ -37,6 +37,8 @@ export interface ByteStream {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly destroyed: boolean;
+  /** The peer has ended its side: what is written now does not reach it. */
+  readonly hasEnded: boolean;
   /**
    * Sends `bytes`. True: the memory is free again and more may come. False: the memory must stay untouched
    * until `onDrain`.
@@ -178,6 +180,10 @@ export class ByteSocket implements ByteStream {
 
   get destroyed(): boolean {
     return this.#socket.destroyed;
+  }
+
+  get hasEnded(): boolean {
+    return this.#socket.readableEnded;
   }
 
   /** True: the kernel has all bytes. */

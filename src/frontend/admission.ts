@@ -8,6 +8,7 @@ import { initialSettings } from '../backend/wish.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { findBackend, type SessionRequest } from './find-backend.ts';
 import { flagsOf, loginKey, type KnownLogin } from './known-logins.ts';
+import { maySessionBegin } from '../routing/router.ts';
 
 /** Identities that are known to have been introduced; then all are introduced again. */
 const MOST_INTRODUCED = 1000;
@@ -25,6 +26,29 @@ export async function obtainConnection(
   return null;
 }
 
+/** What a server has said to a login, and the connection that the session begins with. */
+export interface FirstHome {
+  readonly login: KnownLogin;
+  /** Null when another server is becoming the primary just now: the first statement finds one. */
+  readonly connection: BackendConnection | null;
+}
+
+/** The same for a session that keeps its connection as long as its server is the primary. */
+export async function obtainHome(
+  context: SessionContext,
+  endpoint: SessionEndpoint,
+  request: SessionRequest,
+  isOver: () => boolean,
+): Promise<FirstHome | null> {
+  const connection = await obtainConnection(context, endpoint, request, isOver);
+  if (connection === null) return null;
+  const login = await askLogin(context, connection, request);
+  const mayStay = !isOver() && maySessionBegin(context.snapshot(), endpoint.config, connection.backend);
+  if (mayStay) return { login, connection };
+  context.pool(connection.backend).giveBack(connection);
+  return isOver() ? null : { login, connection: null };
+}
+
 /** What a server says to the login of a session that changes connections; null when that is over meanwhile. */
 export async function obtainLogin(
   context: SessionContext,
@@ -38,6 +62,7 @@ export async function obtainLogin(
   const connection = await obtainConnection(context, endpoint, request, isOver);
   if (connection === null) return null;
   const login = await askLogin(context, connection, request);
+  context.pool(connection.backend).giveBack(connection);
   shared.logins.keep(loginKey(request), login);
   return isOver() ? null : login;
 }
@@ -57,9 +82,7 @@ async function askLogin(
     pool.release(connection, false);
     throw error;
   }
-  const login = { payload: connection.loginOk.payload, flags: flagsOf(connection) };
-  pool.giveBack(connection);
-  return login;
+  return { payload: connection.loginOk.payload, flags: flagsOf(connection) };
 }
 
 /**

@@ -8,6 +8,7 @@
  * - A short answer is kept, so that the same question need not be asked again.
  */
 import type { BackendConnection } from '../backend/connection.ts';
+import { ColumnsHash } from '../backend/columns-hash.ts';
 import { Command, HEADER_BYTES } from '../protocol/constants.ts';
 import { NOT_ENDED, type ReplyTracker } from '../protocol/reply-tracker.ts';
 
@@ -47,6 +48,7 @@ export class AnswerWatch {
   /** The client's name for the statement that is being prepared; 0: none is. */
   #clientStatementId = 0;
   #preparedOffset = 0;
+  #columns: ColumnsHash | null = null;
   #keeps = false;
   #kept: Buffer = EMPTY;
   /** The answer to COM_STMT_PREPARE as the server gave it, as far as the dispatcher needs it. */
@@ -67,9 +69,15 @@ export class AnswerWatch {
     this.#mayBeRefused = true;
   }
 
-  expectPrepared(clientStatementId: number): void {
+  expectPrepared(clientStatementId: number, hashesColumns: boolean): void {
     this.#clientStatementId = clientStatementId;
     this.#preparedOffset = 0;
+    this.#columns = hashesColumns ? new ColumnsHash() : null;
+  }
+
+  /** A hash of what the last answer to COM_STMT_PREPARE told of columns; null when that was not asked for. */
+  get preparedColumns(): string | null {
+    return this.#columns?.digest() ?? null;
   }
 
   keep(): void {
@@ -128,7 +136,10 @@ export class AnswerWatch {
     let answer: Buffer | null = backend.input.subarray(start, length);
     if (this.#mayBeRefused) answer = this.lookForRefusal(answer);
     if (answer === null) return null;
-    if (this.#clientStatementId !== 0) this.#rename(answer);
+    if (this.#clientStatementId !== 0) {
+      this.#columns?.add(answer);
+      this.#rename(answer);
+    }
     if (this.#keeps && this.#kept.length < MOST_KEPT_BYTES) this.#kept = Buffer.concat([this.#kept, answer]);
     return answer;
   }

@@ -6,7 +6,6 @@
  * It knows nothing of statements. Who waits for the session to have left a backend is told from here.
  */
 import type { Clock } from '../base/clock.ts';
-import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import type { Lane } from '../backend/lane.ts';
@@ -23,12 +22,14 @@ export interface AttachmentParts {
   readonly relay: Relay;
   readonly connections: SessionConnections;
   readonly aftermath: Aftermath;
+  /** A connection stays with the session when nothing pins it, until a backend is left. */
+  readonly staysHome: boolean;
   readonly context: { readonly clock: Clock; readonly log: Log };
-  readonly host: {
-    /** Ends the session with an error. */
-    fail(error: unknown): void;
-    isOver(): boolean;
+  readonly dispatcher: {
+    /** What pinned the session is gone with its connection. */
+    onLost(reason: string): void;
   };
+  readonly host: { isOver(): boolean };
 }
 
 /** Stands for one who does not ask after what he did. */
@@ -40,7 +41,9 @@ export class Attachment {
   readonly #relay: Relay;
   readonly #connections: SessionConnections;
   readonly #aftermath: Aftermath;
+  readonly #staysHome: boolean;
   readonly #context: AttachmentParts['context'];
+  readonly #dispatcher: AttachmentParts['dispatcher'];
   readonly #host: AttachmentParts['host'];
   /** The connection that the relay has; stays while the session is pinned. */
   #connection: BackendConnection | null = null;
@@ -61,7 +64,9 @@ export class Attachment {
     this.#relay = parts.relay;
     this.#connections = parts.connections;
     this.#aftermath = parts.aftermath;
+    this.#staysHome = parts.staysHome;
     this.#context = parts.context;
+    this.#dispatcher = parts.dispatcher;
     this.#host = parts.host;
   }
 
@@ -112,6 +117,14 @@ export class Attachment {
   detach(): void {
     this.#connection = null;
     this.#relay.detach();
+  }
+
+  /** The connection goes to somebody else as it is; null when there is none that could. */
+  handOver(): BackendConnection | null {
+    const connection = this.#connection;
+    if (connection === null || connection.closed || this.#settling !== null) return null;
+    this.detach();
+    return connection;
   }
 
   /** A connection at home with the session's settings, to which a statement may be sent now; it is being prepared. */
@@ -178,11 +191,9 @@ export class Attachment {
   #settledOn(connection: BackendConnection): void {
     if (this.#stopped) return;
     if (connection.closed) {
+      if (this.#record.pinned) return this.#dispatcher.onLost('it was closed');
       this.#connection = null;
       this.#connections.leave(connection, false);
-      if (this.#record.pinned) {
-        this.#host.fail(refusal('DBPROXY_BACKEND_LOST', connection.backend, 'it was closed'));
-      }
       return;
     }
     this.#relay.attach(connection);
@@ -206,7 +217,9 @@ export class Attachment {
   /** Nothing is under way: what does not pin the session lets its connection go. */
   leaveIfFree(): void {
     const connection = this.#connection;
-    if (connection === null || this.#record.pinned || this.#stopped) return;
+    if (connection === null || this.#stopped) return;
+    if (this.#record.pinned) return this.#leavePinned(connection);
+    if (this.#staysHome && !this.#leaving.has(connection.backend)) return;
     // The client has not taken all of the answer, and the rest is in the connection's own input.
     if (this.#relay.answerUntaken) {
       this.#leaveWhenTaken = true;
@@ -217,6 +230,16 @@ export class Attachment {
     this.#connections.leave(connection, isAskedAfter);
     // What other connections knew of the statement before is not asked for any more.
     this.#connections.letGo(isAskedAfter ? connection : null);
+    this.tellLeft();
+  }
+
+  /** A backend is left: what can be said again on another connection keeps nobody here. */
+  #leavePinned(connection: BackendConnection): void {
+    const { backend } = connection;
+    if (!this.#leaving.has(backend) || !this.#record.mayMove || this.#relay.answerUntaken) return;
+    this.#record.lostConnection();
+    this.detach();
+    this.#connections.discard(connection, false);
     this.tellLeft();
   }
 
@@ -246,10 +269,17 @@ export class Attachment {
   leaveBackend(backend: string, left: () => void): boolean {
     this.#connections.drop(backend);
     if (!this.isOn(backend)) return true;
-    const listeners = this.#leaving.get(backend);
-    if (listeners === undefined) this.#leaving.set(backend, [left]);
-    else listeners.push(left);
+    const listeners = this.#leaving.get(backend) ?? [];
+    this.#leaving.set(backend, listeners);
+    if (this.#isAtRest) this.leaveIfFree();
+    if (!this.isOn(backend)) return true;
+    listeners.push(left);
     return false;
+  }
+
+  /** No command is under way on the connection, and no work of dbproxy's own. */
+  get #isAtRest(): boolean {
+    return this.#settling === null && this.#relay.tracker.idle && !this.#relay.isSending;
   }
 
   /** Something of the session is on the backend. */

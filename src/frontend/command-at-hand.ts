@@ -5,6 +5,7 @@
 import { Command } from '../protocol/constants.ts';
 import { destinationOf, type Destination, type SplitView } from '../routing/split.ts';
 import { Need, Statement, type RouteHint } from '../sql/statement.ts';
+import { onlyMarksTransaction } from './lost-connection.ts';
 import type { Side } from './session-connections.ts';
 
 /** It asks after the statement before. */
@@ -25,6 +26,8 @@ export class CommandAtHand {
   ridesAlone = false;
   /** It asks for the value that a sequence has given before. */
   asksPreviousValue = false;
+  /** It is a ROLLBACK of the whole transaction. */
+  isRollback = false;
   /** It may change the settings or the database. */
   changesSession = false;
 
@@ -34,6 +37,7 @@ export class CommandAtHand {
     this.ridesAlone = false;
     this.asksPreviousValue = false;
     this.changesSession = false;
+    this.isRollback = false;
   }
 
   /** It is no statement that could be classified. */
@@ -63,6 +67,12 @@ export class CommandAtHand {
   /** Where it goes, when that is not a connection that the session has. */
   get side(): Side {
     return this.to === 'replica' ? 'replica' : 'home';
+  }
+
+  /** Nothing comes of it when it is run a second time, and no transaction is open. */
+  get mayRunTwice(): boolean {
+    if (this.command === Command.STMT_PREPARE || this.isRepeatable) return true;
+    return this.runsStatement && onlyMarksTransaction(this.statement.needs, this.statement.leaves);
   }
 
   /** Nothing is lost when it is run a second time: a read that needs at most the values of user variables. */

@@ -89,6 +89,8 @@ export class CommandForwarder {
   /** Bytes of the current packet that are still to come from the client. */
   #bodyLeft = 0;
   #chained = false;
+  /** The command at hand has been sent, or begun to be. */
+  #isSent = false;
   #sendingFile = false;
   #streaming = false;
   #command = 0;
@@ -136,6 +138,16 @@ export class CommandForwarder {
     return isBetween && this.#headLength === 0 && !this.#backendBlocked;
   }
 
+  /** A command has been sent whole, and its answer has not ended. */
+  get awaitsAnswer(): boolean {
+    return this.#isSent && this.#phase === ANSWER;
+  }
+
+  /** A command has been sent in part: the next bytes of the client belong to it. */
+  get isSending(): boolean {
+    return this.#phase === BODY || this.#phase === NEXT_HEADER;
+  }
+
   /** The number that the first packet of an answer must carry. */
   get answerSequence(): number {
     return (this.#sequence + 1) & 0xff;
@@ -174,11 +186,13 @@ export class CommandForwarder {
   /** The answer has ended; `goOn` takes the next command. */
   answered(): void {
     this.#streaming = false;
+    this.#isSent = false;
     if (this.#phase === ANSWER || this.#phase === ACKNOWLEDGE) this.#phase = COMMAND;
   }
 
   /** There is nothing more to answer to the command: the next one may come. */
   nextCommand(): void {
+    this.#isSent = false;
     if (this.#phase === ANSWER) this.#phase = COMMAND;
     this.goOn();
   }
@@ -186,6 +200,7 @@ export class CommandForwarder {
   /** The answer that was awaited will not come; false when the command has not been sent whole. */
   abandonAnswer(): boolean {
     this.#backendBlocked = false;
+    this.#isSent = false;
     return this.#phase === ANSWER;
   }
 
@@ -517,6 +532,7 @@ export class CommandForwarder {
   /** The command is on its way: its answer is awaited. */
   #begun(command: number, isBehindOthers: boolean): void {
     this.#command = command;
+    this.#isSent = true;
     // Those before it are statements.
     if (!hasNoReply(command)) this.#tracker.begin(isBehindOthers ? Command.QUERY : command);
     if (startsStream[command] === 1) {

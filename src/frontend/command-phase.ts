@@ -44,6 +44,8 @@ export interface SharedService {
   readonly request: SessionRequest;
   /** In force on every connection that it will have. */
   readonly flags: RelayFlags;
+  /** One that it has already; null: none. */
+  readonly first: BackendConnection | null;
 }
 
 export class CommandPhase implements RelayHost, DispatchHost {
@@ -91,6 +93,7 @@ export class CommandPhase implements RelayHost, DispatchHost {
         (dispatcher) => new Relay(client, service.flags, this, dispatcher),
       );
       this.#relay = this.dispatcher.relay;
+      if (service.first !== null) this.dispatcher.beginOn(service.first);
     } else {
       this.#connection = service;
       this.#request = null;
@@ -377,7 +380,7 @@ export class CommandPhase implements RelayHost, DispatchHost {
 
   #answerOk(): void {
     const { answerSequence, tracker } = this.#relay;
-    this.answer(writeOk(answerSequence, { status: tracker.status }));
+    this.answer(writeOk(answerSequence, { status: this.dispatcher?.lastingStatus ?? tracker.status }));
   }
 
   #answerError(error: unknown, sequence: number): void {

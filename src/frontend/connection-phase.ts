@@ -14,11 +14,13 @@ import { withoutPassword } from '../protocol/auth.ts';
 import { compressionOf } from '../protocol/compression.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { toErrorPacket, writeError, writePayload } from '../protocol/packets.ts';
-import { introduceToReplicas, obtainConnection, obtainLogin } from './admission.ts';
+import { introduceToReplicas, obtainConnection, obtainHome, obtainLogin } from './admission.ts';
 import type { SharedService } from './command-phase.ts';
-import type { SessionContext, SessionEndpoint } from './context.ts';
+import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { sessionRequest, type SessionRequest } from './find-backend.ts';
+import { flagsOf } from './known-logins.ts';
 import { LoginConversation, type LoginHost } from './login-conversation.ts';
+import { staysHome } from './shared-endpoint.ts';
 import { UserSlot } from './user-slot.ts';
 import type { KnownUser } from './users.ts';
 
@@ -225,15 +227,17 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
     counters.waiting++;
     try {
       await this.#userSlot.reserve(this.#who!.user);
-      this.#userSlot.keepReserved();
       if (this.#session.isOver()) return this.#userSlot.release();
       const request = this.poolRequest();
       if (this.#shouldAskPassword(request)) this.#askPassword();
       else await this.#findService(request);
     } catch (error) {
       if (this.#session.isOver()) return;
-      if (error instanceof PasswordNeeded && this.#mayAskPassword()) this.#askPassword();
-      else this.#refuseService(error);
+      this.#userSlot.cancelReserved();
+      if (error instanceof PasswordNeeded && this.#mayAskPassword()) return this.#askPassword();
+      if (this.#before === null || !this.#mayGoBack()) return this.#refuseService(error);
+      this.#reportRefusedLogin(error);
+      this.#goBack(error);
     } finally {
       counters.waiting--;
     }
@@ -245,19 +249,47 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
     const isOver = (): boolean => this.#session.isOver();
     if (shared === null) {
       const connection = await obtainConnection(this.#context, endpoint, request, isOver);
-      if (connection !== null) this.#keep(connection);
-      return;
+      if (connection === null) return;
+      this.#userSlot.keepReserved();
+      return this.#keep(connection);
     }
+    if (staysHome(endpoint.config)) return this.#findHome(shared, request, isOver);
     const login = await obtainLogin(this.#context, endpoint, shared, request, isOver);
-    if (login === null) return;
+    if (login === null || isOver()) return;
+    this.#userSlot.keepReserved();
+    this.#before = null;
     if (request.secret.password !== undefined) introduceToReplicas(this.#context, endpoint, shared, request);
-    this.#shared = { shared, request, flags: login.flags };
+    this.#shared = { shared, request, flags: login.flags, first: null };
+    this.#welcome(login.payload);
+  }
+
+  async #findHome(shared: SharedEndpoint, request: SessionRequest, isOver: () => boolean): Promise<void> {
+    const home = await obtainHome(this.#context, this.#endpoint, request, isOver);
+    if (home === null) return;
+    const { login, connection } = home;
+    // Each of them may be the next primary.
+    if (request.secret.password !== undefined) {
+      introduceToReplicas(this.#context, this.#endpoint, shared, request);
+    }
+    this.#userSlot.keepReserved();
+    this.#before = null;
+    this.#shared = { shared, request, flags: login.flags, first: connection };
     this.#welcome(login.payload);
   }
 
   #keep(connection: BackendConnection): void {
     this.#connection = connection;
+    this.#letChange();
     this.#welcome(connection.loginOk.payload);
+  }
+
+  /** Where the session may change its connection, the commands have it from now on. */
+  #letChange(): void {
+    const { shared } = this.#endpoint;
+    const connection = this.#connection;
+    if (shared === null || connection === null) return;
+    this.#shared = { shared, request: this.poolRequest(), flags: flagsOf(connection), first: connection };
+    this.#connection = null;
   }
 
   /** What this session asks of a pool. */
@@ -283,6 +315,7 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
     this.#enter(false);
     // Who is let in after all takes a place again; with a change of user the one that is held stays.
     if (this.#before === null) this.#userSlot.release();
+    else this.#userSlot.cancelReserved();
     this.#conversation.askPassword();
   }
 
@@ -361,8 +394,10 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
 
   // COM_CHANGE_USER: a new login on the same connections, towards the client and towards the server.
 
-  changeUser(payload: Buffer): void {
+  /** `connection`: the one that a session had which may change it. */
+  changeUser(payload: Buffer, connection: BackendConnection | null): void {
     const who = this.#who!;
+    this.#connection ??= connection;
     this.#before = who;
     this.#hasChangedUser = true;
     if (this.#connection !== null) this.#connection.user = null;
@@ -428,6 +463,7 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
     this.#context.counters.error(packet.errno);
     this.#sayPrelude();
     this.#client.write(writeError(this.#loginSequence, packet));
+    this.#letChange();
     this.#handOver();
   }
 

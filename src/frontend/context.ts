@@ -6,7 +6,7 @@ import type { Log } from '../base/log.ts';
 import type { BackendPool, LaneTerms } from '../backend/pool.ts';
 import type { Slots } from '../backend/slots.ts';
 import type { ListenerConfig } from '../config/config.ts';
-import type { SessionPlace } from '../ipc/messages.ts';
+import type { CommitOutcome, LostCommit, SessionPlace } from '../ipc/messages.ts';
 import type { Credits } from '../routing/balance.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { RsaKeys } from '../protocol/login-server.ts';
@@ -15,6 +15,7 @@ import type { CausalReads, CausalWords } from './causal.ts';
 import type { Counters } from './counters.ts';
 import type { Digests } from './digests.ts';
 import type { HiddenCodeWatch } from './hidden-code.ts';
+import type { WriteHold } from './hold.ts';
 import type { KnownLogins } from './known-logins.ts';
 import type { KnownSettings } from './known-settings.ts';
 import type { Offer } from './offer.ts';
@@ -44,12 +45,16 @@ export interface SessionContext {
   placeOf(sessionId: number): Promise<SessionPlace | null>;
   /** Ends the session with this id, which a server has killed already; resolves when its client is told. */
   endKilled(sessionId: number): Promise<void>;
+  /** Asks what became of a transaction whose COMMIT was not answered; within a bounded time. */
+  resolveCommit(question: LostCommit): Promise<{ outcome: CommitOutcome; detail: string }>;
   /** A session has created, altered or dropped something: what is known of triggers and views is forgotten. */
   schemaChanged(cluster: string): void;
 }
 
 /** What the sessions of an endpoint that change connections have in common, in one worker. */
 export interface SharedEndpoint {
+  /** Where statements that need the primary wait while another server becomes it. */
+  readonly hold: WriteHold;
   readonly causal: CausalReads;
   readonly rules: Rules;
   readonly knownSettings: KnownSettings;

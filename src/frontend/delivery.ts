@@ -13,7 +13,7 @@ import { isRefusal, refusal } from '../base/errors.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import { Lane } from '../backend/lane.ts';
 import { Command, HEADER_BYTES } from '../protocol/constants.ts';
-import { ServerError, writePayload } from '../protocol/packets.ts';
+import { ServerError, toErrorPacket, writePayload } from '../protocol/packets.ts';
 import { hasNoReply } from '../protocol/reply-tracker.ts';
 import type { SplitView } from '../routing/split.ts';
 import { Leave, Need } from '../sql/statement.ts';
@@ -38,9 +38,14 @@ export interface DeliveryParts {
   readonly dispatcher: {
     /** A mistake of ours: it is logged, and ends the session. */
     defect(error: unknown): void;
+    /** What pinned the session is gone, before the command at hand was sent. */
+    lostAtWork(backend: string, reason: string): void;
+    /** The client had to be told first what it has lost: the command at hand is answered. */
+    tellsOwed(): boolean;
   };
   readonly context: { readonly clock: Clock };
   readonly shared: SharedEndpoint;
+  readonly endpoint: { readonly config: { readonly mode: 'write' | 'read' | 'split' } };
   readonly atHand: CommandAtHand;
   readonly record: SessionRecord;
   readonly relay: Relay;
@@ -88,6 +93,8 @@ export class Delivery {
   readonly #hiddenCode: HiddenCodeCheck;
   readonly #host: DeliveryParts['host'];
   readonly #retry = new ReadRetry();
+  /** Home is the primary. */
+  readonly #homeMayWrite: boolean;
 
   constructor(parts: DeliveryParts) {
     this.#view = parts.view;
@@ -106,6 +113,7 @@ export class Delivery {
     this.#readOnly = parts.readOnly;
     this.#hiddenCode = parts.hiddenCode;
     this.#host = parts.host;
+    this.#homeMayWrite = parts.endpoint.config.mode !== 'read';
   }
 
   /** A new command. */
@@ -117,6 +125,10 @@ export class Delivery {
   go(bytes: Buffer, start: number, end: number): boolean {
     if (this.#readOnly.isAway && !this.#mayRunAway(bytes, start, end)) return false;
     this.#atHand.to = this.#atHand.destination(this.#view);
+    if (this.#shared.hold.isOn && this.#mustHold) {
+      this.goLater(Buffer.from(bytes.subarray(start, end)));
+      return false;
+    }
     const found = this.#quick();
     if (found instanceof Lane) return this.#ride(found, bytes, start, end);
     const connection = found;
@@ -135,6 +147,14 @@ export class Delivery {
   /** Sends the command to where it has been decided that it goes. */
   goLater(payload: Buffer): void {
     this.#host.background(this.#goSlowly(payload));
+  }
+
+  /** It needs the primary while another server becomes that. What is open there may go on, until it is cut. */
+  get #mustHold(): boolean {
+    const { to, asksAfter } = this.#atHand;
+    if (!this.#shared.hold.isOn || !this.#homeMayWrite || this.#record.pinned) return false;
+    // Only the connection of the statement before can answer, as long as it is there.
+    return to !== 'replica' && !(asksAfter && to !== 'home');
   }
 
   /** It can be where the session's READ ONLY transaction is; false: it cannot, and is taken care of. */
@@ -169,9 +189,9 @@ export class Delivery {
     await this.#goSlowly(payload);
   }
 
-  /** Holds a large command back until the session is pinned to a connection at home. */
-  resumeLarge(ready: (connection: BackendConnection) => Promise<void>): void {
-    this.#host.background(this.#resumeLarge(ready));
+  /** Holds a large command back until there is a connection at home; unless `isSeen`, it pins the session to that. */
+  resumeLarge(ready: (connection: BackendConnection) => Promise<void>, isSeen: boolean): void {
+    this.#host.background(this.#resumeLarge(ready, isSeen));
   }
 
   // The answer that does not come.
@@ -207,7 +227,7 @@ export class Delivery {
   }
 
   #mayBeSentAgain(): boolean {
-    if (!this.#atHand.isRepeatable || this.#record.pinned) return false;
+    if (!this.#atHand.mayRunTwice || this.#record.pinned) return false;
     if (this.#atHand.to === 'replica') this.#relay.expectRefusal();
     return true;
   }
@@ -219,7 +239,8 @@ export class Delivery {
     if (to === 'here') {
       const { connection } = this.#attachment;
       const mustWait = this.#hiddenCode.isDue || this.#readOnly.endsNow;
-      if (connection === null || mustWait || this.#asksElsewhere(connection)) return null;
+      if (connection === null || connection.closed || mustWait) return null;
+      if (this.#asksElsewhere(connection)) return null;
       return asksInsertId && !this.#connections.insertId.isOn(connection) ? null : connection;
     }
     const mustWait = asksInsertId || asksPreviousValue || this.#hiddenCode.isDue;
@@ -264,6 +285,14 @@ export class Delivery {
     try {
       await this.#attachment.settled();
       if (this.#host.isOver()) return;
+      if (this.#mustHold) await this.#shared.hold.released();
+      if (this.#host.isOver() || this.#dispatcher.tellsOwed()) return;
+      // The connection that it was to go to may be gone meanwhile.
+      if (this.#attachment.connection?.closed === true && !this.#record.pinned)
+        this.#attachment.leaveFailed();
+      if (this.#atHand.to === 'here' && this.#attachment.connection === null) {
+        this.#atHand.to = this.#atHand.destination(this.#view);
+      }
       const found = await this.#obtain();
       if (found instanceof Lane) return this.#rideLate(found, payload);
       connection = found;
@@ -285,9 +314,12 @@ export class Delivery {
     if (this.#host.isOver()) return this.#attachment.abandon(connection);
     // Meanwhile another server may have become the primary: nothing has been sent to this one.
     if (!this.#record.pinned && !this.#connections.mayServe(connection, this.#atHand.side)) {
-      this.#attachment.putBack(connection);
+      if (this.#record.nextToRepeat === null) this.#attachment.putBack(connection);
+      else this.#attachment.abandon(connection);
+      if (this.#atHand.to === 'here') this.#atHand.to = 'home';
       return this.goLater(payload);
     }
+    if (this.#connections.isHome(connection)) this.#record.nextIsRepeated(this.#clock.nowMs());
     // It may have gone while another one was waited for.
     if (connection.closed) throw refusal('DBPROXY_BACKEND_LOST', connection.backend, 'it was closed');
     this.#attachment.attach(connection);
@@ -307,10 +339,13 @@ export class Delivery {
   #failed(error: unknown, connection: BackendConnection | null, payload: Buffer): void {
     const mayGoHome = connection !== null && this.#isRefusedRead(error);
     const mayGoAgain = connection !== null && this.#isLostBefore(connection);
-    // What pinned the session is gone with its connection.
-    if (this.#record.pinned && connection?.closed === true && !this.#host.isOver()) this.#host.fail(error);
+    const wasPinned = this.#record.pinned;
     if (connection !== null) this.#attachment.abandon(connection);
     if (this.#host.isOver()) return;
+    // What pinned the session is gone with its connection.
+    if (wasPinned && connection?.closed === true) {
+      return this.#dispatcher.lostAtWork(connection.backend, toErrorPacket(error).message);
+    }
     // A mistake of ours.
     if (error instanceof TypeError) return this.#dispatcher.defect(error);
     if (mayGoAgain) {
@@ -412,6 +447,8 @@ export class Delivery {
       await this.#connections.bring(connection);
     }
     if (this.#atHand.asksInsertId) await this.#bringInsertId(connection);
+    const { nextToRepeat } = this.#record;
+    if (nextToRepeat !== null && this.#connections.isHome(connection)) await connection.execute(nextToRepeat);
     // To get it ready has wiped out what is asked.
     if (this.#atHand.asksAfter && this.#aftermath.isGone(this.#atHand.statement.needs)) throw stateGone();
     return [];
@@ -434,10 +471,16 @@ export class Delivery {
 
   // A command too large to be looked at.
 
-  async #resumeLarge(ready: (connection: BackendConnection) => Promise<void>): Promise<void> {
+  async #resumeLarge(
+    ready: (connection: BackendConnection) => Promise<void>,
+    isSeen: boolean,
+  ): Promise<void> {
     let connection: BackendConnection | null = null;
     try {
       await this.#attachment.settled();
+      if (this.#shared.hold.isOn && this.#homeMayWrite && !this.#record.pinned) {
+        await this.#shared.hold.released();
+      }
       connection = this.#attachment.connection ?? (await this.#attachment.obtainHome());
       this.#attachment.beginPreparing(connection);
       this.#attachment.detach();
@@ -449,7 +492,7 @@ export class Delivery {
         throw refusal('DBPROXY_SESSION_ENDED', 'another server has become the primary');
       }
       this.#attachment.attach(connection);
-      this.#record.pin('unseen', this.#clock.nowMs());
+      if (!isSeen) this.#record.pin('unseen', this.#clock.nowMs());
       this.#relay.resumeLarge();
     } catch (error) {
       // Its bytes are still to come: nothing can be answered before them.

@@ -4,6 +4,7 @@
  * moves the bytes. The rooms around it, each of which knows little of the others:
  *
  *   command-at-hand.ts        what is known of the command, one record for all who work on it
+ *   command-kinds.ts          which commands are treated alike
  *   text-statements.ts        commands that are text: classified, judged
  *   statement-commands.ts     prepared statements
  *   delivery.ts               the way of a command to a connection: the quick one, the slow one, once again
@@ -12,6 +13,9 @@
  *   read-only-transaction.ts  READ ONLY transactions on a replica
  *   hidden-code-check.ts      what a statement may set off that is not in its text
  *   aftermath.ts              what may be asked after a statement
+ *   connection-loss.ts, lost-connection.ts, transaction-trail.ts
+ *                             what becomes of the session when its connection is lost
+ *   hold.ts                   waiting while another server becomes the primary
  *   session-record.ts, session-changes.ts, session-reset.ts
  *                             what the session is, how statements change that, how it begins anew
  *   statement-statistics.ts   counting
@@ -32,6 +36,8 @@ import { Leave, Need, type Statement } from '../sql/statement.ts';
 import { Aftermath } from './aftermath.ts';
 import { Attachment } from './attachment.ts';
 import { CommandAtHand } from './command-at-hand.ts';
+import { MAY_LEAVE_UNREAD, PLAIN_COMMANDS, REPLICATION_COMMANDS } from './command-kinds.ts';
+import { ConnectionLoss, isRollback } from './connection-loss.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { Delivery } from './delivery.ts';
 import { dialectOf } from './dialect.ts';
@@ -41,16 +47,20 @@ import { ReadOnlyTransaction, type Detour } from './read-only-transaction.ts';
 import type { Dispatcher, Relay } from './relay.ts';
 import { SessionChanges } from './session-changes.ts';
 import { SessionConnections } from './session-connections.ts';
+import { staysHome } from './shared-endpoint.ts';
 import { SessionRecord, type Pin } from './session-record.ts';
 import { resetSession, type ResetParts } from './session-reset.ts';
 import { StatementCommands, type StatementHost } from './statement-commands.ts';
 import { StatementStatistics } from './statement-statistics.ts';
 import { TextStatements, type TextHost } from './text-statements.ts';
+import { TransactionTrail } from './transaction-trail.ts';
 
 /** The session that the dispatcher works for. */
 export interface DispatchHost {
   /** What it asks of a pool: who it is, and the first state of a connection for it. */
   readonly request: SessionRequest;
+  /** Since when the command at hand is under way, or the session at rest. */
+  readonly sinceMs: number;
   /** Answers a command that no server is asked. */
   answer(bytes: Buffer): void;
   answerError(error: unknown): void;
@@ -63,33 +73,6 @@ export interface DispatchHost {
   background(work: Promise<void>): void;
 }
 
-/** Commands beside statements that go home and leave nothing. */
-const PLAIN_COMMANDS: ReadonlySet<number> = new Set([
-  Command.FIELD_LIST,
-  Command.CREATE_DB,
-  Command.DROP_DB,
-  Command.REFRESH,
-  Command.SHUTDOWN,
-  Command.STATISTICS,
-  Command.PROCESS_INFO,
-  Command.DEBUG,
-]);
-
-/** Commands that may ask after a SET, or belong to the same set-up: what it has set is not read before them. */
-const MAY_LEAVE_UNREAD: ReadonlySet<number> = new Set([
-  Command.QUERY,
-  Command.STMT_PREPARE,
-  Command.PING,
-  Command.INIT_DB,
-]);
-
-const REPLICATION_COMMANDS: ReadonlySet<number> = new Set([
-  Command.BINLOG_DUMP,
-  Command.BINLOG_DUMP_GTID,
-  Command.TABLE_DUMP,
-  Command.REGISTER_SLAVE,
-]);
-
 /** Flags that say how the session is, not what the last statement did. */
 const LASTING_STATUS =
   Status.AUTOCOMMIT |
@@ -97,6 +80,9 @@ const LASTING_STATUS =
   Status.IN_TRANS_READONLY |
   Status.NO_BACKSLASH_ESCAPES |
   Status.ANSI_QUOTES;
+
+/** Of a COMMIT or a ROLLBACK the latter begins so, in small letters. */
+const LETTER_R = 0x72;
 
 /** How the last statement has been answered; `by` null: by dbproxy itself. */
 export interface LastRoute {
@@ -111,6 +97,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly connections: SessionConnections;
   readonly relay: Relay;
   readonly splits: boolean;
+  /** It keeps one connection, to the primary, as long as that is the primary. */
+  readonly staysHome: boolean;
   readonly seesAll: boolean;
   /** What the classifier says of the command at hand. */
   readonly statement: Statement;
@@ -130,6 +118,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly #delivery: Delivery;
   readonly #text: TextStatements;
   readonly #resetParts: ResetParts;
+  readonly #loss: ConnectionLoss;
+  readonly #trail = new TransactionTrail();
   /** What the command at hand will pin the session by when it has been answered. */
   #pinAfter: { readonly pin: Pin; readonly nowMs: number } | null = null;
 
@@ -155,6 +145,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#user = user;
     this.#cluster = endpoint.config.cluster;
     this.splits = endpoint.config.mode === 'split';
+    this.staysHome = staysHome(endpoint.config);
     this.seesAll = endpoint.config.causalReads === 'global';
     this.statement = atHand.statement;
     this.record = record;
@@ -164,7 +155,16 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     // The rooms, each with those that it works with.
     const { relay } = this;
     const aftermath = new Aftermath(this, connections);
-    const given = { user: this, view: this, context, endpoint, shared, host, record, connections, relay };
+    const sessionParts = {
+      user: this,
+      view: this,
+      context,
+      endpoint,
+      shared,
+      host,
+      staysHome: this.staysHome,
+    };
+    const given = { ...sessionParts, record, connections, relay };
     const first = { ...given, dispatcher: this, atHand, aftermath };
     const attachment = new Attachment(first);
     const statistics = new StatementStatistics(first);
@@ -177,6 +177,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       account,
       capabilities,
       facts: () => shared.facts(),
+      staysHome: this.staysHome,
       nowMs: () => context.clock.nowMs(),
       isAskedAfter: () => aftermath.isAskedAfter,
       settleBy: (work) => attachment.settleBy(work),
@@ -185,7 +186,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
       },
       isHome: (connection) => connections.isHome(connection),
     });
-    const prepared = new StatementCommands(this, endpoint.config, capabilities);
+    const prepared = new StatementCommands(this, endpoint.config, request.identity);
     const parts = { ...first, attachment, statistics, hiddenCode, readOnly, changes, prepared };
     const delivery = new Delivery(parts);
     this.#aftermath = aftermath;
@@ -198,12 +199,25 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#delivery = delivery;
     this.#text = new TextStatements({ ...parts, delivery }, facts);
     this.#resetParts = parts;
+    const trail = this.#trail;
+    const answerOk = (): void => this.answerPlainOk();
+    this.#loss = new ConnectionLoss({ ...parts, delivery, trail, cluster: this.#cluster, user, answerOk });
+  }
+
+  /** The session has a connection before its first statement. */
+  beginOn(connection: BackendConnection): void {
+    this.#attachment.attach(connection);
+  }
+
+  /** For a change of user, which takes away all that is left on a connection: the one it has; null: none. */
+  handOver(): BackendConnection | null {
+    return this.staysHome && !this.#shared.hold.isOn ? this.#attachment.handOver() : null;
   }
 
   // What the decision looks at (SplitView), and what EXPLAIN tells.
 
   get pinned(): boolean {
-    return this.record.pinned;
+    return this.record.pinned || (this.staysHome && this.#attachment.connection !== null);
   }
 
   get autocommit(): boolean {
@@ -223,6 +237,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   /** It has written something that its reads must see. */
   get hasWritten(): boolean {
     return this.record.hasWritten || this.connections.position !== null;
+  }
+
+  /** The server's last word, without what it said of the last statement. */
+  get lastingStatus(): number {
+    return this.record.status & LASTING_STATUS;
   }
 
   get statements(): StatementCommands {
@@ -271,6 +290,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if (this.#changes.isPending && !MAY_LEAVE_UNREAD.has(command)) {
       return this.readPending(bytes, start, end);
     }
+    if (this.#loss.isOwed && this.#loss.tells(command, isRollback(command, bytes, start, end))) return false;
     this.#begin(command);
     this.#atHand.isInInput = start > 0;
     switch (command) {
@@ -301,10 +321,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   routeLarge(command: number, bytes: Buffer, start: number, end: number): boolean {
+    if (this.#loss.isOwed && this.#loss.tells(command, false)) return false;
     this.#begin(command);
     this.#atHand.as(Need.UNKNOWN_STATEMENT, Leave.ANYTHING);
     if (command !== Command.QUERY) return this.#prepared.large(command, bytes, start, end);
-    this.resumeLarge(() => Promise.resolve());
+    this.resumeLarge(() => Promise.resolve(), false);
     return false;
   }
 
@@ -401,6 +422,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#context.schemaChanged(this.#cluster);
     this.#readOnly.answered(connection, errno);
     this.#prepared.answered(connection, errno, status);
+    if (this.#trail.writeCount > 0 && !this.record.pins.has('transaction')) this.#trail.clear();
     if (this.#pinAfter !== null && errno === 0) this.record.pin(this.#pinAfter.pin, this.#pinAfter.nowMs);
     if (this.#atHand.changesSession) this.#changes.answered(connection, this.statement, errno);
     if (errno !== 0 && this.record.autocommit && this.record.pins.has('error')) {
@@ -452,15 +474,19 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   onLost(reason: string): void {
-    const wasSent = this.relay.abandonAnswer();
-    const pinned = this.pinned;
-    const connection = this.#attachment.leaveFailed();
-    this.#shared.causal.forget(connection.backend);
-    if (this.connections.isHome(connection)) this.record.lost(this.statement.needs);
-    if (this.#attachment.stopped) return;
-    const lost = refusal('DBPROXY_BACKEND_LOST', connection.backend, reason);
-    if (pinned || !wasSent) return this.#host.fail(lost);
-    if (!this.#delivery.goElsewhere(connection.backend)) this.#host.answerError(lost);
+    try {
+      this.#loss.lost(reason);
+    } catch (error) {
+      this.defect(error);
+    }
+  }
+
+  tellsOwed(): boolean {
+    return this.#loss.isOwed && this.#loss.tells(this.#atHand.command, this.#atHand.isRollback);
+  }
+
+  lostAtWork(backend: string, reason: string): void {
+    this.#loss.lostAtWork(backend, reason);
   }
 
   /** A defect of ours ends this session, and no other. */
@@ -474,8 +500,11 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   // What the session asks.
 
   /** COM_RESET_CONNECTION. Rejects as BackendConnection.reset does. */
-  reset(): Promise<Buffer> {
-    return resetSession(this.#resetParts);
+  async reset(): Promise<Buffer> {
+    const answer = await resetSession(this.#resetParts);
+    this.#loss.forget();
+    this.#trail.clear();
+    return answer;
   }
 
   /** Resolves when its connection is at work for no one but the client. */
@@ -502,7 +531,22 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** True when nothing of the session is on the backend any more; else `left` is called when that is so. */
   leave(backend: string, left: () => void): boolean {
+    // What a SET has set is read while its connection is there.
+    const isAtRest = this.relay.idle && !this.#attachment.isSettling && !this.record.inTransaction;
+    if (this.#changes.isPending && isAtRest && this.attached?.backend === backend) {
+      this.#attachment.settleBy(this.#changes.takePending());
+    }
     return this.#attachment.leaveBackend(backend, left);
+  }
+
+  /** A replica gets the binary log: that has no end. */
+  get followsLog(): boolean {
+    return REPLICATION_COMMANDS.has(this.#atHand.command) && !this.relay.idle;
+  }
+
+  /** The last statement is likely to be asked after, and only its connection could answer. */
+  get isAskedAfter(): boolean {
+    return this.#aftermath.isAskedAfter;
   }
 
   /** Something of the session is on the backend. */
@@ -521,18 +565,31 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     return this.#delivery.go(bytes, start, end);
   }
 
-  resumeLarge(ready: (connection: BackendConnection) => Promise<void>): void {
-    this.#delivery.resumeLarge(ready);
+  resumeLarge(ready: (connection: BackendConnection) => Promise<void>, isSeen: boolean): void {
+    this.#delivery.resumeLarge(ready, isSeen);
   }
 
   remember(bytes: Buffer | null, text: number, end: number): void {
+    // Where all goes to one server nobody asks which form of statement goes where.
+    if (this.staysHome) return;
     const { digestHigh, digestLow } = this.statement;
     this.#atHand.wish = this.#shared.rules.wishFor(this.#user, digestHigh, digestLow);
     this.#statistics.beginStatement(this.statement, bytes, text, end, this.record.dialect);
   }
 
   minds(text: Buffer, start: number, end: number): void {
-    this.#hiddenCode.look(text, start, end);
+    const { class: kind, leaves } = this.statement;
+    // What triggers and views do is asked about where connections are shared.
+    if (!this.staysHome) this.#hiddenCode.look(text, start, end);
+    if (kind === 'read' || !this.#atHand.runsStatement) return;
+    const isPrepared = this.#atHand.command !== Command.QUERY;
+    const begin = isPrepared ? start + 1 : start;
+    if ((leaves & Leave.TRANSACTION_ENDED) !== 0) {
+      // One behind a comment counts as a COMMIT.
+      this.#atHand.isRollback = (text[begin]! | 0x20) === LETTER_R;
+    }
+    const mayWrite = kind === 'write' || kind === 'unknown';
+    if (mayWrite) this.#trail.add(text, begin, end, isPrepared, this.#context.clock.wallMs());
   }
 
   /** A prepared SET is executed: what it assigns, as far as its text says it. */
@@ -544,8 +601,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
 
   /** An OK of our own, with the flags of the server's last word. */
   answerOk(): void {
-    const status = this.record.status & LASTING_STATUS;
-    this.#host.answer(writeOk(this.relay.answerSequence, { status }));
+    this.#host.answer(writeOk(this.relay.answerSequence, { status: this.lastingStatus }));
   }
 
   answerPlainOk(): void {

@@ -17,7 +17,7 @@ import { explainDestination } from '../routing/split.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { SessionEndpoint } from './context.ts';
 import type { LastRoute, StatementDispatcher } from './dispatcher.ts';
-import { roleOf, targetOfRole, viewOf, type ExplainContext } from './explain.ts';
+import { roleOf, STAYS_HOME, targetOfRole, viewOf, type ExplainContext } from './explain.ts';
 import type { Session } from './session.ts';
 import { PIN_WORDS } from './session-record.ts';
 
@@ -55,8 +55,11 @@ function toldRecord(session: Session, dispatcher: StatementDispatcher, context: 
     characterSet: characterSetOf(settings, dispatcher.preparation),
     settings: named(settings.variables),
     userVariables: named(settings.userVariables, '@'),
-    pins: [...record.pins].map(([pin, sinceMs]) => ({ reason: PIN_WORDS[pin], sinceMs: nowMs - sinceMs })),
-    pinnedTo: record.pinned ? (dispatcher.attached?.backend ?? null) : null,
+    pins: [
+      ...(dispatcher.staysHome ? [{ reason: STAYS_HOME, sinceMs: session.info().ageMs }] : []),
+      ...[...record.pins].map(([pin, sinceMs]) => ({ reason: PIN_WORDS[pin], sinceMs: nowMs - sinceMs })),
+    ],
+    pinnedTo: dispatcher.pinned ? (dispatcher.attached?.backend ?? null) : null,
     inTransaction: record.inTransaction,
     autocommit: record.autocommit,
     preparedStatements: dispatcher.statements.count,

@@ -22,6 +22,7 @@ import { whyNotFast } from './digests.ts';
 import type { StatementDispatcher } from './dispatcher.ts';
 import { mayName } from './hidden-code.ts';
 import { factsOf } from './server-facts.ts';
+import { staysHome } from './shared-endpoint.ts';
 import type { Session } from './session.ts';
 import { PIN_WORDS } from './session-record.ts';
 
@@ -74,7 +75,9 @@ function explainFor(asker: Asker, sql: string): RouteExplanation {
     class: statement.class,
     digest: formatDigest(statement.digestHigh, statement.digestLow),
     ...(answeredHere(asker, looked) ??
-      (endpoint.shared === null ? whereBound(asker) : whereShared(asker, endpoint.shared, looked))),
+      (endpoint.shared === null || staysHome(endpoint.config)
+        ? whereBound(asker)
+        : whereShared(asker, endpoint.shared, looked))),
     replicas: endpoint.config.mode === 'write' ? [] : sightsOf(asker),
   };
 }
@@ -118,9 +121,16 @@ function isOnPrimary(asker: Asker): boolean {
 
 // Sessions that keep one connection.
 
-function whereBound({ endpoint, connection, context }: Asker): Verdict {
+/** What is said of a session with `session_moves = on`. */
+export const STAYS_HOME =
+  'keeps one connection, and another one only when another server becomes the primary (session_moves = on)';
+
+function whereBound({ endpoint, dispatcher, connection: kept, context }: Asker): Verdict {
   const { mode, pool } = endpoint.config;
-  const words = `keeps one connection for its life (mode = ${mode}, pool = ${pool})`;
+  const connection = dispatcher?.attached ?? kept;
+  const words = staysHome(endpoint.config)
+    ? STAYS_HOME
+    : `keeps one connection for its life (mode = ${mode}, pool = ${pool})`;
   if (connection === null) {
     const chosen = routeTo(endpoint, mode, context);
     return { ...targetOf(chosen), pinnedBy: null, reasons: [`a session ${words}`, chosen.reason] };
@@ -223,12 +233,14 @@ export function viewOf({ config }: SessionEndpoint, dispatcher: StatementDispatc
   const seesAll = config.causalReads === 'global';
   if (dispatcher === null) return { pinned: false, autocommit: true, splits, seesAll, pins: [], home };
   const { pinned, autocommit, record } = dispatcher;
+  const pins = [...record.pins.keys()].map((pin) => PIN_WORDS[pin]);
+  if (dispatcher.staysHome) pins.unshift(STAYS_HOME);
   return {
     pinned,
     autocommit,
     splits,
     seesAll,
-    pins: [...record.pins.keys()].map((pin) => PIN_WORDS[pin]),
+    pins,
     home,
   };
 }

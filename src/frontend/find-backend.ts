@@ -19,6 +19,9 @@ import type { KnownUser } from './users.ts';
 /** What a session asks of whichever pool; each question has a time of its own. */
 export type SessionRequest = Omit<PoolRequest, 'timeoutMs'>;
 
+/** How long the control plane may take to doubt a primary that has refused us. */
+const DOUBT_MS = 1_000;
+
 /**
  * Resolves with a connection in the session's first state, lent by its pool. `isOver` ends the waiting when
  * the client has gone. Rejects with ServerError (a server refused the session), PasswordNeeded,
@@ -50,10 +53,11 @@ export async function findBackend(
         pool.release(connection, true);
       } catch (error) {
         if (isRefusedLogin(error)) throw explained(error, chosen.backend.name, request.identity.user);
-        if (!isRefusal(error) || error.code !== 'DBPROXY_BACKEND_CONNECT' || config.mode !== 'read')
-          throw error;
-        failure = error;
-        failed.add(chosen.backend.name);
+        if (!isRefusal(error) || error.code !== 'DBPROXY_BACKEND_CONNECT') throw error;
+        if (config.mode === 'read') {
+          failure = error;
+          failed.add(chosen.backend.name);
+        } else if (!(await isDoubted(chosen.backend.name, context, deadlineMs))) throw error;
       }
     } else if (failure !== undefined) {
       throw failure;
@@ -64,6 +68,17 @@ export async function findBackend(
       await context.nextSnapshot(leftMs);
     }
   }
+}
+
+/**
+ * The primary has not let us connect. It may have died a moment ago, and another one take over in the next: who comes
+ * now waits as everybody does. One that the control plane goes on finding well is only closed to us.
+ */
+async function isDoubted(backend: string, context: SessionContext, deadlineMs: number): Promise<boolean> {
+  const leftMs = deadlineMs - context.clock.nowMs();
+  if (leftMs <= 0) return false;
+  await context.nextSnapshot(Math.min(leftMs, DOUBT_MS));
+  return context.snapshot().backends.find(({ name }) => name === backend)?.state !== 'online';
 }
 
 /**

@@ -52,6 +52,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
   readonly #watch: AnswerWatch;
   bytesFromClient = 0;
   bytesToClient = 0;
+  #mayBeUnasked = false;
   /** The lane on which the command at hand travels. */
   #lane: Lane | null = null;
   /** Whose bytes the client is slow to take. */
@@ -98,6 +99,16 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
   /** Nothing is under way: the client may send its next command. */
   get idle(): boolean {
     return this.#commands.atRest && this.tracker.idle;
+  }
+
+  /** A command has been sent whole, and its answer is awaited. */
+  get awaitsAnswer(): boolean {
+    return !this.tracker.idle || this.#commands.awaitsAnswer;
+  }
+
+  /** A command has gone to the server in part, and its rest is still to come from the client. */
+  get isSending(): boolean {
+    return this.#commands.isSending;
   }
 
   /** The connection can serve another session: no answer under way, no bytes on their way. */
@@ -202,6 +213,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
 
   /** A new command: what was expected of the answer to one that was not sent does not count. */
   expectNothing(): void {
+    this.#mayBeUnasked = false;
     this.#watch.expectNothing();
   }
 
@@ -210,9 +222,19 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     this.#watch.expectRefusal();
   }
 
+  /** The command at hand has no answer, and may get one all the same: it is for the client. */
+  expectUnasked(): void {
+    this.#mayBeUnasked = true;
+  }
+
   /** The next command that is sent prepares a statement, which the client shall know by this number. */
-  expectPrepared(clientStatementId: number): void {
-    this.#watch.expectPrepared(clientStatementId);
+  expectPrepared(clientStatementId: number, hashesColumns: boolean): void {
+    this.#watch.expectPrepared(clientStatementId, hashesColumns);
+  }
+
+  /** A hash of what the last answer to COM_STMT_PREPARE told of columns; null when that was not asked for. */
+  get preparedColumns(): string | null {
+    return this.#watch.preparedColumns;
   }
 
   /** Keeps a copy of the next answer, if it is one short packet: see `takeKept`. */
@@ -270,7 +292,8 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     const { tracker } = this;
     // Bytes that nobody asked for are the server's goodbye; the client gets them as they are.
     const unasked = tracker.idle;
-    if (unasked && this.#dispatcher !== null) return backend.close();
+    if (unasked && this.#dispatcher !== null && !this.#mayBeUnasked) return backend.close();
+    this.#mayBeUnasked = false;
     const ended = unasked ? NOT_ENDED : tracker.feed(bytes, 0, end);
     if (unasked || (ended !== NOT_ENDED && ended < end)) backend.spoiled = true;
     this.#sendToClient(end === bytes.length ? bytes : bytes.subarray(0, end));

@@ -32,6 +32,8 @@ export interface ChangesHost {
   readonly account: string;
   readonly capabilities: number;
   facts(): ServerFacts;
+  /** It has a connection of its own, so that no server's answer has to be repeated by us. */
+  readonly staysHome: boolean;
   nowMs(): number;
   /** The last statement is likely to be asked after. */
   isAskedAfter(): boolean;
@@ -121,6 +123,7 @@ export class SessionChanges {
 
   /** A server has answered this SET before, so that dbproxy can. */
   knows(text: string): boolean {
+    if (this.#host.staysHome) return false;
     return !this.#host.record.pinned && this.#host.known.find(this.#keyOf(text)) !== undefined;
   }
 
@@ -138,7 +141,7 @@ export class SessionChanges {
     if (this.asksByNull) statement.needs |= Need.LAST_INSERT_ID;
     if (!isAlone || this.#assignments === null || !this.#assignments.every(isSelfContained)) return null;
     const key = this.#keyOf(bytes.toString('latin1', text, end));
-    const found = record.pinned ? undefined : known.find(key);
+    const found = record.pinned || this.#host.staysHome ? undefined : known.find(key);
     if (found === undefined) {
       this.#newKey = key;
       relay.keepAnswer();
@@ -211,7 +214,7 @@ export class SessionChanges {
     }
     const outcome = applyAssignments(record.settings, assignments, names);
     if (outcome.pin !== null) record.pin('settings', nowMs);
-    if (outcome.nextTransaction) record.pin('next_transaction', nowMs);
+    if (outcome.nextTransaction !== null) record.setNext(outcome.nextTransaction, nowMs);
     this.#setBoth(connection, outcome.settings);
     // To say all of them again to each connection would be more than to stay on one.
     const isMuch = outcome.settings.userVariables.size > MOST_USER_VARIABLES;

@@ -32,6 +32,9 @@ export interface ConnectionsHost {
 /** How long a connection is kept for a question about the statement before, though others wait for it. */
 const LINGER_GRACE_MS = 250;
 
+/** How long a primary that cannot be reached is not tried again, unless there is news. */
+const RETRY_PRIMARY_MS = 250;
+
 /** Identities that are remembered at most; then all are forgotten, and met again. */
 const MOST_IDENTITIES = 1000;
 
@@ -42,6 +45,8 @@ export class SessionConnections {
   readonly #record: SessionRecord;
   readonly #host: ConnectionsHost;
   readonly #keepsAll: boolean;
+  /** Home is the primary. */
+  readonly #homeMayWrite: boolean;
   readonly #homeRequest: SessionRequest;
   /** As a connection for reads on a replica must be: its transactions READ ONLY. */
   readonly #replicaRequest: SessionRequest;
@@ -78,6 +83,7 @@ export class SessionConnections {
     this.#record = record;
     this.#host = host;
     this.#keepsAll = config.pool === 'session';
+    this.#homeMayWrite = config.mode !== 'read';
     this.#homeRequest = request;
     this.#replicaRequest = { ...request, preparation: { ...request.preparation, readOnly: true } };
     this.#homeEndpoint = { ...config, mode: config.mode === 'read' ? 'read' : 'write' };
@@ -110,11 +116,13 @@ export class SessionConnections {
   }
 
   #quick(side: Side, terms: LaneTerms | null): BackendConnection | Lane | null {
+    if (this.#record.nextToRepeat !== null) return null;
     if (side === 'replica' && this.#mustAsk()) return null;
     const backend = this.#choose(side);
     if (backend === null) return null;
     const { name, role } = backend;
     const isOnReplica = side === 'replica' && role !== 'primary';
+    if (!isOnReplica && this.#shared.hold.isOn && this.#homeMayWrite) return null;
     this.#chosen = name;
     if (isOnReplica && !this.#isSatisfiedOn(name)) return null;
     // What was decided for a replica ends at the primary when that serves the reads.
@@ -338,12 +346,16 @@ export class SessionConnections {
     const { clock } = this.#context;
     const { config } = this.#endpoint;
     const endpoint = side === 'home' ? this.#homeEndpoint : this.#readEndpoint;
-    const deadlineMs = clock.nowMs() + config.queueTimeoutMs;
+    let deadlineMs = clock.nowMs() + config.queueTimeoutMs;
     const failed = new Set(excluded);
     for (;;) {
       const chosen = this.#routeOnce(endpoint, failed);
       const leftMs = deadlineMs - clock.nowMs();
-      if (chosen.backend !== null) {
+      if (this.#mustHold(side, chosen.backend)) {
+        await this.#shared.hold.released();
+        if (this.#host.isOver()) throw refusal('DBPROXY_SESSION_ENDED', 'it is over');
+        deadlineMs = clock.nowMs() + config.queueTimeoutMs;
+      } else if (chosen.backend !== null) {
         const { name, role } = chosen.backend;
         const request = side === 'home' || role === 'primary' ? this.#homeRequest : this.#replicaRequest;
         try {
@@ -361,8 +373,11 @@ export class SessionConnections {
             throw refusal('DBPROXY_BACKEND_LOGIN', name, request.identity.user, error.message);
           }
           const isUnreachable = isRefusal(error) && error.code === 'DBPROXY_BACKEND_CONNECT';
-          if (!isUnreachable || side === 'home') throw error;
-          failed.add(name);
+          if (!isUnreachable || this.#host.isOver()) throw error;
+          if (side === 'replica') failed.add(name);
+          else if (leftMs <= RETRY_PRIMARY_MS) throw error;
+          // Whoever watches the servers has been told, and may find another primary.
+          else await this.#context.nextSnapshot(RETRY_PRIMARY_MS);
         }
       } else if (leftMs <= 0 || this.#host.isOver()) {
         const code = endpoint.mode === 'read' ? 'DBPROXY_NO_READABLE' : 'DBPROXY_NO_PRIMARY';
@@ -371,6 +386,12 @@ export class SessionConnections {
         await this.#context.nextSnapshot(leftMs);
       }
     }
+  }
+
+  /** What would go to the primary waits, while another server becomes that. */
+  #mustHold(side: Side, backend: BackendView | null): boolean {
+    if (!this.#homeMayWrite || !this.#shared.hold.isOn) return false;
+    return side === 'home' || backend?.role === 'primary';
   }
 
   /** A server wants the password itself: told once, and asked of the next login that can tell it in secret. */

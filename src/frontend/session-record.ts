@@ -8,6 +8,7 @@
 import type { Settings } from '../backend/settings.ts';
 import { Status } from '../protocol/constants.ts';
 import { Leave, Need, type SqlDialect } from '../sql/statement.ts';
+import type { NextTransaction } from './session-settings.ts';
 
 /** Why a session must keep the connection it has. */
 export type Pin =
@@ -110,6 +111,9 @@ export class SessionRecord {
   status: number = Status.AUTOCOMMIT;
   /** It has written since the position of its last write was asked for. */
   hasWritten = false;
+  /** What was said of the next transaction on a connection that is gone: to be said again; SQL. */
+  nextToRepeat: string | null = null;
+  #next: NextTransaction = NO_NEXT;
   readonly #pins = new Map<Pin, number>();
   readonly #readOnlyName: string;
 
@@ -158,10 +162,30 @@ export class SessionRecord {
     this.#pins.delete(pin);
   }
 
+  /** SET TRANSACTION, for the next transaction: what it does not speak of stays. */
+  setNext({ isolation, access }: NextTransaction, nowMs: number): void {
+    this.#next = { isolation: isolation ?? this.#next.isolation, access: access ?? this.#next.access };
+    this.pin('next_transaction', nowMs);
+  }
+
+  /** What was to be repeated has been said on the connection that the session has now. */
+  nextIsRepeated(nowMs: number): void {
+    if (this.nextToRepeat === null) return;
+    this.nextToRepeat = null;
+    this.pin('next_transaction', nowMs);
+  }
+
+  /** The session is pinned by nothing that could not be said again elsewhere. */
+  get mayMove(): boolean {
+    return this.#pins.size === 0 || (this.#pins.size === 1 && this.#pins.has('next_transaction'));
+  }
+
   /** The session has begun anew: COM_RESET_CONNECTION. */
   reset(settings: Settings): void {
     this.set(settings);
     this.#pins.clear();
+    this.#next = NO_NEXT;
+    this.nextToRepeat = null;
     this.status = Status.AUTOCOMMIT;
   }
 
@@ -196,6 +220,18 @@ export class SessionRecord {
     }
   }
 
+  /**
+   * Its connection is gone, and with it what was open there; what was said of the next transaction is said again on
+   * the next connection.
+   */
+  lostConnection(): void {
+    const isInOne = this.#pins.has('transaction') || this.#pins.has('error');
+    if (this.#pins.has('next_transaction') && !isInOne) this.nextToRepeat = nextAsSql(this.#next);
+    this.#pins.clear();
+    this.#next = NO_NEXT;
+    this.status &= ~(Status.IN_TRANS | Status.IN_TRANS_READONLY);
+  }
+
   /** A statement at home has ended without an answer: it may have been run. */
   lost(needs: number): void {
     if ((needs & MAY_HAVE_WRITTEN) !== 0) this.hasWritten = true;
@@ -205,6 +241,16 @@ export class SessionRecord {
     this.unpin('transaction');
     this.unpin('error');
     const hasEnded = (before & Status.IN_TRANS) !== 0 || (leaves & Leave.TRANSACTION_ENDED) !== 0;
-    if (hasEnded) this.unpin('next_transaction');
+    if (!hasEnded) return;
+    this.unpin('next_transaction');
+    this.#next = NO_NEXT;
   }
+}
+
+const NO_NEXT: NextTransaction = { isolation: null, access: null };
+
+function nextAsSql({ isolation, access }: NextTransaction): string | null {
+  const words = [isolation === null ? null : `ISOLATION LEVEL ${isolation}`, access];
+  const said = words.filter((word) => word !== null);
+  return said.length === 0 ? null : `SET TRANSACTION ${said.join(', ')}`;
 }

@@ -14,9 +14,12 @@ export interface SettingsOutcome {
   readonly readBack: readonly string[];
   /** Why the session is pinned now; null when it is not. */
   readonly pin: string | null;
-  /** It was about the next transaction only. */
-  readonly nextTransaction: boolean;
+  /** What it said of the next transaction only; null: nothing. */
+  readonly nextTransaction: NextTransaction | null;
 }
+
+/** What SET TRANSACTION has said of the next transaction. */
+export type NextTransaction = Pick<Extract<Assignment, { kind: 'transaction' }>, 'isolation' | 'access'>;
 
 /** The names that a server knows the variables of transactions by. */
 export interface TransactionNames {
@@ -172,7 +175,7 @@ export function applyAssignments(
   if (assignments === null) return { ...nothing(before), pin: 'a SET that dbproxy does not understand' };
   let settings = before;
   let pin: string | null = null;
-  let nextTransaction = false;
+  let nextTransaction: NextTransaction | null = null;
   const readBack: string[] = [];
   for (const assignment of assignments) {
     switch (assignment.kind) {
@@ -201,7 +204,7 @@ export function applyAssignments(
         readBack.push(CLIENT, RESULTS, CONNECTION);
         break;
       case 'transaction':
-        if (assignment.scope === 'next') nextTransaction = true;
+        if (assignment.scope === 'next') nextTransaction = assignment;
         if (assignment.scope === 'session' && assignment.isolation !== null) {
           settings = settings.withVariable(names.isolation, `'${assignment.isolation.replaceAll(' ', '-')}'`);
         }
@@ -278,7 +281,7 @@ function namesOf({ characterSet, collation }: Extract<Assignment, { kind: 'names
 }
 
 function nothing(settings: Settings): SettingsOutcome {
-  return { settings, readBack: [], pin: null, nextTransaction: false };
+  return { settings, readBack: [], pin: null, nextTransaction: null };
 }
 
 const TEXTS_PIN = 'user variables with texts in the character set before';

@@ -26,17 +26,26 @@ export interface SessionStatement {
   readonly digestLow: number;
   /** Parameters it has; known when the server has prepared it. */
   parameters: number;
+  /** A hash of the columns that the client was told, where it keeps them; see `ColumnsHash`. */
+  columns: string | null;
   /** Types of its parameters as the client sent them last; null before its first execution. */
   types: Buffer | null;
   /** Parameters have been sent in advance, to the connection that the session is pinned to. */
   hasLongData: boolean;
+  /** They were, to a connection that is gone. */
+  lostLongData: boolean;
   /** A cursor of it is open there. */
   hasCursor: boolean;
 }
 
 export class SessionStatements {
   readonly #byId = new Map<number, SessionStatement>();
-  #lastId = 0;
+  #lastId: number;
+
+  /** Numbers begin after `lastId`. */
+  constructor(lastId: number) {
+    this.#lastId = lastId;
+  }
 
   get size(): number {
     return this.#byId.size;

@@ -239,8 +239,9 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
   }
 
   onChangeUser(payload: Buffer): void {
+    const connection = this.dispatcher?.handOver() ?? null;
     this.#stopCommands(true);
-    this.#connectionPhase.changeUser(payload);
+    this.#connectionPhase.changeUser(payload, connection);
   }
 
   onQuit(): void {

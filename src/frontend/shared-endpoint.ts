@@ -11,9 +11,11 @@ import { KnownSettings } from './known-settings.ts';
 import { Digests } from './digests.ts';
 import { Rules } from './rules.ts';
 import { HiddenCodeWatch } from './hidden-code.ts';
+import type { WriteHold } from './hold.ts';
 import { factsOf, sameFacts } from './server-facts.ts';
 
 export class EndpointShares implements SharedEndpoint {
+  readonly hold: WriteHold;
   readonly causal = new CausalReads();
   readonly knownSettings = new KnownSettings();
   readonly logins = new KnownLogins();
@@ -30,7 +32,9 @@ export class EndpointShares implements SharedEndpoint {
   #facts: ServerFacts;
   #primary: string | null = null;
 
-  constructor(listener: ListenerConfig, config: ProxyConfig, snapshot: Snapshot) {
+  /** `hold`: of the cluster, for all its endpoints. */
+  constructor(listener: ListenerConfig, config: ProxyConfig, snapshot: Snapshot, hold: WriteHold) {
+    this.hold = hold;
     this.rules = new Rules(config.rules, listener.name);
     this.digests = new Digests(config.dbproxy.digestLimit);
     this.laneTerms = laneTermsOf(listener);
@@ -49,13 +53,15 @@ export class EndpointShares implements SharedEndpoint {
     const primary = snapshot.clusters.find(({ name }) => name === this.#cluster)?.primary ?? null;
     const isSame = sameFacts(facts, this.#facts);
     if (!isSame) this.#facts = facts;
+    // While there is none, logins go on as they are known; one that comes back may have started anew.
+    const isAnother = primary !== null && primary !== this.#primary;
     // Another server may give other values for the same words.
-    if (!isSame || primary !== this.#primary) {
+    if (!isSame || isAnother) {
       this.knownSettings.clear();
       this.logins.clear();
       this.hiddenCode.forget();
     }
-    if (primary !== this.#primary) this.causal.primaryEra++;
+    if (isAnother) this.causal.primaryEra++;
     this.#primary = primary;
     for (const backend of snapshot.backends) if (!backend.readable) this.causal.forget(backend.name);
   }
@@ -66,9 +72,14 @@ export class EndpointShares implements SharedEndpoint {
   }
 }
 
-/** True where sessions change connections. */
-export function sharesConnections({ mode, pool }: ListenerConfig): boolean {
-  return mode === 'split' || pool === 'transaction';
+/** True where sessions may change connections. */
+export function sharesConnections(listener: ListenerConfig): boolean {
+  return listener.mode === 'split' || listener.pool === 'transaction' || staysHome(listener);
+}
+
+/** True where a session keeps one connection to the primary, and changes it only when another server becomes that. */
+export function staysHome({ mode, pool, sessionMoves }: ListenerConfig): boolean {
+  return mode === 'write' && pool === 'session' && sessionMoves;
 }
 
 function laneTermsOf({ pipelining, pipelineDepth, pipelineThresholdMs }: ListenerConfig): LaneTerms | null {

@@ -9,7 +9,7 @@ import type { BackendConnection } from '../backend/connection.ts';
 import type { ServerStatement } from '../backend/prepared-statements.ts';
 import { NAMES, type Settings } from '../backend/settings.ts';
 import type { ListenerConfig } from '../config/config.ts';
-import { Command, Status } from '../protocol/constants.ts';
+import { Command, ExtendedCapability, Status } from '../protocol/constants.ts';
 import {
   asksForCursor,
   LAST_STATEMENT_ID,
@@ -26,6 +26,7 @@ import { Leave, Need, type Statement } from '../sql/statement.ts';
 import type { Relay } from './relay.ts';
 import type { SessionConnections } from './session-connections.ts';
 import type { SessionRecord } from './session-record.ts';
+import { staysHome } from './shared-endpoint.ts';
 import { SessionStatements, type SessionStatement } from './session-statements.ts';
 
 /** The dispatcher, as these commands use it. */
@@ -56,12 +57,18 @@ export interface StatementHost {
   unpin(pin: 'cursor' | 'long_data'): void;
   /** After something has been closed without an answer. */
   leaveIfFree(): void;
-  /** Holds a large command back until the session is pinned to a connection at home. */
-  resumeLarge(ready: (connection: BackendConnection) => Promise<void>): void;
+  /** Holds a large command back until there is a connection at home; unless `isSeen`, it pins the session to that. */
+  resumeLarge(ready: (connection: BackendConnection) => Promise<void>, isSeen: boolean): void;
 }
 
 /** A command that names a statement: its first byte and the number. */
 const ID_BYTES = 5;
+
+/**
+ * Where a client's numbers go to the session's own server when there is no such statement, they are none that the
+ * server itself has given: those are counted from 1.
+ */
+const ABOVE_SERVERS = 2 ** 30;
 
 /** Settings that decide how the text of a statement is read, beside the database. */
 const DECIDES_READING = [NAMES, 'character_set_client', 'collation_connection', 'sql_mode'] as const;
@@ -70,7 +77,10 @@ export class StatementCommands {
   readonly #host: StatementHost;
   readonly #config: ListenerConfig;
   readonly #capabilities: number;
-  readonly #statements = new SessionStatements();
+  readonly #staysHome: boolean;
+  /** The client keeps the columns of results, and servers leave them out (MARIADB_CLIENT_CACHE_METADATA). */
+  readonly #hasCache: boolean;
+  readonly #statements: SessionStatements;
   #command = 0;
   /** The statement that the command at hand is about. */
   #current: SessionStatement | null = null;
@@ -83,10 +93,17 @@ export class StatementCommands {
   /** The one that was prepared last, for connectors that do not wait for its number. */
   #lastPreparedId = 0;
 
-  constructor(host: StatementHost, config: ListenerConfig, capabilities: number) {
+  constructor(
+    host: StatementHost,
+    config: ListenerConfig,
+    { capabilities, extendedCapabilities }: { capabilities: number; extendedCapabilities: number },
+  ) {
     this.#host = host;
     this.#config = config;
     this.#capabilities = capabilities;
+    this.#staysHome = staysHome(config);
+    this.#statements = new SessionStatements(this.#staysHome ? ABOVE_SERVERS : 0);
+    this.#hasCache = (extendedCapabilities & ExtendedCapability.CACHE_METADATA) !== 0;
   }
 
   /** How many the client has. */
@@ -104,6 +121,15 @@ export class StatementCommands {
 
   clear(): void {
     this.#statements.clear();
+  }
+
+  /** The connection is gone, with its cursors and with the parameters that were sent in advance. */
+  lostConnection(): void {
+    for (const statement of this.#statements.all()) {
+      if (statement.hasLongData) statement.lostLongData = true;
+      statement.hasCursor = false;
+      statement.hasLongData = false;
+    }
   }
 
   /** COM_STMT_PREPARE, whose text has just been classified; `assignments`: of a SET that is understood. */
@@ -129,8 +155,10 @@ export class StatementCommands {
       digestHigh: statement.digestHigh,
       digestLow: statement.digestLow,
       parameters: 0,
+      columns: null,
       types: null,
       hasLongData: false,
+      lostLongData: false,
       hasCursor: false,
     };
     if (this.#hasBusy) this.#statements.keepApart(this.#current);
@@ -146,15 +174,16 @@ export class StatementCommands {
   execute(command: number, bytes: Buffer, start: number, end: number): boolean {
     const current = this.#take(command, bytes, start, end, 'mysqld_stmt_execute');
     if (current === undefined) return false;
+    if (current.lostLongData) {
+      current.lostLongData = false;
+      const what = 'parameters of a prepared statement that had been sent in advance';
+      this.#host.answerError(refusal('DBPROXY_BACKEND_LOST', 'before', `${what} are lost; send them again`));
+      return false;
+    }
     this.#findTypes(current, bytes.subarray(start, end));
     if (!this.#mayBeTaught(current)) return false;
     const { statement } = this.#host;
-    statement.class = current.class;
-    statement.needs = current.needs;
-    statement.leaves = current.leaves;
-    statement.hint = current.hint;
-    statement.digestHigh = current.digestHigh;
-    statement.digestLow = current.digestLow;
+    this.#asStatement(current);
     this.#executesSet(current);
     this.#host.minds(current.prepare, 0, current.prepare.length);
     this.#host.remember(null, 0, 0);
@@ -191,6 +220,7 @@ export class StatementCommands {
   reset(bytes: Buffer, start: number, end: number): boolean {
     const current = this.#take(Command.STMT_RESET, bytes, start, end, 'mysqld_stmt_reset');
     if (current === undefined) return false;
+    current.lostLongData = false;
     const known = this.#knownTo(this.#host.attached, current);
     if (known === undefined || !(current.hasCursor || current.hasLongData)) {
       this.#host.answerPlainOk();
@@ -204,6 +234,12 @@ export class StatementCommands {
   /** COM_STMT_CLOSE: the client's number is gone; on its connection the statement may serve others. */
   close(bytes: Buffer, start: number, end: number): boolean {
     const { attached, relay } = this.#host;
+    if (end - start < ID_BYTES && attached !== null) {
+      // MySQL 9.7 answers what is no such command.
+      relay.expectUnasked();
+      this.#asPlain();
+      return this.#host.go(bytes, start, end);
+    }
     const id = end - start < ID_BYTES ? 0 : statementIdOf(bytes, start);
     const current = this.#statements.find(id);
     this.#statements.remove(id);
@@ -217,9 +253,19 @@ export class StatementCommands {
       current.hasLongData = false;
       this.#unpin();
       this.#host.leaveIfFree();
-    }
+    } else if (current !== undefined && this.#staysHome) this.#closeAlone(current);
     relay.skip();
     return false;
+  }
+
+  /** Where nobody else will use the statement, the server is told that it is closed. */
+  #closeAlone({ key }: SessionStatement): void {
+    const { attached } = this.#host;
+    const known = attached?.prepared.find(key);
+    if (known === undefined) return;
+    for (const other of this.#statements.all()) if (other.key === key) return;
+    attached!.prepared.forget(key);
+    this.#closeOn(attached!, [known.id]);
   }
 
   /** COM_STMT_SEND_LONG_DATA: a parameter in advance, for the connection on which the statement will run. */
@@ -247,6 +293,9 @@ export class StatementCommands {
       this.#host.fail(refusal('DBPROXY_MALFORMED_PACKET', `command 0x${command.toString(16)}`));
       return false;
     }
+    const types = this.#typesInHead(command, current, bytes.subarray(start, end));
+    if (types !== null) this.#asStatement(current);
+    const isSeen = types !== null || (this.#staysHome && command === Command.STMT_SEND_LONG_DATA);
     this.#host.resumeLarge(async (connection) => {
       await this.#prepareOn(connection, current);
       const known = this.#knownTo(connection, current)!;
@@ -254,12 +303,42 @@ export class StatementCommands {
         current.hasLongData = true;
         this.#host.pinFor('long_data');
       }
-      // Types that it may bring are not seen: from now on this connection alone knows them.
-      known.types = null;
-      current.types = null;
+      // Types that it may bring and that are not seen from now on this connection alone knows.
+      if (types !== null || !isSeen) {
+        known.types = types;
+        current.types = types;
+      }
       setStatementId(bytes, start, known.id);
-    });
+    }, isSeen);
     return false;
+  }
+
+  /**
+   * The types of an execution's parameters, of which only the first bytes are at hand; null when they are not among
+   * them. A session that shares connections would have to know more of it.
+   */
+  #typesInHead(command: number, current: SessionStatement, head: Buffer): Buffer | null {
+    if (!this.#staysHome || command !== Command.STMT_EXECUTE || asksForCursor(head)) return null;
+    const hasSettings = (current.leaves & (Leave.SETTINGS | Leave.DATABASE)) !== 0;
+    if (hasSettings) return null;
+    try {
+      const { start, end } = placeOfTypes(head, current.parameters, this.#capabilities);
+      return end > start ? Buffer.from(head.subarray(start, end)) : null;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return null;
+    }
+  }
+
+  /** The command at hand runs this statement. */
+  #asStatement(current: SessionStatement): void {
+    const { statement } = this.#host;
+    statement.class = current.class;
+    statement.needs = current.needs;
+    statement.leaves = current.leaves;
+    statement.hint = current.hint;
+    statement.digestHigh = current.digestHigh;
+    statement.digestLow = current.digestLow;
   }
 
   /** Makes the command at hand right for a connection as it lies; false when that is not enough. */
@@ -268,12 +347,11 @@ export class StatementCommands {
     if (current === null) {
       if (this.#unknown === null) return true;
       // Servers add this error to the list that is there, which may be of somebody else.
-      return (
-        this.#host.hasOwnDiagnostics(connection) && !connection.prepared.hasId(statementIdOf(bytes, start))
-      );
+      const isKnown = end - start >= ID_BYTES && connection.prepared.hasId(statementIdOf(bytes, start));
+      return !isKnown && (this.#staysHome || this.#host.hasOwnDiagnostics(connection));
     }
     if (this.#command === Command.STMT_PREPARE) {
-      this.#host.relay.expectPrepared(current.id);
+      this.#host.relay.expectPrepared(current.id, this.#hasCache);
       return true;
     }
     const known = this.#knownTo(connection, current);
@@ -393,7 +471,8 @@ export class StatementCommands {
    */
   #refuse(bytes: Buffer, start: number, end: number, error: Error): void {
     const isGone = this.#host.connectionToAsk(Need.DIAGNOSTICS) === 'gone';
-    if (end - start < ID_BYTES || isGone) return this.#host.answerError(error);
+    const mayBeSent = this.#staysHome || end - start >= ID_BYTES;
+    if (!mayBeSent || isGone) return this.#host.answerError(error);
     this.#unknown = error;
     this.#asPlain();
     this.#host.statement.needs = Need.DIAGNOSTICS;
@@ -420,6 +499,7 @@ export class StatementCommands {
   #prepared(connection: BackendConnection, current: SessionStatement): void {
     const head = this.#host.relay.preparedHead;
     current.parameters = head.readUInt16LE(11);
+    current.columns = this.#host.relay.preparedColumns;
     this.#lastPreparedId = current.id;
     this.#statements.add(current);
     this.#keepOn(connection, current, head.readUInt32LE(5));
@@ -438,7 +518,9 @@ export class StatementCommands {
     // On the way back the connection would begin anew, and forget it.
     if (wanted.changeTo(this.#host.record.settings).kind === 'reset') throw preparedBefore(current);
     await this.#host.connections.bring(connection, wanted);
-    const { id } = await connection.prepareStatement(current.prepare);
+    const { id, columns } = await connection.prepareStatement(current.prepare, this.#hasCache);
+    // The client decodes rows by the columns that it was told: the server will not tell it of others.
+    if (this.#hasCache && columns !== current.columns) throw preparedBefore(current);
     this.#keepOn(connection, current, id);
   }
 
@@ -449,7 +531,10 @@ export class StatementCommands {
         if (hasCursor) connection.prepared.find(used);
       }
     }
-    const closing = connection.prepared.keep(key, { id, types: null }, this.#config.statementCache);
+    const { statementCache, maxPreparedStatements } = this.#config;
+    // Where all of them are this client's own, none gives way before the client closes it.
+    const most = this.#staysHome ? maxPreparedStatements : statementCache;
+    const closing = connection.prepared.keep(key, { id, types: null }, most);
     this.#closeOn(connection, closing);
   }
 

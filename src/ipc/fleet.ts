@@ -16,6 +16,7 @@ type WithoutId<T> = T extends unknown ? Omit<T, 'requestId'> : never;
 /** Which message answers which question. */
 interface AnswerTypes {
   'end-sessions': 'sessions-ended';
+  'hold-writes': 'writes-held';
   'stats-wanted': 'stats';
   'sessions-wanted': 'sessions';
   'digests-wanted': 'digests';
@@ -72,11 +73,11 @@ export function restartDelayMs(earlyDeaths: number): number {
 }
 
 /**
- * Whether a worker that has `unanswered` questions already is asked one more. That its sessions end is
- * always asked: only promotions and operators do so, and a worker that does not confirm it is killed.
+ * Whether a worker that has `unanswered` questions already is asked one more. That its sessions end, or wait,
+ * is always asked: only promotions and operators do so, and a worker that does not confirm it is killed.
  */
 export function mayAsk(question: Question['type'], unanswered: number): boolean {
-  return question === 'end-sessions' || unanswered < PENDING_MAX;
+  return question === 'end-sessions' || question === 'hold-writes' || unanswered < PENDING_MAX;
 }
 
 export class WorkerFleet {
@@ -226,6 +227,7 @@ export class WorkerFleet {
 function isAnswer(message: FromWorker): message is Answer {
   switch (message.type) {
     case 'sessions-ended':
+    case 'writes-held':
     case 'stats':
     case 'sessions':
     case 'digests':
@@ -242,6 +244,7 @@ function isAnswer(message: FromWorker): message is Answer {
     case 'schema-changed':
     case 'slots-wanted':
     case 'slots-returned':
+    case 'commit-lost':
     case 'backend-failed':
       return false;
   }

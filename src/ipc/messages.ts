@@ -50,6 +50,22 @@ export type ToWorker =
   | { type: 'schema-changed'; cluster: string }
   /** End all client sessions on a backend; those inside a transaction have until `graceMs`. */
   | { type: 'end-sessions'; requestId: number; backend: string; graceMs: number; reason: string }
+  /**
+   * A promotion: from now on statements that need the primary of `cluster` wait, until the next snapshot whose
+   * cluster has `writesHeld` = false. What is open at `backend`, the old primary (null: there is none), may end
+   * within `graceMs`, then it is cut. Answered by `writes-held` when nothing of this worker can reach it any more.
+   */
+  | {
+      type: 'hold-writes';
+      requestId: number;
+      cluster: string;
+      backend: string | null;
+      graceMs: number;
+      kind: 'switchover' | 'failover';
+      reason: string;
+    }
+  /** Answer to `commit-lost`; `detail` says in words how that is known, or why it is not. */
+  | { type: 'commit-resolved'; requestId: number; outcome: CommitOutcome; detail: string }
   | { type: 'stats-wanted'; requestId: number }
   | { type: 'sessions-wanted'; requestId: number }
   /** Not part of `stats`, as it can be large and nobody scrapes it. */
@@ -74,6 +90,8 @@ export type FromWorker =
   /** Listening, or not yet because this host does not have the address (`error` then says so). */
   | { type: 'listening'; listener: string; error: string | null }
   | { type: 'sessions-ended'; requestId: number; ended: number }
+  /** `moved`: sessions that go on at the new primary. `ended`: those that could not, and transactions that were cut. */
+  | { type: 'writes-held'; requestId: number; moved: number; ended: number }
   | { type: 'stats'; requestId: number; stats: WorkerStats }
   | { type: 'sessions'; requestId: number; sessions: SessionInfo[] }
   | { type: 'digests'; requestId: number; digests: DigestStats[] }
@@ -94,8 +112,33 @@ export type FromWorker =
   | { type: 'schema-changed'; cluster: string }
   | { type: 'slots-wanted'; key: string; count: number }
   | { type: 'slots-returned'; key: string; count: number }
+  /** The answer to a commit was lost with its connection: has it taken effect? Answered by `commit-resolved`. */
+  | { type: 'commit-lost'; requestId: number; question: LostCommit }
   /** A connection to the backend failed on the data path: worth a probe at once. */
   | { type: 'backend-failed'; backend: string; error: string };
+
+/** What became of a transaction whose COMMIT was not answered. */
+export type CommitOutcome = 'committed' | 'not_committed' | 'unknown';
+
+/** A transaction whose COMMIT was under way when its connection was lost: all that is known to find it by. */
+export interface LostCommit {
+  cluster: string;
+  /** The server it was on, and the number of the connection there. */
+  backend: string;
+  threadId: number;
+  user: string;
+  database: string;
+  /** When its first write was sent, its COMMIT, and when its connection was lost: Unix milliseconds of this host. */
+  beganAtMs: number;
+  sentAtMs: number;
+  lostAtMs: number;
+  /** One statement that commits by itself. */
+  autocommit: boolean;
+  /** Its statements that may write, as they were sent as text; empty when some were not, or they were too many. */
+  statements: string[];
+  /** How many they were in all. */
+  writeCount: number;
+}
 
 /** Where a proxied session lives on the server side. */
 export interface SessionPlace {
@@ -131,6 +174,17 @@ export const DURATION_BOUNDS_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ] as const;
 
+/** Statements of one cluster that wait, or have waited, for a promotion. */
+export interface HoldStats {
+  cluster: string;
+  /** How many wait now. */
+  held: number;
+  /** How many have waited, and how long, by the buckets of DURATION_BOUNDS_SECONDS as in `QueryStats`. */
+  count: number;
+  durationBuckets: number[];
+  durationSumSeconds: number;
+}
+
 /** What a worker has counted since its start, and what it holds now. */
 export interface WorkerStats {
   slot: number;
@@ -147,6 +201,7 @@ export interface WorkerStats {
   /** Sessions that wait for a backend connection or a primary now. */
   waiting: number;
   loginsRefused: { reason: string; count: number }[];
+  holds: HoldStats[];
   causal: CausalStats[];
   /** Reads that were sent again to another server. */
   retries: RetryStats[];

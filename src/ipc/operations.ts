@@ -22,9 +22,64 @@ export interface BackendChange {
 /** One step of a promotion, as it went. */
 export interface PromoteStep {
   step: string;
-  result: 'done' | 'skipped' | 'failed' | 'undone';
+  /** planned: by a DRY RUN, or not begun yet. running: now. */
+  result: 'done' | 'skipped' | 'failed' | 'undone' | 'planned' | 'running';
   detail: string;
   durationMs: number;
+}
+
+/** One step of setting up servers, as it is planned or as it went. */
+export interface SetupReport {
+  /** The backend; empty where it is none in particular. */
+  readonly server: string;
+  readonly step: string;
+  readonly result: 'planned' | 'done' | 'skipped' | 'failed' | 'undone';
+  readonly detail: string;
+  /** Without passwords. */
+  readonly sql: string;
+  readonly durationMs: number;
+}
+
+/** A promotion under way, all of its steps in order. */
+export interface PlanReport {
+  cluster: string;
+  kind: string;
+  target: string;
+  steps: PromoteStep[];
+}
+
+/** One thing that is the matter with a cluster, or that nothing is. */
+export interface DiagnosisReport {
+  cluster: string;
+  name: string;
+  gravity: 'critical' | 'warning' | 'info';
+  /** What is done about it, in a word. */
+  action: string;
+  detail: string;
+}
+
+/** A change that an old primary had and nobody else: a row of SHOW LOST TRANSACTIONS. */
+export interface LostChange {
+  backend: string;
+  epoch: number;
+  gtid: string;
+  at: string;
+  table: string;
+  kind: string;
+  key: string;
+  old: string | null;
+  new: string | null;
+  conflict: string;
+  file: string;
+}
+
+/** What is asked of a cluster: another primary. */
+export interface PrimaryChange {
+  kind: 'switchover' | 'failover';
+  /** Null: the best one. */
+  to: string | null;
+  force: boolean;
+  dryRun: boolean;
 }
 
 /** One line of the timeline (SHOW EVENTS). */
@@ -75,6 +130,34 @@ export interface Operations {
   setBackend(name: string, change: BackendChange): Promise<void>;
   /** Makes `name` the primary of its cluster; rejects with DBPROXY_PROMOTE_REFUSED or _FAILED. */
   promote(name: string): Promise<PromoteStep[]>;
+  /**
+   * Makes a working cluster of servers that hold nothing, or the same; a null primary is chosen. With `dryRun`
+   * only the plan. Rejects with DBPROXY_SETUP_REFUSED or _FAILED.
+   */
+  bootstrap(cluster: string, primary: string | null, dryRun: boolean): Promise<SetupReport[]>;
+  /**
+   * Fills an empty server from another one (null: the primary) and has it follow. Rejects with
+   * DBPROXY_SETUP_REFUSED or _FAILED.
+   */
+  cloneBackend(name: string, from: string | null, dryRun: boolean): Promise<SetupReport[]>;
+  /** Gives a cluster another primary, or says how; rejects as `promote` does. */
+  changePrimary(cluster: string, change: PrimaryChange): Promise<PromoteStep[]>;
+  /** A switchover there and back; rejects as `promote` does, with the cluster as it is then. */
+  rehearse(cluster: string, to: string | null): Promise<PromoteStep[]>;
+  /** Brings a server back as a replica; rejects with DBPROXY_REJOIN_REFUSED or _FAILED. */
+  rejoin(request: {
+    backend: string;
+    mode: 'plain' | 'append' | 'discard';
+    dryRun: boolean;
+  }): Promise<PromoteStep[]>;
+  /** All that was saved of old primaries, by all runs of dbproxy. */
+  lostTransactions(): LostChange[];
+  /** Whether dbproxy leaves the servers of a cluster alone; is in the state file when it resolves. */
+  setMaintenance(cluster: string, on: boolean): Promise<void>;
+  /** A row a finding, the gravest of each cluster first. */
+  diagnoses(): DiagnosisReport[];
+  /** Null when no promotion is under way. */
+  plan(): PlanReport | null;
   /** Ends a proxied session (or only its running statement); false when there is no such session. */
   killSession(sessionId: number, query: boolean): Promise<boolean>;
   /** Graceful within shutdown_timeout, or at once. */

@@ -84,6 +84,10 @@ export class CompressedStream implements ByteStream, SocketHandler {
     return this.#under.destroyed;
   }
 
+  get hasEnded(): boolean {
+    return this.#under.hasEnded;
+  }
+
   write(bytes: Buffer): boolean {
     const frames = this.#framesOf(bytes);
     return frames.length === 0 || this.#under.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));

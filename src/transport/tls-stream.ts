@@ -219,6 +219,10 @@ export class TlsStream implements ByteStream {
     return this.#socket.destroyed;
   }
 
+  get hasEnded(): boolean {
+    return this.#socket.readableEnded;
+  }
+
   /** True: the bytes are encrypted, and nothing waits behind them. */
   write(bytes: Buffer): boolean {
     if (this.#socket.writableLength === 0) {

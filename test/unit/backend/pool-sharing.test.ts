@@ -60,7 +60,7 @@ function poolOf(limit: number): BackendPool {
       connectTimeoutMs: 2000,
       workers: 1,
       channel: PLAIN_CHANNEL,
-      onConnectFailure: () => undefined,
+      onFailure: () => undefined,
     },
   );
 }

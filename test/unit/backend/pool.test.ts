@@ -100,7 +100,7 @@ function poolOf(server: FakeServer, limit = 10): BackendPool {
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       workers: 1,
       channel: PLAIN_CHANNEL,
-      onConnectFailure: (name, error) => failures.push(`${name}: ${error}`),
+      onFailure: (name, error) => failures.push(`${name}: ${error}`),
     },
   );
 }
@@ -275,7 +275,7 @@ suite('limits', () => {
         connectTimeoutMs: 2_000,
         workers: 1,
         channel: PLAIN_CHANNEL,
-        onConnectFailure: () => undefined,
+        onFailure: () => undefined,
       },
     );
     const late = assert.rejects(pool.acquire(request()), { code: 'DBPROXY_QUEUE_TIMEOUT' });
@@ -540,5 +540,50 @@ suite('idling', () => {
     pool.dropIdle();
     await Promise.all(gone);
     await eventually(() => assert.equal(slots.used('backend:db1'), 0));
+  });
+});
+
+suite('another primary', () => {
+  test('while it is shut no connection that may write is kept, and one that is READ ONLY is', async () => {
+    const pool = poolOf(await serve());
+    const [writer, reader] = [await pool.acquire(request()), await pool.acquire(request({ readOnly: true }))];
+    pool.shut();
+    const emptied = pool.emptied();
+    pool.giveBack(writer);
+    pool.giveBack(reader);
+    await emptied;
+    assert.deepEqual([writer.closed, reader.closed], [true, false]);
+    pool.reopen();
+    const next = await pool.acquire(request());
+    pool.giveBack(next);
+    assert.equal(next.closed, false);
+    pool.close(new Error('the test is over'));
+  });
+
+  test('a cut tells who uses a connection why, and leaves those that are READ ONLY', async () => {
+    const pool = poolOf(await serve());
+    const [writer, reader] = [await pool.acquire(request()), await pool.acquire(request({ readOnly: true }))];
+    const told = new Promise<string>((resolve) => {
+      writer.user = {
+        onBackendData: () => undefined,
+        onBackendDrain: () => undefined,
+        onBackendClose: resolve,
+      };
+    });
+    assert.equal(pool.cut('db2 is the primary now'), 1);
+    assert.equal(await told, 'db2 is the primary now');
+    assert.equal(reader.closed, false);
+    assert.deepEqual(failures, [], 'it is not the server that has failed');
+    pool.close(new Error('the test is over'));
+  });
+
+  test('a connection that the server ends is reported, in use or idle', async () => {
+    const server = await serve();
+    const pool = poolOf(server);
+    const [used, rests] = [await pool.acquire(request()), await pool.acquire(request())];
+    pool.giveBack(rests);
+    for (const { socket } of server.connections) socket.destroy();
+    await eventually(() => assert.equal(failures.length, 2, String(failures)));
+    assert.equal(used.closed, true);
   });
 });

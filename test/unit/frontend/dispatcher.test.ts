@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { afterEach, suite, test } from 'node:test';
 import type { ByteStream, SocketHandler } from '../../../src/base/socket.ts';
 import type { ListenerConfig } from '../../../src/config/config.ts';
+import { leavePrimary, type LeaveOutcome } from '../../../src/frontend/leave-primary.ts';
 import { Capability, Command, Status } from '../../../src/protocol/constants.ts';
 import {
   writeCommand,
@@ -267,16 +268,16 @@ suite('a connection that ends', () => {
     await nothingLent();
   });
 
-  test('in a transaction: the session ends', async () => {
+  test('in a transaction: the client hears that it is gone, and the session goes on', async () => {
     await setUp();
     const client = await open();
     await client.ask('begin');
     const connection = asked(primary, /select 1/);
     client.send(query('select 1'));
     (await connection).socket.destroy();
-    assert.match(await client.read(), /^(?:error|closed)/);
-    await eventually(() => assert.equal(client.socket.destroyed || client.socket.readableEnded, true));
+    assert.match(await client.read(), /^error 1213/);
     await nothingLent();
+    assert.match(await client.ask('insert into t values (1)'), /^ok/);
   });
 
   test('again and again: a read is sent so often and no more', async () => {
@@ -607,6 +608,10 @@ class HoldingStream implements ByteStream {
     return this.#stream.remotePort;
   }
 
+  get hasEnded(): boolean {
+    return this.#stream.hasEnded;
+  }
+
   get destroyed(): boolean {
     return this.#stream.destroyed;
   }
@@ -870,5 +875,224 @@ suite('a connection that a session keeps because it may be asked after', () => {
       assert.equal(primary.statements.at(-1), 'update t set a = 2');
     });
     assert.equal(await two.read(), 'ok');
+  });
+});
+
+/** A session that keeps one connection as long as its server is the primary. */
+const STAYS: Partial<ListenerConfig> = { mode: 'write', pool: 'session', sessionMoves: true };
+
+const OUTCOMES = ['committed', 'not_committed', 'unknown'] as const;
+
+/** Has the connection end on which `sql` is under way. */
+async function loseDuring(client: Client, sql: string): Promise<void> {
+  const connection = asked(primary, new RegExp(`^${sql.slice(0, 6)}`));
+  client.send(query(sql));
+  (await connection).socket.destroy();
+}
+
+suite('a session that stays at the primary', () => {
+  for (const [index, outcome] of OUTCOMES.entries()) {
+    test(`whose COMMIT is lost hears whether it has happened: ${outcome}`, async () => {
+      await setUp(STAYS);
+      worker.commitAnswer = { outcome, detail: 'a test knows' };
+      const client = await open();
+      await client.ask('begin');
+      await client.ask('insert into t values (1)');
+      await loseDuring(client, 'commit');
+      assert.equal(await client.read(), ['ok', 'error 1213', 'error 1180'][index]);
+      assert.equal(await client.ask('select 2'), 'row 1', 'the session goes on');
+      assert.equal(primary.statements.filter((sql) => sql === 'commit').length, 1);
+    });
+
+    test(`whose write is lost hears whether it has happened: ${outcome}`, async () => {
+      await setUp(STAYS);
+      worker.commitAnswer = { outcome, detail: 'a test knows' };
+      const client = await open();
+      await loseDuring(client, 'insert into t values (1)');
+      assert.equal(await client.read(), ['error 1158', 'error 1213', 'error 1180'][index]);
+      assert.equal(await client.ask('select 2'), 'row 1', 'the session goes on');
+      assert.equal(primary.statements.filter((sql) => sql.startsWith('insert')).length, 1);
+    });
+  }
+
+  test('asks with all that is known of the transaction', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('begin');
+    await client.ask('insert into t values (1)');
+    await client.ask('select 1');
+    await client.ask('update t set a = 2');
+    const { threadId } = (await worker.session()).place!;
+    await loseDuring(client, 'commit');
+    await client.read();
+    const { backend, autocommit, writeCount, statements, user: name, ...rest } = worker.commitQuestions[0]!;
+    assert.deepEqual([backend, autocommit, writeCount, name], ['db1', false, 2, 'app']);
+    assert.deepEqual(statements, ['insert into t values (1)', 'update t set a = 2']);
+    assert.equal(rest.threadId, threadId);
+  });
+
+  test('is not asked about when the transaction has written nothing', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('begin');
+    await client.ask('select 1');
+    await loseDuring(client, 'commit');
+    assert.equal(await client.read(), 'ok');
+    assert.deepEqual(worker.commitQuestions, []);
+  });
+
+  test('whose ROLLBACK is lost has what it wanted', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('begin');
+    await client.ask('insert into t values (1)');
+    await loseDuring(client, 'rollback');
+    assert.equal(await client.read(), 'ok');
+  });
+
+  test('has its read run again, and what begins a transaction', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await loseDuring(client, 'select 1');
+    assert.equal(await client.read(), 'row 1');
+    await loseDuring(client, 'begin');
+    assert.equal(await client.read(), 'ok');
+    assert.equal(await client.ask('commit'), 'ok');
+  });
+
+  test('does not notice that its connection ends at rest, and has its settings on the next', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    assert.equal(await client.ask("set time_zone = '+01:00'"), 'ok');
+    primary.server.connections[0]!.socket.destroy();
+    await nothingLent();
+    assert.equal(await client.ask('insert into t values (1)'), 'ok');
+    assert.deepEqual(primary.on(primary.server.connections[1]!), [
+      "SET SESSION time_zone = '+01:00'",
+      'insert into t values (1)',
+    ]);
+  });
+
+  test('hears once that its transaction is gone, but not when it asks for that', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    for (const [first, answer] of [
+      ['insert into t values (2)', 'error 1213'],
+      ['rollback', 'ok'],
+    ] as const) {
+      await client.ask('begin');
+      primary.server.connections.at(-1)!.socket.destroy();
+      await nothingLent();
+      assert.equal(await client.ask(first), answer);
+      assert.equal(await client.ask('select 1'), 'row 1');
+    }
+    assert.equal(primary.statements.includes('insert into t values (2)'), false);
+  });
+
+  test('ends with a word of what it has lost, where that cannot be made anew', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('create temporary table mine (a int)');
+    primary.server.connections[0]!.socket.destroy();
+    await nothingLent();
+    assert.equal(await client.ask('select 1'), 'error 1053');
+    assert.equal(await client.read(), 'closed');
+  });
+
+  test('waits while writes are held, and its statement is sent once', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('select 1');
+    worker.hold.begin();
+    client.send(query('insert into t values (1)'));
+    await eventually(() => assert.equal(worker.hold.stats().held, 1));
+    assert.deepEqual(primary.statements, ['select 1']);
+    worker.hold.end();
+    assert.equal(await client.read(), 'ok');
+    assert.deepEqual(primary.statements, ['select 1', 'insert into t values (1)']);
+  });
+
+  test('goes on in its transaction while writes are held, and waits after it', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('begin');
+    worker.hold.begin();
+    assert.equal(await client.ask('insert into t values (1)'), 'ok');
+    assert.equal(await client.ask('commit'), 'ok');
+    client.send(query('select 1'));
+    await eventually(() => assert.equal(worker.hold.stats().held, 1));
+    worker.hold.end();
+    assert.equal(await client.read(), 'row 1');
+  });
+
+  test('is refused after hold_timeout, and nothing of its statement has been sent', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    worker.hold.begin();
+    client.send(query('insert into t values (1)'));
+    await eventually(() => assert.equal(worker.hold.stats().held, 1));
+    worker.clock.advance(10_000);
+    assert.equal(await client.read(), 'error 1205');
+    assert.deepEqual(primary.statements, []);
+    worker.hold.end();
+    assert.equal(await client.ask('select 1'), 'row 1');
+  });
+});
+
+suite('a worker that leaves the primary', () => {
+  function leave(graceMs: number): Promise<LeaveOutcome> {
+    worker.hold.begin();
+    const parts = { clock: worker.clock, sessions: worker.sessions.all(), pool: worker.pool('db1') };
+    return leavePrimary(parts, { backend: 'db1', graceMs, reason: 'db2 becomes the primary' });
+  }
+
+  for (const listener of [
+    STAYS,
+    { mode: 'split', pool: 'transaction' },
+    { mode: 'split', pool: 'session' },
+  ] as const) {
+    const name = `mode = ${listener.mode}, pool = ${listener.pool}`;
+
+    test(`has sessions at rest leave at once, and no connection is left: ${name}`, async () => {
+      await setUp(listener);
+      const client = await open();
+      await client.ask('insert into t values (1)');
+      const { ended } = await leave(5000);
+      assert.equal(ended, 0);
+      await eventually(() => assert.ok(primary.server.connections.every(({ socket }) => socket.closed)));
+      worker.pool('db1').reopen();
+      worker.hold.end();
+      assert.equal(await client.ask('insert into t values (2)'), 'ok');
+    });
+
+    test(`lets a transaction end within the grace: ${name}`, async () => {
+      await setUp(listener);
+      const client = await open();
+      await client.ask('begin');
+      const left = leave(5000);
+      assert.equal(await client.ask('insert into t values (1)'), 'ok');
+      assert.equal(await client.ask('commit'), 'ok');
+      assert.deepEqual(await left, { moved: 1, ended: 0 });
+    });
+
+    test(`cuts a transaction after the grace: ${name}`, async () => {
+      await setUp(listener);
+      const client = await open();
+      await client.ask('begin');
+      const left = leave(5000);
+      worker.clock.advance(5000);
+      assert.deepEqual(await left, { moved: 0, ended: 1 });
+      worker.pool('db1').reopen();
+      worker.hold.end();
+      assert.equal(await client.ask('insert into t values (1)'), 'error 1213');
+      assert.equal(await client.ask('insert into t values (2)'), 'ok');
+    });
+  }
+
+  test('without a grace all is cut at once', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('begin');
+    assert.deepEqual(await leave(0), { moved: 0, ended: 1 });
   });
 });

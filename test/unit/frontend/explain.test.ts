@@ -7,6 +7,7 @@ import type { Session } from '../../../src/frontend/session.ts';
 import type { BackendView, Snapshot } from '../../../src/topology/snapshot.ts';
 import { FakeClient } from '../../support/fake-client.ts';
 import { backendView, FakeWorker } from '../../support/fake-worker.ts';
+import { clusterView } from '../../support/operations.ts';
 import { DIALECTS, readStatementVectors } from '../../support/statements.ts';
 
 const NOWHERE = { kind: 'tcp', host: '127.0.0.1', port: 1 } as const;
@@ -31,7 +32,7 @@ function looking(views: readonly BackendView[], writesHeld = false): Parameters<
   const snapshot: Snapshot = {
     version: 2,
     epoch: 1,
-    clusters: [{ name: 'c', primary: views[0]!.name, writesHeld, reason: '' }],
+    clusters: [clusterView({ name: 'c', primary: views[0]!.name, writesHeld })],
     backends: views,
   };
   return { snapshot: () => snapshot, pool: (name) => worker.pool(name), clock: worker.clock };

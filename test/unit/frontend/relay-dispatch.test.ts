@@ -375,7 +375,7 @@ suite('the answer to PREPARE', () => {
     const stage = play(() => false);
     stage.ask(writeCommand(Command.STMT_PREPARE, Buffer.from('select ?')));
     stage.relay.expectRefusal();
-    stage.relay.expectPrepared(CLIENT_ID);
+    stage.relay.expectPrepared(CLIENT_ID, false);
     stage.relay.forwardAfter(hidden, writeCommand(Command.STMT_PREPARE, Buffer.from('select ?')).subarray(4));
     return stage;
   }

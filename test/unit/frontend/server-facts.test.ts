@@ -3,13 +3,14 @@ import { suite, test } from 'node:test';
 import { factsOf, sameFacts } from '../../../src/frontend/server-facts.ts';
 import type { BackendView, Snapshot } from '../../../src/topology/snapshot.ts';
 import { backendView } from '../../support/fake-worker.ts';
+import { clusterView } from '../../support/operations.ts';
 
 /** A cluster `c` of servers with these versions, the first its primary. */
 function snapshot(versions: (string | null)[], change: Partial<BackendView>[] = []): Snapshot {
   return {
     version: 1,
     epoch: 1,
-    clusters: [{ name: 'c', primary: 'db1', writesHeld: false, reason: '' }],
+    clusters: [clusterView({ name: 'c' })],
     backends: [
       ...versions.map((serverVersion, index) =>
         backendView(`db${index + 1}`, { serverVersion, ...change[index] }),

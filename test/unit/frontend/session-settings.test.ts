@@ -65,7 +65,7 @@ suite('is repeated as it was said', () => {
       const { settings, readBack, pin, nextTransaction } = apply(sql);
       assert.deepEqual(
         { values: valuesOf(settings), readBack, pin, nextTransaction },
-        { values, readBack: [], pin: null, nextTransaction: false },
+        { values, readBack: [], pin: null, nextTransaction: null },
       );
     });
   }
@@ -146,8 +146,8 @@ suite('pins the session', () => {
 test('SET TRANSACTION is for the next transaction, and no setting', () => {
   const { settings, nextTransaction, pin } = apply('set transaction isolation level serializable, read only');
   assert.deepEqual(
-    { nextTransaction, pin, same: settings === START },
-    { nextTransaction: true, pin: null, same: true },
+    { isolation: nextTransaction?.isolation, access: nextTransaction?.access, pin, same: settings === START },
+    { isolation: 'SERIALIZABLE', access: 'read only', pin: null, same: true },
   );
 });
 

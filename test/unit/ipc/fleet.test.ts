@@ -11,4 +11,5 @@ test('questions to one worker are bounded, but it is always asked to end session
   assert.equal(mayAsk('stats-wanted', 63), true);
   assert.equal(mayAsk('stats-wanted', 64), false);
   assert.equal(mayAsk('end-sessions', 1_000), true);
+  assert.equal(mayAsk('hold-writes', 1_000), true);
 });

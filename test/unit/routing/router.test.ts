@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import { route, type Endpoint } from '../../../src/routing/router.ts';
 import type { BackendView, ClusterView, Snapshot } from '../../../src/topology/snapshot.ts';
 import { backendView } from '../../support/fake-worker.ts';
+import { clusterView } from '../../support/operations.ts';
 
 type Change = Partial<BackendView>;
 
@@ -17,7 +18,7 @@ function snapshot(changes: Record<string, Change> = {}, cluster: Partial<Cluster
   return {
     version: 1,
     epoch: 1,
-    clusters: [{ name: 'c', primary: 'p', writesHeld: false, reason: '', ...cluster }],
+    clusters: [clusterView({ name: 'c', primary: 'p', ...cluster })],
     backends: views,
   };
 }

@@ -22,6 +22,7 @@ class FakeStream implements ByteStream {
   taking = true;
   paused = false;
   destroyed = false;
+  hasEnded = false;
   ended = false;
 
   receive(bytes: Buffer): void {
