@@ -4,6 +4,8 @@
  * within a round, and the median of the rounds is what is reported.
  */
 
+import { failoverCases, type FailoverCase, type FailoverSample } from './failover.ts';
+
 /** The ways to the server that are compared, in the order in which a round measures them. */
 export const TARGETS = ['direct', 'haproxy', 'dbproxy'] as const;
 export type Target = (typeof TARGETS)[number];
@@ -58,6 +60,7 @@ export interface Report {
   loads: LoadResult[];
   stream: StreamResult | null;
   micro: MicroResult[];
+  failover: FailoverSample[];
   /** Loads that could not be measured, and why. */
   failures: string[];
 }
@@ -164,7 +167,26 @@ export function verdicts(report: Report): Verdict[] {
       reached: growth < MAX_GROWTH_MEGABYTES,
     });
   }
+  for (const { title, goalMs, gaps } of failoverResults(report.failover)) {
+    found.push({
+      goal: `${title}: writes wait less than ${goalMs} ms`,
+      measured: `${gaps.median.toFixed(0)} ms`,
+      reached: gaps.median < goalMs,
+    });
+  }
   return found;
+}
+
+/** The cases that were asked, with how long writes waited and what failed. */
+function failoverResults(
+  samples: readonly FailoverSample[],
+): (FailoverCase & { gaps: Ratio; failed: Ratio; rounds: number })[] {
+  return failoverCases.flatMap((one) => {
+    const own = samples.filter(({ name }) => name === one.name);
+    if (own.length === 0) return [];
+    const gaps = ratioOf(own.map(({ gapMs }) => gapMs));
+    return [{ ...one, gaps, failed: ratioOf(own.map(({ failed }) => failed)), rounds: own.length }];
+  });
 }
 
 /** The whole report as people read it. */
@@ -174,6 +196,7 @@ export function formatReport(report: Report): string {
   if (report.loads.length > 0) parts.push(formatLoads(report.loads));
   if (report.stream !== null) parts.push(formatStream(report.stream));
   if (report.micro.length > 0) parts.push(formatMicro(report.micro));
+  if (report.failover.length > 0) parts.push(formatFailover(report.failover));
   if (report.failures.length > 0) parts.push(['FAILED', ...report.failures].join('\n'));
   const goals = verdicts(report);
   if (goals.length > 0) parts.push(formatVerdicts(goals));
@@ -236,6 +259,18 @@ function formatStream(stream: StreamResult): string {
 function formatMicro(results: readonly MicroResult[]): string {
   const rows = results.map(({ name, nanoseconds }) => [name, nanoseconds.toFixed(0)]);
   return formatTable([['hot piece', 'ns'], ...rows], 1);
+}
+
+function formatFailover(samples: readonly FailoverSample[]): string {
+  const whole = ({ median: middle, least, most }: Ratio): string =>
+    `${middle.toFixed(0)} (${least.toFixed(0)} to ${most.toFixed(0)})`;
+  const rows = failoverResults(samples).map(({ title, gaps, failed, rounds }) => [
+    title,
+    String(rounds),
+    whole(gaps),
+    whole(failed),
+  ]);
+  return formatTable([['failover', 'rounds', 'writes wait ms', 'failed'], ...rows], 1);
 }
 
 function formatVerdicts(found: readonly Verdict[]): string {

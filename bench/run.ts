@@ -10,6 +10,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
+import { askFailover } from './failover.ts';
 import type { Load } from './load.ts';
 import { askMicro } from './micro.ts';
 import { parseBenchArguments, USAGE, type BenchOptions } from './options.ts';
@@ -35,13 +36,14 @@ import { runTlsLoad, tlsPointSelects } from './tls-load.ts';
 const LOADS: readonly Load[] = [...pointSelects, ...tlsPointSelects, ...readWrites, ...shortConnections];
 const STREAM = 'stream';
 const MICRO = 'micro';
+const FAILOVER = 'failover';
 
 const RESULT_PATH = join(import.meta.dirname, 'results/latest.txt');
 
 /** How much is asked. `deadlineMs`: since the start; later than that no further round of a load begins. */
 const EFFORT = {
-  full: { rounds: 5, streamRounds: 3, seconds: 3, deadlineMs: Infinity },
-  quick: { rounds: 3, streamRounds: 1, seconds: 1, deadlineMs: 48_000 },
+  full: { rounds: 5, streamRounds: 3, failoverRounds: 20, seconds: 3, deadlineMs: Infinity },
+  quick: { rounds: 3, streamRounds: 1, failoverRounds: 3, seconds: 1, deadlineMs: 48_000 },
 } as const;
 
 /** Compiles the hot paths and fills the pools before anything counts. */
@@ -58,6 +60,8 @@ interface Questions {
   loads: readonly Load[];
   stream: boolean;
   micro: boolean;
+  /** Takes minutes and needs root, so only when it is asked for by name. */
+  failover: boolean;
 }
 
 /** What is handed down to everything that measures. */
@@ -92,18 +96,29 @@ async function main(): Promise<void> {
 function chooseQuestions({ only, quick }: BenchOptions): Questions | null {
   const wanted = (name: string): boolean => only === null || name.startsWith(only);
   const loads = LOADS.filter((load) => wanted(load.name) && (load.quick || !quick || only !== null));
-  const questions = { loads, stream: wanted(STREAM), micro: wanted(MICRO) };
-  return loads.length > 0 || questions.stream || questions.micro ? questions : null;
+  const failover = only !== null && wanted(FAILOVER);
+  const questions = { loads, stream: wanted(STREAM), micro: wanted(MICRO), failover };
+  return loads.length > 0 || questions.stream || questions.micro || failover ? questions : null;
 }
 
 function allNames(): string {
-  return [...LOADS.map(({ name }) => name), STREAM, MICRO].join(', ');
+  return [...LOADS.map(({ name }) => name), STREAM, MICRO, FAILOVER].join(', ');
 }
 
 /** The pieces of code first: they want the machine for themselves. */
 async function answer(questions: Questions, run: Run): Promise<Report> {
   const micro = questions.micro ? askMicro() : [];
-  const report: Report = { conditions: conditions(run.mode), loads: [], stream: null, micro, failures: [] };
+  const failover = questions.failover
+    ? await askFailover(EFFORT[run.mode].failoverRounds, run.signal, say)
+    : [];
+  const report: Report = {
+    conditions: conditions(run.mode),
+    loads: [],
+    stream: null,
+    micro,
+    failover,
+    failures: [],
+  };
   if (questions.loads.length === 0 && !questions.stream) return report;
 
   say('starting two MariaDB servers, HAProxy and dbproxy');

@@ -6,7 +6,7 @@
  *
  * This file runs before anything is installed: plain JavaScript for Node.js 20 or newer, no packages.
  *
- *   node scripts/prepare.mjs start|run|test|bench PROGRAM [ARGUMENTS]
+ *   node scripts/prepare.mjs start|run|test|bench|chaos PROGRAM [ARGUMENTS]
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -75,6 +75,7 @@ const LARAVEL = { package: 'php-illuminate-database', present: () => hasPhpLibra
 const DOCTRINE = { package: 'php-doctrine-dbal', present: () => hasPhpLibrary('Doctrine/DBAL') };
 const HAPROXY = { package: 'haproxy', present: () => hasProgram('haproxy') };
 const SYSBENCH = { package: 'sysbench', present: () => hasProgram('sysbench') };
+const IPROUTE = { package: 'iproute2', present: () => hasProgram('ip') };
 
 /** Clients of other languages that tests run through the proxy. */
 const OTHER_CLIENTS = [PYMYSQL, PHP, PHP_MYSQL, PERL_MYSQL, PERL_MARIADB, RUBY_MYSQL2];
@@ -86,7 +87,8 @@ const DEBIAN_NEEDS = {
   run: () => [],
   start: (args) => (startsDemo(args) ? [MARIADB_SERVER, MARIADB_INSTALL] : []),
   test: () => [MARIADB_SERVER, MARIADB_INSTALL, MARIADB_CLIENT, ...OTHER_CLIENTS, ...FRAMEWORKS],
-  bench: () => [MARIADB_SERVER, MARIADB_INSTALL, HAPROXY, SYSBENCH],
+  bench: () => [MARIADB_SERVER, MARIADB_INSTALL, HAPROXY, SYSBENCH, IPROUTE],
+  chaos: () => [MARIADB_SERVER, MARIADB_INSTALL, SYSBENCH, IPROUTE],
 };
 
 let running = null;
@@ -114,16 +116,16 @@ async function main(kind, args) {
   if (kind === '--locked-packages') return installPackages();
   if (kind === '--locked-debian') return installDebianPackages(args);
   if (kind === '--locked-servers') return installServers(args, run);
-  if (!(kind in DEBIAN_NEEDS)) fail(64, 'usage: prepare.mjs start|run|test|bench PROGRAM [ARGUMENTS]');
+  if (!(kind in DEBIAN_NEEDS)) fail(64, 'usage: prepare.mjs start|run|test|bench|chaos PROGRAM [ARGUMENTS]');
 
-  const withDevelopment = kind === 'test' || kind === 'bench';
+  const withDevelopment = ['test', 'bench', 'chaos'].includes(kind);
   if (!packagesAreCurrent(withDevelopment)) {
     await underLock(join(CACHE, 'install.lock'), '--locked-packages', []);
     if (!packagesAreCurrent(withDevelopment)) fail(EXIT_MISSING, 'npm ci did not bring all packages');
   }
   requireNode();
   await prepareDebianPackages(kind, args);
-  if (kind === 'test') await prepareServers();
+  if (kind === 'test' || kind === 'chaos') await prepareServers();
 }
 
 /** `npm start` runs the demo unless it is given a configuration; src/cli.ts decides by the same rule. */

@@ -14,17 +14,24 @@ import type { Clock, Timer } from './base/clock.ts';
 import { refusal } from './base/errors.ts';
 import type { Log } from './base/log.ts';
 import type { BackendConfig, ListenerConfig, ProxyConfig } from './config/config.ts';
-import { Promotions } from './failover/promotion.ts';
+import type { HoldWrites } from './failover/actions.ts';
+import { CommitResolver } from './failover/commit-resolver.ts';
+import { ControlPlane } from './failover/control.ts';
+import { openJournal } from './failover/journal.ts';
+import { controlOperations } from './failover/operations.ts';
+import { discardLost, saveLost } from './failover/rejoin.ts';
+import { sqlServers } from './failover/sql-server.ts';
 import { startHttp } from './http/server.ts';
 import { EventRing } from './ipc/event-ring.ts';
 import { WorkerFleet, type AnswerTo, type Question, type Report } from './ipc/fleet.ts';
-import type { SessionInfo, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
+import type { LostCommit, SessionInfo, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
 import type { BackendChange, ListenerStatus, Operations } from './ipc/operations.ts';
 import { sharedWhileInFlight } from './ipc/shared-question.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
 import type { DigestStats, RouteAsker, RouteExplanation, SessionExplanation } from './ipc/split.ts';
 import { AccountImport } from './monitor/accounts.ts';
 import { Monitor } from './monitor/monitor.ts';
+import { Setup } from './setup/setup.ts';
 import type { ImportStatus } from './topology/account.ts';
 import { topologyEvents } from './topology/changes.ts';
 import type { BackendHealth } from './topology/health.ts';
@@ -82,7 +89,9 @@ class Supervisor implements RunningSupervisor {
   readonly #events: EventRing;
   readonly #store: TopologyStore;
   readonly #monitor: Monitor;
-  readonly #promotions: Promotions;
+  readonly #control: ControlPlane;
+  readonly #commits: CommitResolver;
+  readonly #setup: Setup;
   readonly #accounts: AccountImport;
   readonly #proven = new ProvenLogins();
   readonly #ledger: SlotLedger;
@@ -129,19 +138,47 @@ class Supervisor implements RunningSupervisor {
       clock,
       log,
       primaryOf: (cluster) => this.#store.rememberedPrimary(cluster),
+      mayBeat: (cluster) => this.#control.mayBeat(cluster),
       onHealth: (backend, health) => {
         this.#store.observe(backend, health);
         this.#tellPosition(this.#backend(backend), health);
         void this.#adoptFirstPrimary(this.#backend(backend).cluster);
+        this.#commits.note(backend);
+        this.#control.consider(this.#backend(backend).cluster);
       },
     });
-    this.#promotions = new Promotions({
+    this.#commits = new CommitResolver({
+      config,
+      clock,
+      primaryOf: (cluster) =>
+        this.#store.snapshot.clusters.find(({ name }) => name === cluster)?.primary ?? null,
+      recordOf: (backend) => this.#monitor.recordOf(backend),
+    });
+    this.#control = new ControlPlane({
       config,
       clock,
       log,
       store: this.#store,
       monitor: this.#monitor,
-      endSessions: (...request) => this.#endSessions(...request),
+      stateDir: config.dbproxy.stateDir,
+      lost: { save: saveLost, discard: discardLost },
+      journal: openJournal(config.dbproxy.stateDir),
+      openServer: sqlServers(clock),
+      isSettingUp: () => this.#setup.underWay !== null,
+      holdWrites: (...request) => this.#holdWrites(...request),
+      tell: (...event) => this.#tell(...event),
+      onEvent: (event, subject, detail) => this.#events.add(event, subject, detail),
+    });
+    this.#setup = new Setup({
+      config,
+      clock,
+      log,
+      store: this.#store,
+      monitor: this.#monitor,
+      promotionUnderWay: () => {
+        const { underWay } = this.#control.promotions;
+        return underWay === null ? null : `the promotion of ${underWay}`;
+      },
       onEvent: (event, subject, detail) => this.#events.add(event, subject, detail),
     });
     this.#accounts = new AccountImport({
@@ -177,6 +214,7 @@ class Supervisor implements RunningSupervisor {
       onReport: (slot, report) => this.#receive(slot, report),
       onDeath: (slot, how) => this.#workerDied(slot, how),
     });
+    this.#control.holdUnfinished();
   }
 
   async start(): Promise<void> {
@@ -190,6 +228,7 @@ class Supervisor implements RunningSupervisor {
     this.#fleet.start();
     await Promise.all([workersReady, this.#monitor.start()]);
     await Promise.all(this.#adopting.values());
+    await this.#control.start();
     await this.#accounts.firstReads();
     this.#refuseWithoutListener();
     this.#log.info('dbproxy.ready', {
@@ -213,12 +252,12 @@ class Supervisor implements RunningSupervisor {
     this.#log.info('dbproxy.stopping', { now, shutdownTimeoutMs });
     const endMs = this.#clock.nowMs() + (now ? 0 : shutdownTimeoutMs);
     // A promotion left half way would have to be mended by hand.
-    const promotionsEnd = this.#promotions.stop();
+    const promotionsEnd = this.#control.stop();
     if (!now) await this.#within(promotionsEnd, shutdownTimeoutMs);
-    const { underWay } = this.#promotions;
+    const { underWay } = this.#control.promotions;
     if (underWay !== null) {
       const detail =
-        'dbproxy stops in the middle of this promotion; after the next start look at read_only of both servers and PROMOTE again';
+        'dbproxy stops in the middle of this promotion; the next start goes on with it, or takes it back';
       this.#tell('error', 'promote.abandoned', underWay, detail);
     }
     await this.#fleet.stop(Math.max(0, endMs - this.#clock.nowMs()));
@@ -252,10 +291,19 @@ class Supervisor implements RunningSupervisor {
         return this.#deliver(this.#ledger.want(slot, report.key, report.count));
       case 'slots-returned':
         return this.#deliver(this.#ledger.giveBack(slot, report.key, report.count));
+      case 'commit-lost':
+        return void this.#resolveCommit(slot, report.requestId, report.question);
       case 'backend-failed':
         this.#log.debug('backend.failed_on_data_path', { worker: slot, ...report });
         return this.#monitor.checkSoon(report.backend);
     }
+  }
+
+  async #resolveCommit(slot: number, requestId: number, question: LostCommit): Promise<void> {
+    const { outcome, detail } = await this.#commits.resolve(question);
+    const { cluster, backend, user } = question;
+    this.#log.info('commit.resolved', { cluster, backend, user, outcome, detail });
+    this.#fleet.send(slot, { type: 'commit-resolved', requestId, outcome, detail });
   }
 
   /** All that a new worker is told. */
@@ -337,22 +385,22 @@ class Supervisor implements RunningSupervisor {
     this.#fleet.send(asker, { type: 'session-found', requestId, place });
   }
 
-  /** Ends the client sessions of a backend everywhere; a worker that does not confirm in time is killed. */
-  async #endSessions(
-    backend: string,
-    graceMs: number,
+  /** Has all workers hold the statements of a cluster; one that does not confirm in time is killed. */
+  async #holdWrites(
+    { cluster, backend, graceMs, kind, reason }: HoldWrites,
     timeoutMs: number,
-    reason: string,
-  ): Promise<{ ended: number; workersKilled: number }> {
-    const answers = await this.#fleet.askAll({ type: 'end-sessions', backend, graceMs, reason }, timeoutMs);
+  ): Promise<{ moved: number; ended: number; workersKilled: number }> {
+    const question = { type: 'hold-writes', cluster, backend, graceMs, kind, reason } as const;
+    const answers = await this.#fleet.askAll(question, timeoutMs);
     const silent = answers.filter(({ answer }) => answer === undefined);
     await Promise.all(
       silent.map(({ slot }) =>
-        this.#fleet.kill(slot, `did not confirm that the sessions of ${backend} ended`),
+        this.#fleet.kill(slot, `did not confirm that nothing of it can reach ${backend} any more`),
       ),
     );
+    const moved = answers.reduce((sum, { answer }) => sum + (answer?.moved ?? 0), 0);
     const ended = answers.reduce((sum, { answer }) => sum + (answer?.ended ?? 0), 0);
-    return { ended, workersKilled: silent.length };
+    return { moved, ended, workersKilled: silent.length };
   }
 
   #workersReady(): Promise<void> {
@@ -430,10 +478,11 @@ class Supervisor implements RunningSupervisor {
       listeners: () => this.#listenerStatuses(),
       events: () => this.#events.list(),
       setBackend: (name, change) => this.#setBackend(name, change),
-      promote: (name) => this.#promote(name),
       killSession: (sessionId, query) => this.#killSession(sessionId, query),
       shutdown: (now) => void this.#shutdown(now),
-      promotions: () => this.#promotions.counts(),
+      ...controlOperations(this.#config, this.#control, this.#store),
+      bootstrap: (...request) => this.#setup.bootstrap(...request),
+      cloneBackend: (...request) => this.#setup.cloneBackend(...request),
       imports: () => this.#accounts.statuses(),
       reloadUsers: (cluster) => this.#reloadUsers(cluster),
       reloadTls: () => this.#certificates.reload(),
@@ -551,11 +600,6 @@ class Supervisor implements RunningSupervisor {
     );
     const ended = answers.reduce((sum, { answer }) => sum + (answer?.ended ?? 0), 0);
     this.#tell('info', 'backend.sessions_ended', name, `${ended} session(s): ${reason}`);
-  }
-
-  #promote(name: string): ReturnType<Operations['promote']> {
-    this.#requireBackend(name);
-    return this.#promotions.promote(name);
   }
 
   async #killSession(sessionId: number, query: boolean): Promise<boolean> {

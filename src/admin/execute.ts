@@ -52,6 +52,49 @@ export async function execute(statement: Statement, context: ExecuteContext): Pr
         kind: 'table',
         table: tables.stepsTable(await operations.promote(findBackend(statement.backend, operations))),
       };
+    case 'change-primary': {
+      const { as: kind, force, dryRun } = statement;
+      const cluster = findCluster(statement.cluster, operations);
+      const to = statement.to === null ? null : findBackend(statement.to, operations);
+      const steps = await operations.changePrimary(cluster, { kind, to, force, dryRun });
+      return { kind: 'table', table: tables.stepsTable(steps) };
+    }
+    case 'rehearse': {
+      const cluster = findCluster(statement.cluster, operations);
+      const to = statement.to === null ? null : findBackend(statement.to, operations);
+      return { kind: 'table', table: tables.stepsTable(await operations.rehearse(cluster, to)) };
+    }
+    case 'rejoin': {
+      const { mode, dryRun } = statement;
+      const backend = findBackend(statement.backend, operations);
+      return { kind: 'table', table: tables.stepsTable(await operations.rejoin({ backend, mode, dryRun })) };
+    }
+    case 'lost-transactions': {
+      const backend = statement.backend === null ? null : findBackend(statement.backend, operations);
+      const rows = operations.lostTransactions().filter((row) => backend === null || row.backend === backend);
+      return { kind: 'table', table: applyFilter(tables.lostTable(rows), statement.filter) };
+    }
+    case 'maintenance': {
+      const clusters =
+        statement.cluster === null
+          ? operations.config().clusters.map(({ name }) => name)
+          : [findCluster(statement.cluster, operations)];
+      for (const cluster of clusters) await operations.setMaintenance(cluster, statement.on);
+      return ok(clusters.length);
+    }
+    case 'bootstrap': {
+      const { cluster, primary, dryRun } = statement;
+      return {
+        kind: 'table',
+        table: tables.setupTable(await operations.bootstrap(cluster, primary, dryRun)),
+      };
+    }
+    case 'clone-backend': {
+      const from = statement.from === null ? null : findBackend(statement.from, operations);
+      const backend = findBackend(statement.backend, operations);
+      const reports = await operations.cloneBackend(backend, from, statement.dryRun);
+      return { kind: 'table', table: tables.setupTable(reports) };
+    }
     case 'reload-tls':
       return { kind: 'table', table: tables.certificatesTable(operations.reloadTls()) };
     case 'reload-users': {
@@ -109,6 +152,10 @@ async function showTable(table: ShowTable, { operations, version }: ExecuteConte
       return tables.eventsTable(operations.events());
     case 'digests':
       return splitTables.digestsTable(await operations.digests());
+    case 'diagnoses':
+      return tables.diagnosesTable(operations.diagnoses());
+    case 'plan':
+      return tables.planTable(operations.plan());
     case 'rules':
       return splitTables.rulesTable(operations.config().rules, await operations.stats());
     case 'topology':
@@ -146,6 +193,22 @@ function findBackend(called: string, operations: Operations): string {
   const known = backends.map((backend) => backend.name);
   const list = `${known.join(', ')}${didYouMean(called, known)}`;
   throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'backend', called, list);
+}
+
+/** The only cluster, when none is named. */
+function findCluster(called: string | null, operations: Operations): string {
+  const known = operations.config().clusters.map(({ name }) => name);
+  const [only] = known;
+  if (called === null && only !== undefined && known.length === 1) return only;
+  if (called !== null && known.includes(called)) return called;
+  if (called === null) {
+    throw refusal(
+      'DBPROXY_ADMIN_SYNTAX',
+      `there are several clusters: write CLUSTER and one of ${known.join(', ')}`,
+    );
+  }
+  const list = `${known.join(', ')}${didYouMean(called, known)}`;
+  throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'cluster', called, list);
 }
 
 async function explainRoute(

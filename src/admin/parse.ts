@@ -25,7 +25,10 @@ export function parseStatement(text: string): Statement {
   const found = findRow(tokens);
   if (found === undefined) throw unknownStatement(tokens);
   const { row, words } = found;
-  if (row.parse === undefined) throw refusal('DBPROXY_NOT_AVAILABLE', words.join(' '));
+  if (row.parse === undefined) {
+    const meanwhile = row.instead === undefined ? '' : ` (instead: ${row.instead})`;
+    throw refusal('DBPROXY_NOT_AVAILABLE', `${words.join(' ')}${meanwhile}`);
+  }
   cursor.takeWords(...words);
   const statement = row.parse(cursor);
   cursor.end();

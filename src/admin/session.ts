@@ -254,12 +254,19 @@ function acts(statement: Statement): boolean {
   switch (statement.kind) {
     case 'set-backend':
     case 'promote':
+    case 'change-primary':
+    case 'rehearse':
+    case 'rejoin':
+    case 'maintenance':
+    case 'bootstrap':
+    case 'clone-backend':
     case 'reload-users':
     case 'reload-tls':
     case 'kill':
     case 'shutdown':
       return true;
     case 'show':
+    case 'lost-transactions':
     case 'explain-route':
     case 'explain-session':
     case 'help':

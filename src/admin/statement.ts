@@ -15,6 +15,8 @@ export type ShowTable =
   | 'variables'
   | 'events'
   | 'digests'
+  | 'diagnoses'
+  | 'plan'
   | 'rules'
   | 'topology'
   | 'config'
@@ -46,6 +48,24 @@ export type Statement =
   | { kind: 'help'; about: string }
   | { kind: 'set-backend'; backend: string; change: BackendChange }
   | { kind: 'promote'; backend: string }
+  /** A null cluster means the only one, a null target the best one. */
+  | {
+      kind: 'change-primary';
+      as: 'switchover' | 'failover';
+      cluster: string | null;
+      to: string | null;
+      force: boolean;
+      dryRun: boolean;
+    }
+  | { kind: 'rehearse'; cluster: string | null; to: string | null }
+  | { kind: 'rejoin'; backend: string; mode: 'plain' | 'append' | 'discard'; dryRun: boolean }
+  /** A null backend means all. */
+  | { kind: 'lost-transactions'; backend: string | null; filter: Filter }
+  /** A null cluster means all. */
+  | { kind: 'maintenance'; on: boolean; cluster: string | null }
+  /** A null primary, or source, is chosen. */
+  | { kind: 'bootstrap'; cluster: string; primary: string | null; dryRun: boolean }
+  | { kind: 'clone-backend'; backend: string; from: string | null; dryRun: boolean }
   /** A null cluster means all. */
   | { kind: 'reload-users'; cluster: string | null }
   | { kind: 'reload-tls' }

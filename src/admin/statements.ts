@@ -20,6 +20,8 @@ export interface StatementRow {
   parse?: (cursor: Cursor) => Statement;
   /** In place of `parse`, for a statement that holds one of a server: reads the text behind the first words. */
   parseText?: (text: string) => Statement;
+  /** What to do as long as this version does not have the statement. */
+  instead?: string;
   /** For clients, not for people: left out of HELP and of suggestions. */
   hidden?: boolean;
 }
@@ -47,7 +49,12 @@ export const statementRows: readonly StatementRow[] = [
   show('TOPOLOGY', 'topology', 'the snapshot that the workers route by'),
   show('CONFIG', 'config', 'configuration in force (secrets masked)'),
   later('SHOW CONFIG DIFF', 'SHOW CONFIG DIFF', 'where the running state differs from the file'),
-  later('SHOW PLAN', 'SHOW PLAN', 'the plan of a switchover or failover under way'),
+  show('PLAN', 'plan', 'the promotion under way: what is done, what is left'),
+  show(
+    'DIAGNOSES',
+    'diagnoses',
+    'what is the matter with each cluster, the gravest first, and what is done about it',
+  ),
   show('VERSION', 'version', 'version of dbproxy'),
   {
     begins: ['SHOW HELP', 'HELP'],
@@ -68,25 +75,72 @@ export const statementRows: readonly StatementRow[] = [
     help: 'takes a server into service, lets its sessions run out, or takes it out',
     parse: parseSetBackend,
   },
-  later('ADD BACKEND', "ADD BACKEND b ADDRESS '…' CLUSTER c [RW_WEIGHT n] [RO_WEIGHT n]", 'a new server'),
-  later('DROP BACKEND', 'DROP BACKEND b', 'forget a server'),
-  later('SWITCHOVER', 'SWITCHOVER [CLUSTER c] [TO b] [DRY RUN]', 'planned change of primary'),
   later(
-    'FAILOVER',
-    'FAILOVER [CLUSTER c] [TO b] [FORCE] [DRY RUN]',
-    'the primary is gone: promote a replica',
+    'ADD BACKEND',
+    "ADD BACKEND b ADDRESS '…' CLUSTER c [RW_WEIGHT n] [RO_WEIGHT n]",
+    'a new server',
+    'write a [backend] section, restart, and say CLONE BACKEND',
   ),
+  later('DROP BACKEND', 'DROP BACKEND b', 'forget a server'),
+  {
+    begins: ['SWITCHOVER'],
+    syntax: 'SWITCHOVER [CLUSTER c] [TO b] [DRY RUN]',
+    help: 'planned change of primary: statements wait and go on, none fails; answers the steps',
+    parse: (cursor) => parseChangePrimary(cursor, 'switchover'),
+  },
+  {
+    begins: ['FAILOVER'],
+    syntax: 'FAILOVER [CLUSTER c] [TO b] [FORCE] [DRY RUN]',
+    help: 'the primary is gone: promotes a replica that lacks nothing, or with FORCE the best there is',
+    parse: (cursor) => parseChangePrimary(cursor, 'failover'),
+  },
   {
     begins: ['PROMOTE'],
     syntax: 'PROMOTE b',
     help: 'makes b the primary of its cluster; answers the steps',
     parse: (cursor) => ({ kind: 'promote', backend: cursor.name('the name of a backend') }),
   },
-  later('BOOTSTRAP', 'BOOTSTRAP CLUSTER c [PRIMARY b] [DRY RUN]', 'from empty servers to a cluster'),
-  later('REHEARSE', 'REHEARSE SWITCHOVER [CLUSTER c] [TO b]', 'there and back, with both pauses reported'),
-  later('REJOIN', 'REJOIN b [APPEND | DISCARD] [DRY RUN]', 'an old primary comes back as a replica'),
-  later('SHOW LOST TRANSACTIONS', 'SHOW LOST TRANSACTIONS [b]', 'what an old primary had that nobody has'),
-  later('MAINTENANCE', 'MAINTENANCE ON | OFF [CLUSTER c]', 'no automatic failover'),
+  {
+    begins: ['BOOTSTRAP'],
+    syntax: 'BOOTSTRAP CLUSTER c [PRIMARY b] [DRY RUN]',
+    help: 'makes a working cluster of servers that are empty or hold the same data; answers the steps',
+    parse: parseBootstrap,
+  },
+  {
+    begins: ['CLONE BACKEND'],
+    syntax: 'CLONE BACKEND b [FROM x] [DRY RUN]',
+    help: 'fills an empty server from another one, by default the primary, and has it follow',
+    parse: (cursor) => ({
+      kind: 'clone-backend',
+      backend: cursor.name('the name of a backend'),
+      from: cursor.takeWords('FROM') ? cursor.name('the name of a backend') : null,
+      dryRun: cursor.takeWords('DRY', 'RUN'),
+    }),
+  },
+  {
+    begins: ['REHEARSE SWITCHOVER'],
+    syntax: 'REHEARSE SWITCHOVER [CLUSTER c] [TO b]',
+    help: 'a switchover there and back; answers the steps of both and how long statements waited',
+    parse: (cursor) => ({ kind: 'rehearse', cluster: parseCluster(cursor), to: parseTo(cursor) }),
+  },
+  {
+    begins: ['REJOIN'],
+    syntax: 'REJOIN b [APPEND | DISCARD] [DRY RUN]',
+    help: 'brings an old primary back as a replica; what only it has is saved, made again at the primary (APPEND) or not (DISCARD), and undone there',
+    parse: parseRejoin,
+  },
+  {
+    begins: ['SHOW LOST TRANSACTIONS'],
+    syntax: "SHOW LOST TRANSACTIONS [b] [LIKE 'pattern' | WHERE column = value]",
+    help: 'what old primaries had that nobody else has, a row a change, with the files that hold it',
+    parse: parseLostTransactions,
+  },
+  {
+    begins: ['MAINTENANCE'],
+    syntax: 'MAINTENANCE ON | OFF [CLUSTER c]',
+    help: 'dbproxy changes nothing on the servers by itself: no failover, no read_only, no rejoin; kept over restarts',
+    parse: parseMaintenance,
+  },
   later('PAUSE', 'PAUSE [CLUSTER c | LISTENER l]', 'hold new statements'),
   later('RESUME', 'RESUME [CLUSTER c | LISTENER l]', 'let them go'),
   {
@@ -194,8 +248,8 @@ function show(word: string, table: ShowTable, help: string, aliases: readonly st
   };
 }
 
-function later(begins: string, syntax: string, help: string): StatementRow {
-  return { begins: [begins], syntax, help };
+function later(begins: string, syntax: string, help: string, instead?: string): StatementRow {
+  return { begins: [begins], syntax, help, ...(instead !== undefined && { instead }) };
 }
 
 function forClients(begins: readonly string[], parse: (cursor: Cursor) => Statement): StatementRow {
@@ -276,6 +330,58 @@ function assignNumber(change: BackendChange, name: string, cursor: Cursor): void
         `a backend has no ${name} to set; it has RW_WEIGHT, RO_WEIGHT and MAX_CONNECTIONS`,
       );
   }
+}
+
+function parseBootstrap(cursor: Cursor): Statement {
+  if (!cursor.takeWords('CLUSTER'))
+    throw refusal('DBPROXY_ADMIN_SYNTAX', 'expected CLUSTER behind BOOTSTRAP');
+  return {
+    kind: 'bootstrap',
+    cluster: cursor.name('the name of a cluster'),
+    primary: cursor.takeWords('PRIMARY') ? cursor.name('the name of a backend') : null,
+    dryRun: cursor.takeWords('DRY', 'RUN'),
+  };
+}
+
+function parseChangePrimary(cursor: Cursor, as: 'switchover' | 'failover'): Statement {
+  return {
+    kind: 'change-primary',
+    as,
+    cluster: parseCluster(cursor),
+    to: parseTo(cursor),
+    force: as === 'failover' && cursor.takeWords('FORCE'),
+    dryRun: cursor.takeWords('DRY', 'RUN'),
+  };
+}
+
+function parseRejoin(cursor: Cursor): Statement {
+  const backend = cursor.name('the name of a backend');
+  const append = cursor.takeWords('APPEND');
+  const discard = !append && cursor.takeWords('DISCARD');
+  const mode = append ? 'append' : discard ? 'discard' : 'plain';
+  return { kind: 'rejoin', backend, mode, dryRun: cursor.takeWords('DRY', 'RUN') };
+}
+
+function parseLostTransactions(cursor: Cursor): Statement {
+  const next = cursor.peek();
+  const isName = next !== undefined && !(next.kind === 'word' && /^(like|where)$/i.test(next.text));
+  const backend = isName ? cursor.name('the name of a backend') : null;
+  return { kind: 'lost-transactions', backend, filter: parseFilter(cursor) };
+}
+
+function parseCluster(cursor: Cursor): string | null {
+  return cursor.takeWords('CLUSTER') ? cursor.name('the name of a cluster') : null;
+}
+
+function parseTo(cursor: Cursor): string | null {
+  return cursor.takeWords('TO') ? cursor.name('the name of a backend') : null;
+}
+
+function parseMaintenance(cursor: Cursor): Statement {
+  const on = cursor.takeWords('ON');
+  if (!on && !cursor.takeWords('OFF'))
+    throw refusal('DBPROXY_ADMIN_SYNTAX', 'expected ON or OFF behind MAINTENANCE');
+  return { kind: 'maintenance', on, cluster: parseCluster(cursor) };
 }
 
 function parseKill(cursor: Cursor): Statement {

@@ -5,7 +5,16 @@ import { formatEndpoint } from '../base/address.ts';
 import type { ProxyConfig } from '../config/config.ts';
 import { configRows } from '../config/show.ts';
 import type { PoolStats, SessionInfo, WorkerStats } from '../ipc/messages.ts';
-import type { CheckSettings, EventRecord, ListenerStatus, PromoteStep } from '../ipc/operations.ts';
+import type {
+  CheckSettings,
+  DiagnosisReport,
+  EventRecord,
+  ListenerStatus,
+  LostChange,
+  PlanReport,
+  PromoteStep,
+  SetupReport,
+} from '../ipc/operations.ts';
 import type { ResultCell, ResultColumn } from '../protocol/packets.ts';
 import { readersOf } from '../routing/router.ts';
 import type { Account, ImportStatus } from '../topology/account.ts';
@@ -521,6 +530,79 @@ export function helpTable(about: string): Table {
 export function stepsTable(steps: readonly PromoteStep[]): Table {
   const rows = steps.map((step) => [step.step, step.result, wholeMs(step.durationMs), step.detail]);
   return tableOf(['step', 'result', 'duration_ms#', 'detail'], rows);
+}
+
+/** What is the matter, the gravest first in each cluster. */
+export function diagnosesTable(diagnoses: readonly DiagnosisReport[]): Table {
+  const rows = diagnoses.map(({ cluster, name, gravity, action, detail }) => [
+    cluster,
+    name,
+    gravity,
+    action,
+    detail,
+  ]);
+  return tableOf(['cluster', 'diagnosis', 'gravity', 'action', 'detail'], rows);
+}
+
+/** The promotion under way; no rows when there is none. */
+export function planTable(plan: PlanReport | null): Table {
+  const columns = ['cluster', 'kind', 'target', 'step', 'result', 'duration_ms#', 'detail'];
+  if (plan === null) return tableOf(columns, []);
+  const { cluster, kind, target } = plan;
+  const rows = plan.steps.map(({ step, result, durationMs, detail }) => [
+    cluster,
+    kind,
+    target,
+    step,
+    result,
+    wholeMs(durationMs),
+    detail,
+  ]);
+  return tableOf(columns, rows);
+}
+
+/** What old primaries had that nobody else has, a row a change. */
+export function lostTable(lost: readonly LostChange[]): Table {
+  const rows = lost.map((row) => [
+    row.backend,
+    row.epoch,
+    row.gtid,
+    row.at,
+    row.table,
+    row.kind,
+    row.key,
+    row.old,
+    row.new,
+    row.conflict,
+    row.file,
+  ]);
+  const columns = [
+    'backend',
+    'epoch#',
+    'gtid',
+    'at',
+    'table',
+    'kind',
+    'key',
+    'old',
+    'new',
+    'conflict',
+    'file',
+  ];
+  return tableOf(columns, rows);
+}
+
+/** A bootstrap or a clone: what was done where, or would be. */
+export function setupTable(reports: readonly SetupReport[]): Table {
+  const rows = reports.map((report) => [
+    report.server,
+    report.step,
+    report.result,
+    wholeMs(report.durationMs),
+    report.detail,
+    report.sql,
+  ]);
+  return tableOf(['server', 'step', 'result', 'duration_ms#', 'detail', 'sql'], rows);
 }
 
 /** Connections to one backend over all workers and users. */

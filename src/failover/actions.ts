@@ -1,45 +1,55 @@
 /**
- * The steps of a promotion as they are done on real servers: the thin shell around `plan.ts`. Each step
- * is one method of doing and, where there is one, one of undoing; each ends within a bound, and answers
+ * The steps of a promotion as they are done on the servers: the thin shell around `plan.ts`. Each step is one
+ * method of doing and, where there is one, one of undoing; each ends within a bound, can be done twice, and answers
  * in words what it did. Nothing here decides what comes next.
+ *
+ * What a step has learnt that a later one, or an undoing, needs is in the *notes*, which are kept in the journal: a
+ * promotion that was cut off is taken up by another process.
  */
-import type { Endpoint } from '../base/address.ts';
 import { sleep, type Clock } from '../base/clock.ts';
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
-import { ControlConnection } from '../monitor/connection.ts';
-import {
-  flavourOf,
-  readIdentity,
-  readReplicaStatus,
-  readSemiSync,
-  SEMI_SYNC_QUERY,
-  type Flavour,
-  type Identity,
-  type Row,
-  type SemiSyncSwitches,
-  type Source,
-} from '../monitor/flavour/replication.ts';
-import type { ReplicationFacts } from '../monitor/observation.ts';
+import type { ReplicationFacts, ServerFacts } from '../monitor/observation.ts';
 import type { BackendOverride } from '../topology/state-file.ts';
 import type { Decision } from './check.ts';
+import { elect, type Election } from './election.ts';
+import { extrasOver, lacksOwn } from './history.ts';
 import type { StepName } from './plan.ts';
+import { semiSyncCovers } from './semi-sync.ts';
+import type { OpenServer, ServerControl } from './server-control.ts';
+import { descendsFrom, memberOf, type Member, type Survey } from './survey.ts';
+
+/** What workers are asked to hold, and which server to leave (`hold-writes` of the messages between the planes). */
+export interface HoldWrites {
+  readonly cluster: string;
+  readonly backend: string | null;
+  readonly graceMs: number;
+  readonly kind: 'switchover' | 'failover';
+  readonly reason: string;
+}
 
 /** What a step needs from the rest of the control plane. */
 export interface PromotionWorld {
   readonly clock: Clock;
+  readonly openServer: OpenServer;
   hold(cluster: string, held: boolean): void;
-  /** Ends the client sessions of a backend in all workers; those that do not answer in time are killed. */
-  endSessions(
-    backend: string,
-    graceMs: number,
+  /** Has all workers leave the old primary and hold their statements; those that do not answer in time are killed. */
+  holdWrites(
+    request: HoldWrites,
     timeoutMs: number,
-    reason: string,
-  ): Promise<{ ended: number; workersKilled: number }>;
-  /** Remembers the primary under the next epoch, on disk. */
+  ): Promise<{ moved: number; ended: number; workersKilled: number }>;
+  /** Remembers the primary under the next epoch, on disk; answers the epoch. */
   recordPromotion(cluster: string, primary: string): Promise<number>;
+  /** The epoch of the remembered primary. */
+  epochOf(cluster: string): number;
+  /** Writes down that the replication of servers is about to be stopped, to be started again. */
+  takeInHand(cluster: string, backends: readonly string[]): Promise<void>;
+  /** Remembers, on disk, that the primary goes on without a replica to wait for, or no longer. */
+  setAlone(cluster: string, alone: boolean): Promise<void>;
   changeSettings(changes: Readonly<Record<string, BackendOverride>>): Promise<void>;
   rwWeight(backend: string): number;
   rememberedPrimary(cluster: string): string | null;
+  /** The cluster as it is known now. */
+  survey(cluster: string): Survey;
   /** Looks at a backend now; false when that did not succeed. */
   checkNow(backend: string): Promise<boolean>;
   /** The primary has changed: judge the rest of the cluster by the new one. */
@@ -52,48 +62,59 @@ export interface StepReport {
   readonly detail: string;
 }
 
-/** A control connection and the words its server understands. */
-interface Server {
-  readonly backend: BackendConfig;
-  readonly connection: ControlConnection;
-  readonly flavour: Flavour;
+/** What a promotion has learnt so far. */
+export interface Notes {
+  /** Who is promoted: in a failover the election may take another than was thought at first. */
+  readonly target: string;
+  /** The old primary had been read-only before we came; null: that has not been read, and nothing was changed. */
+  readonly wasReadOnly: boolean | null;
+  /** All that the old primary has in its binary log, once nobody can write there any more. */
+  readonly fencedPosition: string | null;
+  /** Replicas whose receivers were stopped. */
+  readonly stopped: readonly string[];
+  /** Whom to remember again when the record has to be taken back. */
+  readonly rememberedBefore: string | null;
+  /** The state file may name the new primary. */
+  readonly recordTried: boolean;
+  /** The new primary may have been made writable. */
+  readonly writableTried: boolean;
+  /** What was lost, in words; empty: nothing that is known of. */
+  readonly loss: string;
 }
 
-/** Bound of a statement that has nothing to wait for. */
-const STATEMENT_TIMEOUT_MS = 5_000;
+/** Bound of one look. */
+const LOOK_TIMEOUT_MS = 2_000;
 /** How often a server is asked again while waiting for something it cannot announce. */
-const POLL_MS = 100;
-/** Length of one wait for a position; between two of them the applier is looked at. */
-const WAIT_SLICE_SECONDS = 1;
-/** How long a server may take to stop its applier before something must be in the way. */
-const STOP_PATIENCE_MS = 500;
-/** MySQL waits 60 s for the rest of a transaction before it stops its applier. */
-const HALF_TRANSACTION_TIMEOUT_MS = 65_000;
-/** How much longer than the server itself we wait, so that it is the server that gives up first. */
-const SERVER_GIVES_UP_FIRST_MS = 1_000;
+const POLL_MS = 20;
+/** How long to try to reach an old primary that is thought to be gone. */
+const FENCE_GONE_TIMEOUT_MS = 1_000;
 
 export class PromotionActions {
   readonly #world: PromotionWorld;
   readonly #cluster: ClusterConfig;
   readonly #decision: Decision;
-  readonly #servers = new Map<string, Server>();
-  /** Whom to remember again when the record has to be taken back. */
-  readonly #rememberedBefore: string | null;
-  /** All that the old primary has in its binary log, once nobody can write there any more. */
-  #fencedPosition: string | null = null;
-  #semiSync = false;
-  /** The old primary had been read-only before we came; null until that has been read, and so before any change. */
-  #wasReadOnly: boolean | null = null;
-  /** The state file may name the new primary. */
-  #recordTried = false;
-  /** The new primary may have been made writable. */
-  #writableTried = false;
+  readonly #servers = new Map<string, ServerControl>();
+  #notes: Notes;
 
-  constructor(world: PromotionWorld, cluster: ClusterConfig, decision: Decision) {
+  /** `notes` of a promotion that is taken up again. */
+  constructor(world: PromotionWorld, cluster: ClusterConfig, decision: Decision, notes?: Notes) {
     this.#world = world;
     this.#cluster = cluster;
     this.#decision = decision;
-    this.#rememberedBefore = world.rememberedPrimary(cluster.name);
+    this.#notes = notes ?? {
+      target: decision.target.name,
+      wasReadOnly: null,
+      fencedPosition: null,
+      stopped: [],
+      rememberedBefore: world.rememberedPrimary(cluster.name),
+      recordTried: false,
+      writableTried: false,
+      loss: '',
+    };
+  }
+
+  get notes(): Notes {
+    return this.#notes;
   }
 
   /** Does one step; rejects with the reason when it could not be done. */
@@ -103,8 +124,12 @@ export class PromotionActions {
         return this.#hold();
       case 'end_sessions':
         return this.#endSessions();
+      case 'stop_receivers':
+        return this.#stopReceivers();
+      case 'elect':
+        return this.#elect();
       case 'fence':
-        return this.#fence();
+        return this.#decision.kind === 'failover' ? this.#fenceGone() : this.#fence();
       case 'catch_up':
         return this.#decision.kind === 'switchover' ? this.#catchUpWithOld() : this.#drainRelayLog();
       case 'stop_replication':
@@ -129,9 +154,10 @@ export class PromotionActions {
     switch (step) {
       case 'hold':
         return this.#release();
+      case 'stop_receivers':
+        return this.#startReceivers();
       case 'fence':
         return this.#unfence();
-      case 'catch_up':
       case 'stop_replication':
         return this.#restartReplication();
       case 'record':
@@ -139,6 +165,8 @@ export class PromotionActions {
       case 'make_writable':
         return this.#makeReadOnlyAgain();
       case 'end_sessions':
+      case 'elect':
+      case 'catch_up':
       case 'weights':
       case 'publish':
       case 'repoint':
@@ -149,7 +177,7 @@ export class PromotionActions {
 
   /** Closes the connections to the servers. */
   close(): void {
-    for (const { connection } of this.#servers.values()) connection.close();
+    for (const server of this.#servers.values()) server.close();
     this.#servers.clear();
   }
 
@@ -157,305 +185,394 @@ export class PromotionActions {
 
   async #hold(): Promise<StepReport> {
     this.#world.hold(this.#cluster.name, true);
-    return done('new write sessions wait');
+    return done('statements that need the primary wait');
   }
 
   async #endSessions(): Promise<StepReport> {
-    const { old, target, kind } = this.#decision;
-    if (old === null) return skipped('there is no old primary');
-    const { holdTimeoutMs, transactionGraceMs } = this.#cluster;
+    const { old, kind } = this.#decision;
+    if (old === null || kind === 'adopt') return skipped('there is no old primary');
+    const { name: cluster, holdTimeoutMs, transactionGraceMs } = this.#cluster;
     // A worker needs some of hold_timeout to answer, and a dead server's transactions cannot end well.
     const graceMs = kind === 'failover' ? 0 : Math.min(transactionGraceMs, holdTimeoutMs / 2);
-    const reason = `${target.name} becomes the primary instead of ${old.name}`;
-    const { ended, workersKilled } = await this.#world.endSessions(old.name, graceMs, holdTimeoutMs, reason);
+    const reason = `${this.#notes.target} becomes the primary instead of ${old.name}`;
+    const request = { cluster, backend: old.name, graceMs, kind, reason };
+    const { moved, ended, workersKilled } = await this.#world.holdWrites(request, holdTimeoutMs);
     const killed = workersKilled === 0 ? '' : `; ${workersKilled} worker(s) did not answer and were killed`;
-    return done(`${ended} client session(s) of ${old.name} ended${killed}`);
+    return done(
+      `${moved} client session(s) have left ${old.name}, ${ended} had something there that ended${killed}`,
+    );
+  }
+
+  /** On every replica of the old primary that can be reached; one that cannot has no say in the election. */
+  async #stopReceivers(): Promise<StepReport> {
+    const survey = this.#world.survey(this.#cluster.name);
+    const old = memberOf(survey, this.#oldBackend().name);
+    const replicas = survey.members.filter(
+      (member) =>
+        old !== undefined &&
+        member !== old &&
+        member.record.reach !== 'down' &&
+        descendsFrom(survey, member, old),
+    );
+    const names = replicas.map(({ backend }) => backend.name);
+    this.#note({ stopped: [...new Set([...this.#notes.stopped, ...names])] });
+    await this.#world.takeInHand(this.#cluster.name, names);
+    const outcomes = await Promise.allSettled(
+      replicas.map(async ({ backend }) => (await this.#server(backend)).stopReceiver()),
+    );
+    const failures = outcomes.flatMap((outcome, index) =>
+      outcome.status === 'rejected' ? [`${names[index]}: ${messageOf(outcome.reason)}`] : [],
+    );
+    // One that goes on receiving may go on acknowledging what the old primary writes.
+    if (failures.length > 0) throw new Error(failures.join('; '));
+    return done(`${names.join(', ')} receive(s) nothing more from ${this.#oldBackend().name}`);
+  }
+
+  async #elect(): Promise<StepReport> {
+    const { only, force } = this.#decision;
+    const before = this.#world.survey(this.#cluster.name);
+    const members = await Promise.all(before.members.map((member) => this.#lookAgain(member)));
+    const survey: Survey = { ...before, members };
+    const old = memberOf(survey, this.#oldBackend().name);
+    if (old === undefined) throw new Error(`${this.#oldBackend().name} is not in the cluster`);
+    const election = elect(survey, old, { only, force });
+    if (election.winner === null) throw new Error(election.reason);
+    const uncovered = semiSyncCovers(survey, old, election.winner.name);
+    if (uncovered !== null && !force) throw new Error(uncovered);
+    const loss = [election.loss, uncovered ?? ''].filter((part) => part !== '').join('; ');
+    this.#note({ target: election.winner.name, loss });
+    return done(`${describe(election)}${loss === '' ? '' : `; it may lack: ${loss}`}`);
   }
 
   async #fence(): Promise<StepReport> {
     const old = await this.#server(this.#oldBackend());
-    this.#wasReadOnly = (await identityOf(old)).readOnly;
-    const timeoutMs = this.#cluster.holdTimeoutMs;
-    const started = this.#world.clock.nowMs();
-    const leftMs = (): number => Math.max(1, timeoutMs - (this.#world.clock.nowMs() - started));
-    // read_only waits for statements that hold table locks; the server is told not to wait for ever.
-    await old.connection.run(
-      `SET SESSION lock_wait_timeout = ${Math.max(1, Math.floor(timeoutMs / 1000))}`,
-      STATEMENT_TIMEOUT_MS,
-    );
-    for (const statement of old.flavour.makeReadOnly) {
-      try {
-        await old.connection.run(statement, leftMs() + SERVER_GIVES_UP_FIRST_MS);
-      } catch (error) {
-        await this.#kill(old);
-        throw new Error(
-          `${old.backend.name} did not become read-only within hold_timeout (${timeoutMs} ms): ${messageOf(error)}`,
-        );
-      }
+    const { holdTimeoutMs } = this.#cluster;
+    if (this.#notes.wasReadOnly === null) {
+      this.#note({ wasReadOnly: (await old.look(LOOK_TIMEOUT_MS)).readOnly });
     }
-    const identity = await identityOf(old);
-    if (!identity.readOnly) throw new Error(`${old.backend.name} is still writable`);
-    this.#fencedPosition = identity.position;
-    this.#semiSync = (await readSwitches(old)).primary?.on === true;
-    return done(`${old.backend.name} is read-only at ${this.#fencedPosition || 'an empty binary log'}`);
+    await old.makeReadOnly(holdTimeoutMs, true);
+    const { position } = await old.look(LOOK_TIMEOUT_MS);
+    this.#note({ fencedPosition: position });
+    return done(`${old.backend.name} is read-only at ${position || 'an empty binary log'}`);
+  }
+
+  /**
+   * An old primary that cannot be reached is fenced when it comes back (see `caretaker.ts`). One that answers, only
+   * does not write, must be fenced now, or be unable to acknowledge anything: its replicas do not receive any more.
+   */
+  async #fenceGone(): Promise<StepReport> {
+    const old = this.#oldBackend();
+    const isReachable = memberOf(this.#world.survey(this.#cluster.name), old.name)?.record.reach === 'up';
+    if (!isReachable) return skipped(`${old.name} is not to be reached; it is fenced when it comes back`);
+    try {
+      const server = await this.#server(old);
+      await server.makeReadOnly(Math.min(FENCE_GONE_TIMEOUT_MS, this.#cluster.holdTimeoutMs), true);
+      this.#note({ wasReadOnly: false });
+      return done(`${old.name} is read-only`);
+    } catch (error) {
+      if (this.#cluster.semiSync !== 'require') throw error;
+      return skipped(`${messageOf(error)}; it can acknowledge nothing, as no replica receives from it`);
+    }
   }
 
   async #catchUpWithOld(): Promise<StepReport> {
-    const position = this.#fencedPosition ?? '';
+    const position = this.#notes.fencedPosition ?? '';
     if (position === '') return skipped('the old primary has never written anything');
     const target = await this.#target();
-    const waited = await this.#waitUntil(this.#cluster.catchUpTimeoutMs, async () => {
-      const wait = target.flavour.waitFor(position, WAIT_SLICE_SECONDS);
-      const [row] = await target.connection.run(wait, WAIT_SLICE_SECONDS * 1000 + STATEMENT_TIMEOUT_MS);
-      const outcome = row?.outcome;
-      if (outcome !== null && outcome !== undefined && Number(outcome) >= 0) return true;
-      throwWhenApplierStopped(target.backend.name, await replicationOf(target));
+    await this.#waitsForNobody(target);
+    const applied = await this.#waitUntil(this.#cluster.catchUpTimeoutMs, async () => {
+      if (await target.hasApplied(position)) return true;
+      throwWhenApplierStopped(target.backend.name, (await target.look(LOOK_TIMEOUT_MS)).replication);
       return false;
     });
-    if (!waited) throw new Error(this.#tooSlow(`${target.backend.name} has not applied ${position}`));
+    if (!applied) throw new Error(this.#tooSlow(`${target.backend.name} has not applied ${position}`));
+    const old = await (await this.#server(this.#oldBackend())).look(LOOK_TIMEOUT_MS);
+    const extras = extrasOver(await target.look(LOOK_TIMEOUT_MS), old);
+    if (extras.count !== 0n && !this.#decision.force) {
+      throw new Error(`${target.backend.name} has what ${this.#oldBackend().name} has not: ${extras.detail}`);
+    }
     return done(`${target.backend.name} has applied ${position}, all that ${this.#oldBackend().name} had`);
   }
 
   /** Without the old primary, all there is to wait for is what had been received from it. */
   async #drainRelayLog(): Promise<StepReport> {
     const target = await this.#target();
-    this.#semiSync = (await readSwitches(target)).replica?.on === true;
-    // What was received must stay what it is, should the old primary come back right now.
-    await target.connection.run(target.flavour.stopReceiver, STATEMENT_TIMEOUT_MS);
+    const { name } = target.backend;
+    await this.#waitsForNobody(target);
     const drained = await this.#waitUntil(this.#cluster.catchUpTimeoutMs, async () => {
-      const replication = await replicationOf(target);
+      const { replication } = await target.look(LOOK_TIMEOUT_MS);
       if (replication === null || replication.drained) return true;
-      throwWhenApplierStopped(target.backend.name, replication);
+      throwWhenApplierStopped(name, replication);
       await sleep(this.#world.clock, POLL_MS);
       return false;
     });
-    if (!drained) throw new Error(this.#tooSlow(`${target.backend.name} has not applied all it received`));
+    const rest = `what ${this.#oldBackend().name} had not sent yet stays there`;
+    if (drained) return done(`${name} has applied all it received; ${rest}`);
+    const slow = this.#tooSlow(`${name} has not applied all it received`);
+    if (this.#cluster.failoverData === 'wait' && !this.#decision.force) throw new Error(slow);
+    this.#note({
+      loss: [this.#notes.loss, `what ${name} had received and not applied`].filter(Boolean).join('; '),
+    });
     return done(
-      `${target.backend.name} has applied all it received; what ${this.#oldBackend().name} had not sent yet stays there`,
+      `${slow}; it is promoted without that, as ${this.#decision.force ? 'FORCE' : 'failover_data'} says; ${rest}`,
     );
   }
 
   async #stopReplication(): Promise<StepReport> {
     const target = await this.#target();
-    const oddity = await this.#stopServer(target);
+    const sourceIsGone = this.#decision.kind === 'failover';
+    const oddity = await target.stopReplication(sourceIsGone, this.#cluster.catchUpTimeoutMs);
     return done(`replication is stopped on ${target.backend.name}${oddity}`);
   }
 
   async #record(): Promise<StepReport> {
-    this.#recordTried = true;
-    const epoch = await this.#world.recordPromotion(this.#cluster.name, this.#decision.target.name);
-    return done(`${this.#decision.target.name} is the primary of epoch ${epoch} in the state file`);
+    const { target, recordTried } = this.#notes;
+    const { name: cluster } = this.#cluster;
+    if (recordTried && this.#world.rememberedPrimary(cluster) === target) {
+      return skipped(
+        `${target} is the primary of epoch ${this.#world.epochOf(cluster)} in the state file already`,
+      );
+    }
+    this.#note({ recordTried: true });
+    const epoch = await this.#world.recordPromotion(cluster, target);
+    return done(`${target} is the primary of epoch ${epoch} in the state file`);
   }
 
+  /** The epoch is written down there first, so that who finds it writable finds out in which epoch it is. */
   async #makeWritable(): Promise<StepReport> {
     const target = await this.#target();
     const { name } = target.backend;
-    try {
-      // A source that is only stopped would be followed again after the server's next restart.
-      await target.connection.run(target.flavour.forgetSource, STATEMENT_TIMEOUT_MS);
-      this.#writableTried = true;
-      for (const statement of target.flavour.makeWritable) {
-        await target.connection.run(statement, STATEMENT_TIMEOUT_MS);
-      }
-    } catch (error) {
-      await this.#kill(target);
-      throw error;
+    const epoch = this.#world.epochOf(this.#cluster.name);
+    const { replication } = await target.look(LOOK_TIMEOUT_MS);
+    if (replication !== null && (replication.receiver !== 'stopped' || replication.applier !== 'stopped')) {
+      await target.stopReplication(true, this.#cluster.catchUpTimeoutMs);
     }
-    if ((await identityOf(target)).readOnly) throw new Error(`${name} is still read-only`);
-    return done(`${name} is writable and follows nobody`);
+    // A source that is only stopped would be followed again after the server's next restart.
+    await target.forgetSource();
+    await this.#waitsForNobody(target);
+    this.#note({ writableTried: true });
+    await target.noteEpoch({ cluster: this.#cluster.name, epoch, backend: name });
+    // From the first write on: it waits until a replica follows, or until it is let go on alone.
+    if (this.#cluster.semiSync === 'require') await target.setSemiSync('primary', true);
+    await target.makeWritable();
+    return done(`${name} is writable in epoch ${epoch} and follows nobody`);
   }
 
+  /** A server that could not be elected becomes the primary: it takes the weight over, as the older scripts expect. */
   async #swapWeights(): Promise<StepReport> {
-    const target = this.#decision.target.name;
+    const { target } = this.#notes;
+    if (this.#world.rwWeight(target) > 0) return skipped(`${target} has an rw_weight already`);
     const old = this.#oldBackend().name;
-    const weight = this.#world.rwWeight(old) || this.#world.rwWeight(target) || 1;
+    const weight = this.#world.rwWeight(old) || 1;
     await this.#world.changeSettings({ [old]: { rwWeight: 0 }, [target]: { rwWeight: weight } });
     return done(`rw_weight of ${target} is ${weight}, of ${old} 0`);
   }
 
   async #publish(): Promise<StepReport> {
-    const { target } = this.#decision;
+    const { target } = this.#notes;
     // The new snapshot must be made of what the server is now, not of what it was a second ago.
-    const seen = await this.#world.checkNow(target.name);
+    const seen = await this.#world.checkNow(target);
     this.#world.rejudge(this.#cluster.name);
     this.#world.hold(this.#cluster.name, false);
-    if (!seen) throw new Error(`${target.name} does not answer, so its writes wait`);
-    return done(`${target.name} takes the writes`);
+    if (!seen) throw new Error(`${target} does not answer, so its writes wait`);
+    return done(`${target} takes the writes`);
   }
 
   async #repoint(): Promise<StepReport> {
-    const { kind, followers } = this.#decision;
-    const backends = kind === 'switchover' ? [this.#oldBackend(), ...followers] : [...followers];
-    if (backends.length === 0) return skipped('no other server is alive that followed the old primary');
-    const source = await this.#sourceOfTarget();
-    const outcomes = await Promise.allSettled(backends.map((backend) => this.#follow(backend, source)));
-    for (const backend of backends) await this.#world.checkNow(backend.name);
-
+    const backends = this.#followersToBe();
+    if (backends.length === 0) await this.#startOthers([]);
+    if (backends.length === 0) return skipped('no other server is alive that is to follow it');
+    const target = this.#targetBackend();
+    const outcomes = await Promise.allSettled(backends.map((backend) => this.#follow(backend, target)));
+    await this.#startOthers(backends);
+    await Promise.all(backends.map((backend) => this.#world.checkNow(backend.name)));
     const failures = outcomes.flatMap((outcome, index) =>
       outcome.status === 'rejected' ? [`${backends[index]!.name}: ${messageOf(outcome.reason)}`] : [],
     );
     if (failures.length > 0) throw new Error(failures.join('; '));
-    return done(`${backends.map(({ name }) => name).join(', ')} follow(s) ${this.#decision.target.name}`);
+    return done(`${backends.map(({ name }) => name).join(', ')} follow(s) ${target.name}`);
   }
 
-  /** The new primary waits for acknowledgements only once there is somebody to give them. */
+  /**
+   * The new primary waits for acknowledgements as soon as there is somebody to give them. Where it must and there is
+   * nobody, it goes on alone by a decision that is on disk first.
+   */
   async #carrySemiSync(): Promise<StepReport> {
-    if (!this.#semiSync) return skipped('the old primary was not semi-synchronous');
+    const { semiSync, name: cluster } = this.#cluster;
+    if (semiSync === 'off') return skipped('semi_sync = off');
     const target = await this.#target();
-    const { primary, replica } = await readSwitches(target);
-    if (primary === null)
-      throw new Error(`${target.backend.name} has no semi-synchronous replication to switch on`);
-    if (replica?.on === true) await setGlobal(target, replica.variable, 0);
-    const followers = [this.#oldBackend(), ...this.#decision.followers];
-    if (!(await this.#anyFollows(followers))) {
-      throw new Error(
-        `no replica follows ${target.backend.name} yet, so ${primary.variable} stays off there; set it when one does`,
-      );
+    const { name } = target.backend;
+    const hasReplica = await this.#anyFollows();
+    if (hasReplica) {
+      await target.setSemiSync('replica', false).catch(() => undefined);
+      await target.setSemiSync('primary', true);
+      await this.#world.setAlone(cluster, false);
+      return done(`${name} acknowledges a write when a replica has it`);
     }
-    await setGlobal(target, primary.variable, 1);
-    return done(`${primary.variable} is on at ${target.backend.name}`);
+    if (semiSync === 'require') {
+      await this.#world.setAlone(cluster, true);
+      await target.setSemiSync('primary', false);
+    }
+    return skipped(
+      `no replica follows ${name}, so it acknowledges writes alone until one has caught up; what is lost with ${name} before that is lost`,
+    );
   }
 
   // ---- the ways back -------------------------------------------------------------------------------
 
   async #release(): Promise<string> {
-    for (const backend of [this.#decision.old, this.#decision.target]) {
-      if (backend !== null) await this.#world.checkNow(backend.name);
+    const { old } = this.#decision;
+    for (const name of [old?.name, this.#notes.target]) {
+      if (name !== undefined) await this.#world.checkNow(name);
     }
     this.#world.rejudge(this.#cluster.name);
     this.#world.hold(this.#cluster.name, false);
     return 'writes go on as before';
   }
 
+  async #startReceivers(): Promise<string> {
+    // Who was asked to stop is known unless that was cut off: then all are asked to go on that replicate.
+    const { stopped } = this.#notes;
+    const replicas = this.#world
+      .survey(this.#cluster.name)
+      .members.filter(({ record }) => (record.facts?.replication ?? null) !== null);
+    const backends = replicas
+      .map(({ backend }) => backend)
+      .filter(({ name }) => stopped.length === 0 || stopped.includes(name));
+    const outcomes = await Promise.allSettled(
+      backends.map(async (backend) => (await this.#server(backend)).startReplication()),
+    );
+    const failures = outcomes.flatMap((outcome, index) =>
+      outcome.status === 'rejected' ? [`${backends[index]!.name}: ${messageOf(outcome.reason)}`] : [],
+    );
+    if (failures.length > 0) throw new Error(failures.join('; '));
+    return `${backends.map(({ name }) => name).join(', ') || 'nobody'} receive(s) again`;
+  }
+
   async #unfence(): Promise<string> {
-    if (this.#wasReadOnly === null) return `${this.#oldBackend().name} had not been touched`;
-    if (this.#wasReadOnly) return `${this.#oldBackend().name} is read-only, as it was before`;
-    const old = await this.#server(this.#oldBackend());
-    for (const statement of old.flavour.makeWritable)
-      await old.connection.run(statement, STATEMENT_TIMEOUT_MS);
-    if ((await identityOf(old)).readOnly) throw new Error(`${old.backend.name} is still read-only`);
-    return `${old.backend.name} is writable again`;
+    const { name } = this.#oldBackend();
+    if (this.#notes.wasReadOnly === null) return `${name} had not been touched`;
+    if (this.#notes.wasReadOnly) return `${name} is read-only, as it was before`;
+    await (await this.#server(this.#oldBackend())).makeWritable();
+    return `${name} is writable again`;
   }
 
   /** Starts the replica again; one whose source has been forgotten by now is pointed at it anew. */
   async #restartReplication(): Promise<string> {
     const target = await this.#target();
-    if ((await replicationOf(target)) === null) {
-      await this.#follow(
-        target.backend,
-        sourceOf(this.#oldBackend().address, await this.#oldPort(), this.#login()),
-      );
-    } else {
-      await target.connection.run(target.flavour.startReplication, STATEMENT_TIMEOUT_MS);
-    }
+    const { replication } = await target.look(LOOK_TIMEOUT_MS);
+    if (replication === null) await target.follow(this.#oldBackend(), this.#cluster.holdTimeoutMs, false);
+    else await target.startReplication();
     return `${target.backend.name} replicates again`;
   }
 
   async #recordBack(): Promise<string> {
-    if (!this.#recordTried) return 'the state file had not been changed';
+    const { recordTried, rememberedBefore, target } = this.#notes;
+    if (!recordTried) return 'the state file had not been changed';
     // A write that was reported as failed may be on the disk all the same: only a newer one is sure.
-    const before = this.#rememberedBefore ?? this.#decision.old?.name ?? null;
-    if (before === null) return `${this.#decision.target.name} may stay remembered: nobody was before it`;
+    const before = rememberedBefore ?? this.#decision.old?.name ?? null;
+    if (before === null) return `${target} may stay remembered: nobody was before it`;
     const epoch = await this.#world.recordPromotion(this.#cluster.name, before);
     return `${before} is the primary of epoch ${epoch} in the state file`;
   }
 
   async #makeReadOnlyAgain(): Promise<string> {
-    const { old, target } = this.#decision;
-    if (!this.#writableTried) return `${target.name} had not been made writable`;
+    const { old } = this.#decision;
+    const { target, writableTried } = this.#notes;
+    if (!writableTried) return `${target} had not been made writable`;
     try {
-      const server = await this.#target();
-      for (const statement of server.flavour.makeReadOnly) {
-        await server.connection.run(statement, STATEMENT_TIMEOUT_MS);
-      }
-      if (!(await identityOf(server)).readOnly) throw new Error('read_only is still off there');
+      await (await this.#target()).makeReadOnly(this.#cluster.holdTimeoutMs, true);
     } catch (error) {
       const fenced =
         old === null ? '' : `, so ${old.name} is left as it is and is not given the writes again`;
       throw new Error(
-        `${target.name} may be writable (${messageOf(error)})${fenced}; ${target.name} is remembered as the primary: when it answers, PROMOTE ${target.name} if it is read-only`,
+        `${target} may be writable (${messageOf(error)})${fenced}; ${target} is remembered as the primary: when it answers, PROMOTE ${target} if it is read-only`,
+        { cause: error },
       );
     }
-    return `${target.name} is read-only`;
+    return `${target} is read-only`;
   }
 
   // ---- helpers -------------------------------------------------------------------------------------
 
-  /** Makes a server follow `source` from where it stands, and waits until it is connected. */
-  async #follow(backend: BackendConfig, source: Source): Promise<void> {
-    const server = await this.#server(backend);
-    const run = (sql: string): Promise<Row[]> => server.connection.run(sql, STATEMENT_TIMEOUT_MS);
-    const { position, replicatedPosition } = await identityOf(server);
-    const follows = (await replicationOf(server)) !== null;
-    if (follows) await this.#stopServer(server);
-    if (this.#semiSync) {
-      const { primary, replica } = await readSwitches(server);
-      if (primary?.on === true) await setGlobal(server, primary.variable, 0);
-      if (replica?.on === false) await setGlobal(server, replica.variable, 1);
-    }
-    if (!follows) {
-      const statements = server.flavour.followFrom(position, replicatedPosition);
-      for (const statement of statements) await server.connection.run(statement, STATEMENT_TIMEOUT_MS);
-    }
-    await server.connection.run(server.flavour.changeSource(source), STATEMENT_TIMEOUT_MS);
-    await run(server.flavour.startReplication);
-    let lastError = '';
-    const connected = await this.#waitUntil(this.#cluster.holdTimeoutMs, async () => {
-      const replication = await replicationOf(server);
-      if (replication?.receiver === 'running' && replication.applier === 'running') return true;
-      lastError = replication?.receiverError || replication?.applierError || lastError;
-      await sleep(this.#world.clock, POLL_MS);
-      return false;
-    });
-    if (!connected) {
-      throw new Error(`does not replicate after hold_timeout${lastError === '' ? '' : `: ${lastError}`}`);
-    }
+  #note(news: Partial<Notes>): void {
+    this.#notes = { ...this.#notes, ...news };
   }
 
-  /**
-   * Stops the replication of a server; answers what was odd about it, in words. A replica of a primary that
-   * is gone may wait for the rest of its last transaction before it stops.
-   */
-  async #stopServer(server: Server): Promise<string> {
-    const { stopReplication } = server.flavour;
-    const { catchUpTimeoutMs } = this.#cluster;
-    if (this.#decision.kind !== 'failover') {
-      await server.connection.run(stopReplication, catchUpTimeoutMs);
-      return '';
-    }
-    const timeoutMs = Math.max(catchUpTimeoutMs, HALF_TRANSACTION_TIMEOUT_MS);
-    const stopping = server.connection.run(stopReplication, timeoutMs).then(() => 'stopped' as const);
-    const patience = sleep(this.#world.clock, STOP_PATIENCE_MS).then(() => 'waiting' as const);
-    if ((await Promise.race([stopping, patience])) === 'stopped') return '';
-    const help = await this.#dropHalfTransaction(server);
-    await stopping;
-    return help;
+  #members(): BackendConfig[] {
+    return this.#world.survey(this.#cluster.name).members.map(({ backend }) => backend);
   }
 
-  /**
-   * Ends the idle appliers, so that a stop need not wait for what cannot come any more. The half transaction
-   * is rolled back; what is being applied goes on. Never rejects: without it (it takes the privilege
-   * SYSTEM_USER where there is one), the stop only takes longer.
-   */
-  async #dropHalfTransaction({ backend, flavour }: Server): Promise<string> {
-    if (flavour.idleAppliers === null) return '';
-    let other: Server | null = null;
+  /** What is known of a member, with what it is now; one that does not answer is as good as gone. */
+  async #lookAgain(member: Member): Promise<Member> {
+    if (member.backend.name === this.#decision.old?.name || member.record.reach === 'down') return member;
     try {
-      other = await this.#open(backend);
-      const idle = await other.connection.run(flavour.idleAppliers, STATEMENT_TIMEOUT_MS);
-      for (const { id } of idle) await other.connection.run(`KILL ${Number(id)}`, STATEMENT_TIMEOUT_MS);
-      return '; the half of a transaction that had arrived was dropped';
+      const facts: ServerFacts = await (await this.#server(member.backend)).look(LOOK_TIMEOUT_MS);
+      return { ...member, record: { ...member.record, facts, reach: 'up', reachReason: '' } };
     } catch (error) {
-      return `; it waited for the rest of a transaction, as its appliers could not be ended (${messageOf(error)})`;
-    } finally {
-      other?.connection.close();
+      return { ...member, record: { ...member.record, reach: 'suspect', reachReason: messageOf(error) } };
     }
   }
 
-  async #anyFollows(backends: readonly BackendConfig[]): Promise<boolean> {
-    for (const backend of backends) {
+  /** Who is to follow the new primary: all that answer and do not follow it, through others or directly. */
+  #followersToBe(): BackendConfig[] {
+    const survey = this.#world.survey(this.#cluster.name);
+    const target = memberOf(survey, this.#notes.target);
+    const old = memberOf(survey, this.#decision.old?.name ?? null);
+    return survey.members
+      .filter((member) => {
+        if (member === target || target === undefined || member.record.reach === 'down') return false;
+        // An old primary that was lost is looked into before it follows anybody.
+        if (member === old) return this.#decision.kind === 'switchover';
+        const replicates = (member.record.facts?.replication ?? null) !== null;
+        return replicates && !descendsFrom(survey, member, target);
+      })
+      .map(({ backend }) => backend);
+  }
+
+  /** Whose receivers were stopped and who stay where they are: below the new primary already. */
+  async #startOthers(moved: readonly BackendConfig[]): Promise<void> {
+    const { stopped, target } = this.#notes;
+    const old = this.#decision.old?.name;
+    const left = this.#members().filter(
+      ({ name }) =>
+        stopped.includes(name) && name !== target && name !== old && !moved.some((one) => one.name === name),
+    );
+    // Who cannot be asked now is started when it is seen again: it is in hand.
+    await Promise.allSettled(left.map(async (backend) => (await this.#server(backend)).startReplication()));
+  }
+
+  async #follow(backend: BackendConfig, source: BackendConfig): Promise<void> {
+    const server = await this.#server(backend);
+    if (this.#cluster.semiSync !== 'off') {
+      await server.setSemiSync('primary', false).catch(() => undefined);
+      await server.setSemiSync('replica', true).catch(() => undefined);
+    }
+    const own = await server.look(LOOK_TIMEOUT_MS);
+    const theirs = await (await this.#target()).look(LOOK_TIMEOUT_MS);
+    // Who was not there when it was elected may have received more.
+    if (this.#decision.kind === 'failover') {
+      const extras = extrasOver(own, theirs);
+      if (extras.count !== 0n) throw new Error(`it has what ${source.name} has not: ${extras.detail}`);
+    }
+    await this.#world.takeInHand(this.#cluster.name, [backend.name]);
+    await server.follow(source, this.#cluster.holdTimeoutMs, lacksOwn(own, theirs));
+  }
+
+  /** Until the step semi_sync says so: its applier, and its own first writes, would wait for replicas that it has not. */
+  async #waitsForNobody(target: ServerControl): Promise<void> {
+    if (this.#cluster.semiSync !== 'off') await target.setSemiSync('primary', false);
+  }
+
+  async #anyFollows(): Promise<boolean> {
+    const survey = this.#world.survey(this.#cluster.name);
+    const target = memberOf(survey, this.#notes.target);
+    for (const member of survey.members) {
+      if (member === target || target === undefined || member.record.reach === 'down') continue;
       try {
-        if ((await replicationOf(await this.#server(backend)))?.receiver === 'running') return true;
+        const { replication } = await (await this.#server(member.backend)).look(LOOK_TIMEOUT_MS);
+        const follows = replication?.sourceServerId === target.record.facts?.serverId;
+        if (replication?.receiver === 'running' && follows) return true;
       } catch {
         // One that cannot be asked does not follow, as far as acknowledgements go.
       }
@@ -463,38 +580,15 @@ export class PromotionActions {
     return false;
   }
 
-  async #sourceOfTarget(): Promise<Source> {
-    const target = await this.#target();
-    const [row] = await target.connection.run('SELECT @@global.port AS port', STATEMENT_TIMEOUT_MS);
-    return sourceOf(target.backend.address, Number(row?.port), this.#login());
+  #target(): Promise<ServerControl> {
+    return this.#server(this.#targetBackend());
   }
 
-  async #oldPort(): Promise<number> {
-    const old = await this.#server(this.#oldBackend());
-    const [row] = await old.connection.run('SELECT @@global.port AS port', STATEMENT_TIMEOUT_MS);
-    return Number(row?.port);
-  }
-
-  #login(): Source['login'] {
-    const { replicationUser: user, replicationPassword: password } = this.#cluster;
-    return user === '' ? null : { user, password };
-  }
-
-  /** Ends, from outside, a statement that did not come back: it must not take effect after we gave up. */
-  async #kill(server: Server): Promise<void> {
-    this.#servers.delete(server.backend.name);
-    try {
-      const other = await this.#server(server.backend);
-      await other.connection.run(`KILL ${server.connection.threadId}`, STATEMENT_TIMEOUT_MS);
-    } catch {
-      // It has ended already, which is what was wanted; or the server is gone, and the undoing will say so.
-    } finally {
-      server.connection.close();
-    }
-  }
-
-  #target(): Promise<Server> {
-    return this.#server(this.#decision.target);
+  #targetBackend(): BackendConfig {
+    const { target } = this.#notes;
+    const found = this.#members().find(({ name }) => name === target);
+    if (found === undefined) throw new Error(`${target} is not in the cluster`);
+    return found;
   }
 
   #oldBackend(): BackendConfig {
@@ -504,19 +598,12 @@ export class PromotionActions {
   }
 
   /** The connection to a server: the one at hand, or a new one. */
-  async #server(backend: BackendConfig): Promise<Server> {
+  async #server(backend: BackendConfig): Promise<ServerControl> {
     const kept = this.#servers.get(backend.name);
-    if (kept?.connection.usable === true) return kept;
-    const server = await this.#open(backend);
+    if (kept !== undefined) return kept;
+    const server = await this.#world.openServer(backend, this.#cluster);
     this.#servers.set(backend.name, server);
     return server;
-  }
-
-  async #open(backend: BackendConfig): Promise<Server> {
-    const { clock } = this.#world;
-    const connection = await ControlConnection.open(backend, this.#cluster, clock, STATEMENT_TIMEOUT_MS);
-    const [row] = await connection.run('SELECT VERSION() AS version', STATEMENT_TIMEOUT_MS);
-    return { backend, connection, flavour: flavourOf(String(row?.version)) };
   }
 
   /** Asks until the answer is yes or the time is over; `ask` does its own waiting in between. */
@@ -533,32 +620,11 @@ export class PromotionActions {
   }
 }
 
-/** How other servers reach one: over TCP, on this machine where it is known by a Unix socket. */
-function sourceOf(address: Endpoint, ownPort: number, login: Source['login']): Source {
-  switch (address.kind) {
-    case 'tcp':
-      return { host: address.host, port: address.port, login };
-    case 'unix':
-      return { host: '127.0.0.1', port: ownPort, login };
-  }
-}
-
-async function identityOf(server: Server): Promise<Identity> {
-  return readIdentity(await server.connection.run(server.flavour.identity, STATEMENT_TIMEOUT_MS));
-}
-
-async function replicationOf(server: Server): Promise<ReplicationFacts | null> {
-  const rows = await server.connection.run(server.flavour.replicaStatus, STATEMENT_TIMEOUT_MS);
-  return readReplicaStatus(server.flavour, rows);
-}
-
-async function readSwitches(server: Server): Promise<SemiSyncSwitches> {
-  return readSemiSync(await server.connection.run(SEMI_SYNC_QUERY, STATEMENT_TIMEOUT_MS));
-}
-
-/** `variable` is a name the server itself has given. */
-async function setGlobal(server: Server, variable: string, value: 0 | 1): Promise<void> {
-  await server.connection.run(`SET GLOBAL ${variable} = ${value}`, STATEMENT_TIMEOUT_MS);
+function describe({ winner, candidacies }: Election): string {
+  const others = candidacies
+    .filter(({ outcome }) => outcome !== 'elected')
+    .map(({ backend, reason }) => `${backend} (${reason})`);
+  return `${winner!.name} is elected${others.length === 0 ? '' : `, not ${others.join(', ')}`}`;
 }
 
 function throwWhenApplierStopped(name: string, replication: ReplicationFacts | null): void {

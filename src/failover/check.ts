@@ -2,27 +2,35 @@
  * May this server be promoted, and as what? A pure decision on what was just seen of its whole cluster.
  * It is asked before anything is changed, and each refusal says what to do about it.
  */
-import type { BackendConfig, ClusterConfig } from '../config/config.ts';
-import { isSeenWell, wasInSync, type HealthRecord } from '../monitor/detector.ts';
+import type { BackendConfig } from '../config/config.ts';
+import { wasInSync } from '../monitor/detector.ts';
 import { holdsPosition, unitePositions } from '../monitor/gtid.ts';
-import type { ReplicationFacts, ServerFacts } from '../monitor/observation.ts';
-import type { AdminState } from '../topology/state-file.ts';
+import type { ReplicationFacts } from '../monitor/observation.ts';
+import { whyErrant } from './election.ts';
+import { heldBy, receivedBy } from './history.ts';
 import type { PromotionKind } from './plan.ts';
+import { semiSyncCovers } from './semi-sync.ts';
+import {
+  descendsFrom,
+  followsServer,
+  isSeen,
+  isSource,
+  memberOf,
+  takesWrites,
+  type Member,
+  type SeenMember,
+  type Survey,
+} from './survey.ts';
 
-/** A server of the cluster as it was seen just now. */
-export interface Member {
-  readonly backend: BackendConfig;
-  readonly admin: AdminState;
-  readonly record: HealthRecord;
-}
-
-export interface Survey {
-  readonly cluster: ClusterConfig;
+/** What is asked for. */
+export interface Wish {
   readonly target: string;
-  readonly members: readonly Member[];
-  /** The primary as it was decided last. */
-  readonly remembered: string | null;
-  readonly epoch: number;
+  /** The operator named it; otherwise an election did, and may think again once nothing moves any more. */
+  readonly named: boolean;
+  /** What it must be: a failover also of a primary that answers (it takes no writes); any: as it comes. */
+  readonly as: 'any' | 'switchover' | 'failover';
+  /** The operator takes the losses that he has been told of. */
+  readonly force: boolean;
 }
 
 export interface Decision {
@@ -31,14 +39,12 @@ export interface Decision {
   readonly old: BackendConfig | null;
   /** Other servers that follow the old primary and are to follow the new one. */
   readonly followers: readonly BackendConfig[];
+  /** The only one that may be promoted; null: who is best when the receivers have been stopped. */
+  readonly only: string | null;
+  readonly force: boolean;
 }
 
 export type Verdict = Decision | { readonly kind: 'refused'; readonly reason: string };
-
-/** A member whose facts are from a good check. */
-interface SeenMember extends Member {
-  readonly record: HealthRecord & { readonly facts: ServerFacts };
-}
 
 /**
  * Decides. In this order:
@@ -47,8 +53,8 @@ interface SeenMember extends Member {
  * 3. a target that does not replicate: is the primary already, or is adopted when nobody else can be;
  * 4. a target that replicates: from the old primary, which is either well or surely down.
  */
-export function decidePromotion(survey: Survey): Verdict {
-  const target = survey.members.find((member) => member.backend.name === survey.target);
+export function decidePromotion(survey: Survey, wish: Wish): Verdict {
+  const target = memberOf(survey, wish.target);
   if (target === undefined) return refuse(`it is not a backend of cluster '${survey.cluster.name}'`);
   const name = target.backend.name;
 
@@ -60,13 +66,22 @@ export function decidePromotion(survey: Survey): Verdict {
   if (unfit !== null) return refuse(unfit);
 
   const { replication } = target.record.facts;
-  return replication === null ? decideStandalone(survey, target) : decideReplica(survey, target, replication);
+  return replication === null
+    ? decideStandalone(survey, target, wish)
+    : decideReplica(survey, target, replication, wish);
 }
 
-function decideStandalone(survey: Survey, target: SeenMember): Verdict {
+function decideStandalone(survey: Survey, target: SeenMember, wish: Wish): Verdict {
   const { remembered, epoch } = survey;
   const name = target.backend.name;
-  const adopted: Verdict = { kind: 'adopt', target: target.backend, old: null, followers: [] };
+  const adopted: Verdict = {
+    kind: 'adopt',
+    target: target.backend,
+    old: null,
+    followers: [],
+    only: name,
+    force: wish.force,
+  };
   const rival = otherWriter(survey, name, null);
   if (remembered === name) {
     if (!target.record.facts.readOnly) return refuse(`it is the primary already (epoch ${epoch})`);
@@ -78,6 +93,7 @@ function decideStandalone(survey: Survey, target: SeenMember): Verdict {
     );
   }
   if (rival !== null) return refuse(rivalWords(rival));
+  if (wish.as !== 'any') return refuse('it does not replicate from the primary');
   if (target.record.facts.readOnly) {
     const primary = remembered === null ? 'a primary' : `the primary ${remembered}`;
     return refuse(
@@ -106,7 +122,12 @@ function whyItMayLack(target: SeenMember, old: Member | undefined, remembered: s
   return `it has not all that the primary ${remembered} had (${remembered} was at ${last}, it is at ${heldBy(target.record.facts) || 'no position'}); it was never its replica, or lost data`;
 }
 
-function decideReplica(survey: Survey, target: SeenMember, replication: ReplicationFacts): Verdict {
+function decideReplica(
+  survey: Survey,
+  target: SeenMember,
+  replication: ReplicationFacts,
+  wish: Wish,
+): Verdict {
   const { cluster, remembered } = survey;
   const name = target.backend.name;
   const sourceAddress = `${replication.sourceHost}:${replication.sourcePort}`;
@@ -117,7 +138,30 @@ function decideReplica(survey: Survey, target: SeenMember, replication: Replicat
   if (source === undefined) {
     return refuse(`it replicates from ${sourceAddress}, which is no backend of cluster '${cluster.name}'`);
   }
-  const old = source;
+  const primary = memberOf(survey, remembered);
+  // A promotion that got as far as the state file, and no further: the one before it takes no writes any more.
+  if (
+    name === remembered &&
+    isSeen(source) &&
+    source.record.facts.readOnly &&
+    !descendsFrom(survey, source, target)
+  ) {
+    const hasAll =
+      replication.drained && holdsPosition(heldBy(target.record.facts), source.record.facts.position);
+    const rival = otherWriter(survey, name, null);
+    if (hasAll && rival === null) {
+      return {
+        kind: 'adopt',
+        target: target.backend,
+        old: null,
+        followers: [],
+        only: name,
+        force: wish.force,
+      };
+    }
+  }
+  const isBelow = primary !== undefined && primary !== target && descendsFrom(survey, target, primary);
+  const old = isBelow ? primary : source;
   if (remembered !== null && remembered !== name && remembered !== old.backend.name) {
     return refuse(
       `it replicates from ${old.backend.name}, not from the primary ${remembered}; make it follow that first`,
@@ -129,44 +173,46 @@ function decideReplica(survey: Survey, target: SeenMember, replication: Replicat
   const followers = survey.members
     .filter((member) => member !== target && member !== old && followsServer(member, old))
     .map((member) => member.backend);
-  if (old.record.reach === 'down') {
-    return (
-      decideFailover(survey, target, old, replication) ?? {
-        kind: 'failover',
-        target: target.backend,
-        old: old.backend,
-        followers,
-      }
-    );
+  const decision = {
+    target: target.backend,
+    old: old.backend,
+    followers,
+    only: wish.named ? name : null,
+    force: wish.force,
+  };
+  if (old.record.reach === 'down' || wish.as === 'failover') {
+    if (wish.as === 'switchover') {
+      return refuse(
+        `the primary ${old.backend.name} is down (${old.record.reachReason}); FAILOVER promotes without it`,
+      );
+    }
+    return decideFailover(survey, target, old, replication, wish) ?? { kind: 'failover', ...decision };
   }
   if (!isSeen(old)) return refuse(unclearWords(old));
-  return (
-    decideSwitchover(cluster, target, old, replication) ?? {
-      kind: 'switchover',
-      target: target.backend,
-      old: old.backend,
-      followers,
-    }
-  );
+  return decideSwitchover(survey, target, old, replication) ?? { kind: 'switchover', ...decision };
 }
 
 /**
  * What the old primary has not sent is lost with a failover; nothing else may be. So:
  * 1. what the target has received it can apply;
  * 2. it was in sync when the old primary was last seen;
- * 3. no other replica has received more.
+ * 3. no other replica has received more;
+ * 4. with semi_sync = require, no client was told of a write that it may lack.
+ * An operator who forces it takes the last three upon himself.
  */
 function decideFailover(
   survey: Survey,
   target: SeenMember,
   old: Member,
   replication: ReplicationFacts,
+  wish: Wish,
 ): Verdict | null {
   if (replication.applier !== 'running' && !replication.drained) {
     return refuse(
       `it has received changes it has not applied, and its applier is stopped${errorWords(replication.applierError)}; START SLAVE SQL_THREAD first`,
     );
   }
+  if (wish.force) return null;
   const { lastInSync } = target.record;
   const { seenMs } = old.record;
   if (seenMs !== null && !wasInSync(lastInSync, seenMs, survey.cluster)) {
@@ -185,34 +231,32 @@ function decideFailover(
       followsServer(member, old) &&
       !holdsPosition(held, receivedBy(member.record.facts)),
   );
-  if (ahead === undefined) return null;
+  if (ahead === undefined) {
+    const uncovered = semiSyncCovers(survey, old, target.backend.name);
+    return uncovered === null
+      ? null
+      : refuse(
+          `${uncovered}; bring ${old.backend.name} back, or FAILOVER TO ${target.backend.name} FORCE and lose that`,
+        );
+  }
   return refuse(
     `${ahead.backend.name} has received more from ${old.backend.name} (it has ${receivedBy(ahead.record.facts)}, ${target.backend.name} has ${held || 'nothing'}); promote ${ahead.backend.name}`,
   );
 }
 
-/** All transactions a server has, applied or only received. */
-function heldBy({ position, replicatedPosition, replication }: ServerFacts): string {
-  return unitePositions(position, replicatedPosition, replication?.receivedPosition ?? '');
-}
-
-/** The transactions a replica has from others: without its own, where it keeps those apart. */
-function receivedBy(facts: ServerFacts | null): string {
-  if (facts === null) return '';
-  const { position, replicatedPosition, replication } = facts;
-  return unitePositions(replicatedPosition || position, replication?.receivedPosition ?? '');
-}
-
 function decideSwitchover(
-  cluster: ClusterConfig,
+  survey: Survey,
   target: SeenMember,
   old: SeenMember,
   replication: ReplicationFacts,
 ): Verdict | null {
+  const { cluster } = survey;
+  const { name } = target.backend;
   const oldName = old.backend.name;
-  if (old.record.facts.replication !== null) {
+  // In a ring the old primary has its replication from its own replica.
+  if (old.record.facts.replication !== null && !descendsFrom(survey, old, target)) {
     return refuse(
-      `${oldName}, which it follows, replicates itself; a chain cannot be promoted in this version`,
+      `${oldName}, which it follows, replicates from a server that is not in the cluster; make that the primary first`,
     );
   }
   if (!old.record.facts.hasGtid)
@@ -227,6 +271,12 @@ function decideSwitchover(
       `its address is a Unix socket, which ${oldName} cannot follow; give it a host:port address`,
     );
   }
+  if (!target.record.facts.readOnly && name !== survey.remembered) {
+    return refuse('it can be written to although it replicates; set read_only=1 there first');
+  }
+  const errant = whyErrant(survey, target, old);
+  if (errant !== null)
+    return refuse(`${errant}; they would be everybody's. Undo them there, or copy it anew`);
   if (replication.receiver !== 'running' || replication.applier !== 'running') {
     const error = replication.applierError || replication.receiverError;
     return refuse(
@@ -252,36 +302,9 @@ function whyNobodyCouldFollow(target: SeenMember): string | null {
 /** A server besides these two that takes writes: with it, the cluster would have two writers. */
 function otherWriter(survey: Survey, target: string, old: string | null): Member | null {
   const found = survey.members.find(
-    (member) =>
-      member.backend.name !== target &&
-      member.backend.name !== old &&
-      member.record.reach !== 'down' &&
-      member.record.facts !== null &&
-      !member.record.facts.readOnly &&
-      member.record.facts.replication === null,
+    (member) => member.backend.name !== target && member.backend.name !== old && takesWrites(member),
   );
   return found ?? null;
-}
-
-/** Its server id tells best, as a server has many names; the address does when the id was not learnt. */
-function isSource(member: Member, replication: ReplicationFacts): boolean {
-  const serverId = member.record.facts?.serverId ?? 0;
-  if (serverId !== 0 && replication.sourceServerId !== 0) return serverId === replication.sourceServerId;
-  const { address } = member.backend;
-  return (
-    address.kind === 'tcp' &&
-    address.host === replication.sourceHost &&
-    address.port === replication.sourcePort
-  );
-}
-
-function followsServer(member: Member, source: Member): boolean {
-  const replication = member.record.facts?.replication ?? null;
-  return isSeen(member) && replication !== null && isSource(source, replication);
-}
-
-function isSeen(member: Member): member is SeenMember {
-  return isSeenWell(member.record) && member.record.facts !== null;
 }
 
 function rivalWords(rival: Member): string {

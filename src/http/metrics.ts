@@ -3,7 +3,12 @@
  * come from. A scrape fills a fresh registry from it; nothing is counted here.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { DURATION_BOUNDS_SECONDS, type QueryStats, type WorkerStats } from '../ipc/messages.ts';
+import {
+  DURATION_BOUNDS_SECONDS,
+  type HoldStats,
+  type QueryStats,
+  type WorkerStats,
+} from '../ipc/messages.ts';
 import type { Operations } from '../ipc/operations.ts';
 import type { BackendRole, BackendView, Snapshot } from '../topology/snapshot.ts';
 import type { Totals } from './totals.ts';
@@ -227,9 +232,9 @@ const metricRows: readonly MetricRow[] = [
     name: 'held_statements',
     type: 'gauge',
     labels: [],
-    help: 'Sessions that wait for a backend connection or a primary now',
+    help: 'Statements held during a promotion, and logins that wait for a backend connection or a primary, now',
     samples: ({ workers }) => [
-      { labels: {}, value: workers.reduce((total, worker) => total + worker.waiting, 0) },
+      { labels: {}, value: workers.reduce((total, worker) => total + heldIn(worker), 0) },
     ],
   },
   {
@@ -331,7 +336,9 @@ export async function renderMetrics(source: MetricSource): Promise<string> {
     if (row.type === 'gauge') fillGauge(new Gauge(options), samples);
     else fillCounter(new Counter(options), samples);
   }
-  registry.registerMetric(new DurationHistogram(source.totals.queries));
+  const { queries, holds } = source.totals;
+  registry.registerMetric(new DurationHistogram(QUERY_DURATION, queries.map(byQuery)));
+  registry.registerMetric(new DurationHistogram(HOLD_DURATION, holds.map(byCluster)));
   return registry.metrics();
 }
 
@@ -346,22 +353,43 @@ function fillCounter(counter: Counter, samples: readonly Sample[]): void {
   for (const { labels, value } of samples) counter.inc(labels, value);
 }
 
-const DURATION_NAME = `${PREFIX}query_duration_seconds`;
-const DURATION_HELP = 'Time from a statement to the end of its answer';
+/** A histogram whose buckets the workers have counted. */
+interface HistogramRow {
+  readonly name: string;
+  readonly help: string;
+}
 
-/** The histogram whose buckets the workers have counted; prom-client can only observe values one by one. */
+const QUERY_DURATION: HistogramRow = {
+  name: `${PREFIX}query_duration_seconds`,
+  help: 'Time from a statement to the end of its answer',
+};
+const HOLD_DURATION: HistogramRow = {
+  name: `${PREFIX}hold_seconds`,
+  help: 'How long statements were held during promotions',
+};
+
+/** One set of labels of such a histogram. */
+interface Counted {
+  readonly labels: Labels;
+  readonly durationBuckets: readonly number[];
+  readonly durationSumSeconds: number;
+}
+
+/** prom-client can only observe values one by one. */
 class DurationHistogram extends Histogram {
-  readonly #queries: readonly QueryStats[];
+  readonly #row: HistogramRow;
+  readonly #counted: readonly Counted[];
 
-  constructor(queries: readonly QueryStats[]) {
-    super({ name: DURATION_NAME, help: DURATION_HELP, registers: [] });
-    this.#queries = queries;
+  constructor(row: HistogramRow, counted: readonly Counted[]) {
+    super({ ...row, registers: [] });
+    this.#row = row;
+    this.#counted = counted;
   }
 
   /** What a registry asks a histogram for to write its text; prom-client's types leave it out. */
   getForPromString(): Promise<{ name: string; help: string; type: 'histogram'; values: HistogramValue[] }> {
-    const values = this.#queries.flatMap(histogramValues);
-    return Promise.resolve({ name: DURATION_NAME, help: DURATION_HELP, type: 'histogram', values });
+    const values = this.#counted.flatMap((counted) => histogramValues(this.#row.name, counted));
+    return Promise.resolve({ ...this.#row, type: 'histogram', values });
   }
 }
 
@@ -372,18 +400,33 @@ interface HistogramValue {
 }
 
 /** Cumulative buckets, sum and count of one set of labels. */
-function histogramValues(entry: QueryStats): HistogramValue[] {
-  const labels = queryLabels(entry);
+function histogramValues(
+  name: string,
+  { labels, durationBuckets, durationSumSeconds }: Counted,
+): HistogramValue[] {
   let below = 0;
   const buckets = [...DURATION_BOUNDS_SECONDS, '+Inf'].map((le, index) => {
-    below += entry.durationBuckets[index] ?? 0;
-    return { metricName: `${DURATION_NAME}_bucket`, labels: { ...labels, le }, value: below };
+    below += durationBuckets[index] ?? 0;
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: below };
   });
   return [
     ...buckets,
-    { metricName: `${DURATION_NAME}_sum`, labels, value: entry.durationSumSeconds },
-    { metricName: `${DURATION_NAME}_count`, labels, value: below },
+    { metricName: `${name}_sum`, labels, value: durationSumSeconds },
+    { metricName: `${name}_count`, labels, value: below },
   ];
+}
+
+function byQuery(entry: QueryStats): Counted {
+  return { ...entry, labels: queryLabels(entry) };
+}
+
+function byCluster(entry: HoldStats): Counted {
+  return { ...entry, labels: { cluster: entry.cluster } };
+}
+
+/** Who waits in a worker, for whatever reason. */
+function heldIn({ waiting, holds }: WorkerStats): number {
+  return holds.reduce((sum, { held }) => sum + held, waiting);
 }
 
 /** Samples with equal labels joined into one. */

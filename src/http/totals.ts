@@ -3,7 +3,7 @@
  * counted when it was last seen is kept when another takes its slot; and one that did not answer this time
  * counts with what it said last. What a worker counted between its last answer and its death is lost.
  */
-import type { QueryStats, WorkerStats } from '../ipc/messages.ts';
+import type { HoldStats, QueryStats, WorkerStats } from '../ipc/messages.ts';
 import type { CausalStats, RetryStats, RuleStats } from '../ipc/split.ts';
 
 /** All that workers only ever count up. */
@@ -12,6 +12,7 @@ export interface Totals {
   errors: { code: number; count: number }[];
   bytes: { fromClients: number; toClients: number };
   poolWaits: number;
+  holds: HoldStats[];
   loginsRefused: { reason: string; count: number }[];
   causal: CausalStats[];
   retries: RetryStats[];
@@ -42,6 +43,7 @@ function noTotals(): Totals {
     errors: [],
     bytes: { fromClients: 0, toClients: 0 },
     poolWaits: 0,
+    holds: [],
     loginsRefused: [],
     causal: [],
     retries: [],
@@ -71,6 +73,7 @@ function addTotals(parts: readonly Totals[]): Totals {
   sum.errors = [...errors].map(([code, count]) => ({ code, count }));
   sum.loginsRefused = [...refusals].map(([reason, count]) => ({ reason, count }));
   sum.queries = [...queries.values()];
+  sum.holds = parts.flatMap(({ holds }) => holds).reduce(addHolds, []);
   sum.causal = parts.flatMap(({ causal }) => causal).reduce(addCausal, []);
   sum.retries = parts.flatMap(({ retries }) => retries).reduce(addRetries, []);
   sum.rules = parts.flatMap(({ rules }) => rules).reduce(addRules, []);
@@ -96,6 +99,21 @@ function addRules(sums: RuleStats[], entry: RuleStats): RuleStats[] {
   const known = sums.find(({ name }) => name === entry.name);
   if (known === undefined) return [...sums, entry];
   return sums.with(sums.indexOf(known), { ...known, hits: known.hits + entry.hits });
+}
+
+function addHolds(sums: HoldStats[], entry: HoldStats): HoldStats[] {
+  const known = sums.find(({ cluster }) => cluster === entry.cluster);
+  if (known === undefined) return [...sums, entry];
+  const durationBuckets = known.durationBuckets.map(
+    (count, bucket) => count + entry.durationBuckets[bucket]!,
+  );
+  return sums.with(sums.indexOf(known), {
+    ...known,
+    held: known.held + entry.held,
+    count: known.count + entry.count,
+    durationBuckets,
+    durationSumSeconds: known.durationSumSeconds + entry.durationSumSeconds,
+  });
 }
 
 function addQueries(sums: Map<string, QueryStats>, entry: QueryStats): void {

@@ -8,7 +8,7 @@
  */
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { UNSEEN, type BackendHealth } from './health.ts';
-import type { BackendRole, BackendState, BackendView, ClusterView, Snapshot } from './snapshot.ts';
+import type { BackendRole, BackendState, BackendView, ClusterView, Diagnosis, Snapshot } from './snapshot.ts';
 import type { AdminState, DurableState } from './state-file.ts';
 
 export interface Knowledge {
@@ -19,6 +19,9 @@ export interface Knowledge {
   readonly health: ReadonlyMap<string, BackendHealth>;
   /** Clusters whose writes a promotion holds now. */
   readonly held: ReadonlySet<string>;
+  /** Clusters whose writes go nowhere for now, and why. */
+  readonly stopped: ReadonlyMap<string, string>;
+  readonly diagnoses: ReadonlyMap<string, Diagnosis>;
 }
 
 /** What holds for a backend now, whoever said it. */
@@ -99,12 +102,29 @@ export function settings(knowledge: Pick<Knowledge, 'durable'>, backend: Backend
   };
 }
 
+/** The epoch of the remembered primary of a cluster; 0: there is none. */
+export function epochOf({ clusters, epoch }: DurableState, cluster: string): number {
+  const state = clusters[cluster];
+  return state === undefined ? 0 : (state.epoch ?? epoch);
+}
+
 function viewCluster(knowledge: Knowledge, cluster: ClusterConfig): ClusterView {
-  if (knowledge.held.has(cluster.name)) {
-    return { name: cluster.name, primary: null, writesHeld: true, reason: 'a promotion is under way' };
+  const { name } = cluster;
+  const state = knowledge.durable.clusters[name];
+  const common = {
+    name,
+    epoch: epochOf(knowledge.durable, name),
+    diagnosis: knowledge.diagnoses.get(name) ?? null,
+    maintenance: state?.maintenance ?? false,
+    alone: state?.alone ?? false,
+  };
+  if (knowledge.held.has(name)) {
+    return { ...common, primary: null, writesHeld: true, reason: 'a promotion is under way' };
   }
-  const choice = currentPrimary(knowledge, cluster.name);
-  return { name: cluster.name, primary: choice.primary, writesHeld: false, reason: choice.reason };
+  const stop = knowledge.stopped.get(name);
+  if (stop !== undefined) return { ...common, primary: null, writesHeld: false, reason: stop };
+  const choice = currentPrimary(knowledge, name);
+  return { ...common, primary: choice.primary, writesHeld: false, reason: choice.reason };
 }
 
 /** The backend that takes writes now, or why none does. */
@@ -117,7 +137,7 @@ function currentPrimary(knowledge: Knowledge, cluster: string): { primary: strin
   const { admin } = settings(knowledge, backend);
   const none = (why: string): { primary: null; reason: string } => ({
     primary: null,
-    reason: `${name} is the primary of epoch ${knowledge.durable.epoch} but ${why}`,
+    reason: `${name} is the primary of epoch ${epochOf(knowledge.durable, cluster)} but ${why}`,
   });
   if (admin !== 'online')
     return none(`an operator set it ${admin}; SET BACKEND ${name} ONLINE brings it back`);
@@ -196,7 +216,7 @@ function roleReason(
   health: BackendHealth,
   role: BackendRole,
 ): string {
-  const epoch = knowledge.durable.epoch;
+  const epoch = epochOf(knowledge.durable, backend.cluster);
   switch (role) {
     case 'primary':
       if (health.replicating) return `the primary of epoch ${epoch}, but it replicates from another server`;

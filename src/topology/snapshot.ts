@@ -64,8 +64,25 @@ export interface BackendView {
   readonly gtidPosition: string | null;
 }
 
+/** What is the matter with a cluster. */
+export interface Diagnosis {
+  /** One of the names of `failover/diagnosis.ts`. */
+  readonly name: string;
+  readonly gravity: 'critical' | 'warning' | 'info';
+  /** In plain words; without numbers that change with every check. */
+  readonly detail: string;
+}
+
 export interface ClusterView {
   readonly name: string;
+  /** Of the promotion that made the primary so; 0: there has been none. */
+  readonly epoch: number;
+  /** The gravest finding; null before the first. */
+  readonly diagnosis: Diagnosis | null;
+  /** No automatic failover, by an operator's word. */
+  readonly maintenance: boolean;
+  /** The primary goes on without a replica to wait for, though semi_sync = require. */
+  readonly alone: boolean;
   /** The backend that takes the writes now; null when writes have nowhere to go. */
   readonly primary: string | null;
   /** True while a promotion is under way: new write sessions wait instead of being refused. */

@@ -24,10 +24,25 @@ export interface BackendOverride {
   readonly admin?: AdminState;
 }
 
+/** What was decided of a cluster. */
+export interface ClusterState {
+  readonly primary: string;
+  /** Of the promotion that made it the primary; absent: the epoch of the document. */
+  readonly epoch?: number;
+  /** The primary goes on without a replica to wait for, though semi_sync = require. */
+  readonly alone?: boolean;
+  /** No automatic failover, by an operator's word. */
+  readonly maintenance?: boolean;
+  /** Servers whose replication was being stopped, to be started again. */
+  readonly inHand?: readonly string[];
+  /** When a primary was replaced last without an operator: Unix time in milliseconds. */
+  readonly failoverWallMs?: number;
+}
+
 export interface DurableState {
   /** Number of the last promotion; grows, and no number is used twice. */
   readonly epoch: number;
-  readonly clusters: Readonly<Record<string, { readonly primary: string }>>;
+  readonly clusters: Readonly<Record<string, ClusterState>>;
   readonly backends: Readonly<Record<string, BackendOverride>>;
 }
 
@@ -97,7 +112,8 @@ export function parseState(text: string): DurableState | string {
   if (!isRecord(clusters) || !isRecord(backends)) return 'clusters or backends is missing';
 
   for (const [name, cluster] of Object.entries(clusters)) {
-    if (!isRecord(cluster) || typeof cluster.primary !== 'string') return `cluster ${name} has no primary`;
+    const problem = clusterProblem(cluster);
+    if (problem !== null) return `cluster ${name} ${problem}`;
   }
   for (const [name, backend] of Object.entries(backends)) {
     const problem = overrideProblem(backend);
@@ -108,6 +124,21 @@ export function parseState(text: string): DurableState | string {
     clusters: clusters as DurableState['clusters'],
     backends: backends as DurableState['backends'],
   };
+}
+
+function clusterProblem(value: unknown): string | null {
+  if (!isRecord(value) || typeof value.primary !== 'string') return 'has no primary';
+  const { epoch, alone, maintenance, inHand, failoverWallMs } = value;
+  if (inHand !== undefined && !(Array.isArray(inHand) && inHand.every((name) => typeof name === 'string'))) {
+    return 'has an inHand that is no list of names';
+  }
+  if (epoch !== undefined && !isCount(epoch)) return 'has an epoch that is no whole number';
+  if (failoverWallMs !== undefined && !isCount(failoverWallMs))
+    return 'has a failoverWallMs that is no whole number';
+  if (![alone, maintenance].every((flag) => flag === undefined || typeof flag === 'boolean')) {
+    return 'has a flag that is neither true nor false';
+  }
+  return null;
 }
 
 function overrideProblem(value: unknown): string | null {

@@ -4,10 +4,23 @@
  * when it is there; a change that cannot be written has not happened.
  */
 import type { ProxyConfig } from '../config/config.ts';
-import { assembleSnapshot, firstPrimary, settings, type Knowledge, type Settings } from './assemble.ts';
+import {
+  assembleSnapshot,
+  epochOf,
+  firstPrimary,
+  settings,
+  type Knowledge,
+  type Settings,
+} from './assemble.ts';
 import { UNSEEN, type BackendHealth } from './health.ts';
-import type { BackendView, Snapshot } from './snapshot.ts';
-import { formatState, type BackendOverride, type DurableState, type StateStore } from './state-file.ts';
+import type { BackendView, Diagnosis, Snapshot } from './snapshot.ts';
+import {
+  formatState,
+  type BackendOverride,
+  type ClusterState,
+  type DurableState,
+  type StateStore,
+} from './state-file.ts';
 
 /** Called with each new snapshot and the one before it. */
 export type SnapshotListener = (snapshot: Snapshot, previous: Snapshot) => void;
@@ -17,9 +30,13 @@ export class TopologyStore {
   readonly #file: StateStore;
   readonly #health = new Map<string, BackendHealth>();
   readonly #held = new Set<string>();
+  readonly #stopped = new Map<string, string>();
+  readonly #diagnoses = new Map<string, Diagnosis>();
   readonly #listeners: SnapshotListener[] = [];
   #durable: DurableState;
   #current: Snapshot;
+  /** What of the current one was published, as text: it is compared with each check of each server. */
+  #published: string;
   /** Writes of the state file follow one another; each starts from what the one before left. */
   #lastWrite: Promise<void> = Promise.resolve();
 
@@ -29,6 +46,7 @@ export class TopologyStore {
     this.#file = file;
     this.#durable = file.load();
     this.#current = assembleSnapshot(this.#knowledge(1));
+    this.#published = withoutMotion(this.#current);
   }
 
   /** What is known now. Lags and positions in it are newer than in what listeners were given last. */
@@ -39,6 +57,16 @@ export class TopologyStore {
   /** The backend that was made the primary of `cluster`, whether or not it can take writes now. */
   rememberedPrimary(cluster: string): string | null {
     return this.#durable.clusters[cluster]?.primary ?? null;
+  }
+
+  /** The epoch of the remembered primary; 0: there is none. */
+  epochOf(cluster: string): number {
+    return epochOf(this.#durable, cluster);
+  }
+
+  /** What else was decided of a cluster. */
+  decisionsOf(cluster: string): Pick<ClusterState, 'alone' | 'maintenance' | 'inHand' | 'failoverWallMs'> {
+    return this.#durable.clusters[cluster] ?? {};
   }
 
   /** Weights, limit and admin state of a configured backend. */
@@ -71,6 +99,22 @@ export class TopologyStore {
     this.#rebuild();
   }
 
+  /** Takes the writes of a cluster nowhere for a reason, or (null) where they belong. */
+  stopWrites(cluster: string, reason: string | null): void {
+    if ((this.#stopped.get(cluster) ?? null) === reason) return;
+    if (reason === null) this.#stopped.delete(cluster);
+    else this.#stopped.set(cluster, reason);
+    this.#rebuild();
+  }
+
+  /** What is the matter with a cluster, in the words of its diagnosis. */
+  setDiagnosis(cluster: string, diagnosis: Diagnosis): void {
+    const known = this.#diagnoses.get(cluster);
+    if (known?.name === diagnosis.name && known.detail === diagnosis.detail) return;
+    this.#diagnoses.set(cluster, diagnosis);
+    this.#rebuild();
+  }
+
   /**
    * When `cluster` has no remembered primary and one server alone can be it, remembers that one.
    * Answers its name when it did.
@@ -90,6 +134,30 @@ export class TopologyStore {
     return this.#write((durable) => {
       const next = withPrimary(durable, cluster, primary);
       return { durable: next, answer: next.epoch };
+    });
+  }
+
+  /** Believes the servers, which know a newer promotion than this state file; does nothing when they do not. */
+  async adoptEpoch(cluster: string, primary: string, epoch: number): Promise<void> {
+    await this.#write((durable) => {
+      const known = durable.clusters[cluster];
+      if (known !== undefined && (known.epoch ?? durable.epoch) >= epoch)
+        return { durable, answer: undefined };
+      const clusters = { ...durable.clusters, [cluster]: { ...known, primary, epoch, alone: false } };
+      return { durable: { ...durable, epoch: Math.max(durable.epoch, epoch), clusters }, answer: undefined };
+    });
+  }
+
+  /** Writes something down of a cluster that has a primary. */
+  async decide(
+    cluster: string,
+    change: Partial<Pick<ClusterState, 'alone' | 'maintenance' | 'inHand' | 'failoverWallMs'>>,
+  ): Promise<void> {
+    await this.#write((durable) => {
+      const known = durable.clusters[cluster];
+      if (known === undefined || isSame(known, change)) return { durable, answer: undefined };
+      const clusters = { ...durable.clusters, [cluster]: { ...known, ...change } };
+      return { durable: { ...durable, clusters }, answer: undefined };
     });
   }
 
@@ -151,6 +219,8 @@ export class TopologyStore {
       durable: this.#durable,
       health: this.#health,
       held: this.#held,
+      stopped: this.#stopped,
+      diagnoses: this.#diagnoses,
     };
   }
 
@@ -158,21 +228,29 @@ export class TopologyStore {
   #rebuild(): void {
     const previous = this.#current;
     const same = assembleSnapshot(this.#knowledge(previous.version));
-    if (withoutMotion(same) === withoutMotion(previous)) {
+    if (withoutMotion(same) === this.#published) {
       this.#current = same;
       return;
     }
     this.#current = { ...same, version: previous.version + 1 };
+    this.#published = withoutMotion(this.#current);
     for (const listener of this.#listeners) listener(this.#current, previous);
   }
 }
 
 function withPrimary(durable: DurableState, cluster: string, primary: string): DurableState {
-  return {
-    ...durable,
-    epoch: durable.epoch + 1,
-    clusters: { ...durable.clusters, [cluster]: { primary } },
-  };
+  const epoch = durable.epoch + 1;
+  const known = durable.clusters[cluster];
+  return { ...durable, epoch, clusters: { ...durable.clusters, [cluster]: { ...known, primary, epoch } } };
+}
+
+function isSame(state: ClusterState, change: Partial<ClusterState>): boolean {
+  return (
+    (change.alone ?? state.alone ?? false) === (state.alone ?? false) &&
+    (change.maintenance ?? state.maintenance ?? false) === (state.maintenance ?? false) &&
+    (change.inHand ?? state.inHand ?? []).join() === (state.inHand ?? []).join() &&
+    (change.failoverWallMs ?? state.failoverWallMs) === state.failoverWallMs
+  );
 }
 
 /** Without what changes with every check although nothing has happened. */

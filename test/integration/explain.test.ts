@@ -335,7 +335,7 @@ suite('EXPLAIN on a split endpoint', () => {
     const connection = await open('app', 'write');
     await connection.query('select 1');
     assert.deepEqual((await session(connection)).get('pin'), [
-      'keeps one connection for its life (mode = write, pool = session)',
+      'keeps one connection, and another one only when another server becomes the primary (session_moves = on)',
     ]);
     const told = await explain('select 1', connection);
     assert.deepEqual([told.target, told.backend, told.pinnedBy], ['primary', 'db1', 'session']);

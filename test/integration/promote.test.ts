@@ -125,11 +125,14 @@ forEachFlavour((flavour, words) => {
     before(async () => {
       lab = await startPair({ flavour });
       await lab.db1.query('create table demo.written (a int primary key)');
-      proxy = await startProxy(lab);
+      // Where it can wait for its replica, it does.
+      proxy = await startProxy(lab, {
+        'cluster main': { semi_sync: words.semiSync === null ? 'off' : 'prefer' },
+      });
     });
     after(() => lab?.stop());
 
-    test('under load loses no acknowledged write, ends sessions cleanly and swaps the roles', async () => {
+    test('under load loses no acknowledged write, fails no statement and swaps the roles', async () => {
       const writers = [0, 1, 2, 3].map((number) => new Writer(proxy, number * 1_000_000));
       await eventually(() => assert.ok(writers.every(({ acknowledged }) => acknowledged.length > 20)));
       const steps = await proxy.admin('PROMOTE db2');
@@ -149,14 +152,11 @@ forEachFlavour((flavour, words) => {
         .flatMap(({ acknowledged }) => acknowledged)
         .filter((number) => !written.has(number));
       assert.deepEqual(lost, []);
-      // dbproxy ended the session (1053), which a driver that is between two statements may only see as the
-      // connection's end. No statement met a read-only server (1290), and no login failed.
-      const errors = new Set(writers.flatMap((writer) => [...writer.errors]));
       assert.deepEqual(
-        [...errors].filter((error) => ![1053, 'PROTOCOL_CONNECTION_LOST'].includes(error)),
+        writers.flatMap((writer) => [...writer.errors]),
         [],
+        'every session went on',
       );
-      assert.ok(errors.size > 0, 'every session of the old primary was ended');
 
       assert.deepEqual(await roles(proxy), { db1: 'replica', db2: 'primary' });
       assert.equal(await writesAt(proxy), lab.db2.port);
@@ -212,8 +212,12 @@ forEachFlavour((flavour, words) => {
       await connection.query('insert into written values (-1)');
       const started = performance.now();
       const promoted = other.admin('PROMOTE db2');
-      await eventually(() => assert.rejects(connection.query('select 1')));
+      // What was open there is rolled back, and the session goes on.
+      await eventually(() =>
+        assert.rejects(connection.query('select 1'), { errno: 1213, sqlState: '40001' }),
+      );
       await promoted;
+      await connection.query('select 1');
       assert.ok(performance.now() - started >= 450);
       assert.deepEqual(await lab.db2.query('select a from demo.written where a = -1'), []);
       await other.admin('PROMOTE db1');
@@ -244,6 +248,7 @@ forEachFlavour((flavour, words) => {
       lab = await startPair({ flavour });
       await lab.db1.query('create table demo.locked (a int)');
       await lab.db1.query('insert into demo.locked values (1)');
+      await lab.db1.query(`grant select, lock tables on demo.* to ${PAIR_ACCOUNTS.monitor.user}@'%'`);
       proxy = await startProxy(lab, IMPATIENT);
     });
     after(() => lab?.stop());
@@ -262,12 +267,13 @@ forEachFlavour((flavour, words) => {
     }
 
     test('because the old primary does not become read-only in time is taken back', async () => {
-      const blocker = await lab.connect(lab.db1, ADMIN_ACCOUNT);
+      // Sessions of clients would be ended; those of dbproxy's own account are not.
+      const blocker = await lab.connect(lab.db1, PAIR_ACCOUNTS.monitor);
       await blocker.query('lock tables locked write');
       await assert.rejects(proxy.admin('PROMOTE db2'), {
         errno: 1105,
         message:
-          /failed at step 'fence': db1 did not become read-only within hold_timeout .* everything was taken back/,
+          /failed at step 'fence': db1 did not become read-only within 2000 ms.* everything was taken back/,
       });
       await blocker.query('unlock tables');
       await assertNothingChanged(2);
@@ -316,7 +322,9 @@ forEachFlavour((flavour, words) => {
     before(async () => {
       lab = await startPair({ flavour });
       await lab.db1.query('create table demo.written (a int primary key)');
-      proxy = await startProxy(lab, IMPATIENT);
+      // What dbproxy does to an old primary by itself is left to other tests: here it does not have to.
+      const handsOff = { ...IMPATIENT['cluster main'], enforce_read_only: 'off', rejoin: 'off' };
+      proxy = await startProxy(lab, { 'cluster main': handsOff });
     });
     after(() => lab?.stop());
 
@@ -335,10 +343,8 @@ forEachFlavour((flavour, words) => {
       await proxy.waitForEvent('promote.end_sessions');
       await blocker.query('unlock tables');
       const steps = await promoting;
-      assert.equal(
-        steps.find((row) => row['step'] === 'fence'),
-        undefined,
-      );
+      // It cannot be reached, so it is fenced when it comes back.
+      assert.equal(steps.find((row) => row['step'] === 'fence')?.['result'], 'skipped');
       assert.deepEqual(await lab.db2.query('select a from demo.written'), [{ a: 1 }]);
       assert.equal(await writesAt(proxy), lab.db2.port);
       assert.equal(epochOnDisk(proxy), 2);
@@ -424,26 +430,24 @@ forEachFlavour((flavour, words) => {
       await proxy.stop();
     });
 
-    test('killed half way: nobody is written after the restart, and PROMOTE again finishes it', async () => {
+    test('killed half way: the next start takes it back, and PROMOTE again does it', async () => {
       const proxy = await startProxy(lab, { 'cluster main': { catch_up_timeout: '30s' } });
       const blocker = await lab.connect(lab.db2, ADMIN_ACCOUNT);
       await eventually(() => blocker.query('lock tables locked read'));
       await lab.db1.query('insert into demo.locked values (1)');
       const promoting = proxy.admin('PROMOTE db2').catch(() => undefined);
       await proxy.waitForEvent('promote.fence');
+      assert.equal(await variable(lab.db1, 'read_only'), 1);
       proxy.signal('SIGKILL');
       await proxy.ended();
       await promoting;
 
-      const restarted = proxy.start();
-      await eventually(async () => {
-        const { status, text } = await proxy.get('/health/write');
-        assert.equal(status, 503);
-        assert.match(text, /read_only is on there/);
-      });
+      await proxy.start();
+      await proxy.waitForEvent('promote.undone');
+      assert.equal(await writesAt(proxy), lab.db1.port);
+      assert.deepEqual([await variable(lab.db1, 'read_only'), await variable(lab.db2, 'read_only')], [0, 1]);
       await blocker.query('unlock tables');
-      await proxy.admin('PROMOTE db2');
-      await restarted;
+      await eventually(() => proxy.admin('PROMOTE db2'));
       assert.deepEqual(await roles(proxy), { db1: 'replica', db2: 'primary' });
       assert.equal(await writesAt(proxy), lab.db2.port);
       await proxy.stop();
@@ -453,7 +457,7 @@ forEachFlavour((flavour, words) => {
   test(`a primary that came back read-only is made writable by PROMOTE on ${flavour}`, async () => {
     const lab = await startPair({ flavour });
     try {
-      const proxy = await startProxy(lab);
+      const proxy = await startProxy(lab, { 'cluster main': { enforce_read_only: 'off' } });
       await lab.db1.kill();
       await lab.db1.start();
       await eventually(async () => {

@@ -1,7 +1,41 @@
 /**
  * Configurations as tests need them: whole, and changed where a test cares.
  */
-import type { BackendConfig, ListenerConfig } from '../../src/config/config.ts';
+import type { BackendConfig, ClusterConfig, ListenerConfig } from '../../src/config/config.ts';
+
+/** Cluster main, with the defaults of the file. */
+export function clusterConfig(over: Partial<ClusterConfig> = {}): ClusterConfig {
+  return {
+    name: 'main',
+    monitorUser: 'm',
+    monitorPassword: 'm',
+    replicationUser: 'r',
+    replicationPassword: 'r',
+    checkIntervalMs: 1_000,
+    checkFastIntervalMs: 250,
+    checkTimeoutMs: 1_000,
+    rise: 2,
+    fall: 3,
+    maxLagMs: 10_000,
+    readmitLagMs: 5_000,
+    lagSource: 'status',
+    heartbeatIntervalMs: 250,
+    writeCheck: false,
+    arbiter: [],
+    failover: 'manual',
+    failoverCooldownMs: 600_000,
+    failoverData: 'wait',
+    rejoin: 'auto',
+    enforceReadOnly: true,
+    catchUpTimeoutMs: 30_000,
+    holdTimeoutMs: 10_000,
+    transactionGraceMs: 5_000,
+    semiSync: 'off',
+    users: 'import',
+    usersIntervalMs: 30_000,
+    ...over,
+  };
+}
 
 export function backendConfig(name: string, over: Partial<BackendConfig> = {}): BackendConfig {
   return {
@@ -17,6 +51,7 @@ export function backendConfig(name: string, over: Partial<BackendConfig> = {}): 
     tls: 'off',
     proxyProtocol: 'off',
     compression: 'off',
+    follow: false,
     ...over,
   };
 }
@@ -31,4 +66,5 @@ export const SPLIT_DEFAULTS = {
   pipelineThresholdMs: 1,
   maxPreparedStatements: 1000,
   statementCache: 100,
+  sessionMoves: true,
 } as const satisfies Partial<ListenerConfig>;

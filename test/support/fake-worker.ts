@@ -12,19 +12,21 @@ import { BackendPool } from '../../src/backend/pool.ts';
 import { Slots } from '../../src/backend/slots.ts';
 import type { ListenerConfig, ProxyConfig, UserConfig } from '../../src/config/config.ts';
 import { Counters } from '../../src/frontend/counters.ts';
+import { WriteHold } from '../../src/frontend/hold.ts';
 import { offerOf } from '../../src/frontend/offer.ts';
 import type { SessionContext } from '../../src/frontend/context.ts';
 import { Session } from '../../src/frontend/session.ts';
 import { EndpointShares, sharesConnections } from '../../src/frontend/shared-endpoint.ts';
 import { Sessions } from '../../src/frontend/sessions.ts';
 import { UserDirectory } from '../../src/frontend/users.ts';
-import type { SessionPlace } from '../../src/ipc/messages.ts';
+import type { LostCommit, SessionPlace } from '../../src/ipc/messages.ts';
 import type { BackendView, Snapshot } from '../../src/topology/snapshot.ts';
 import { SPLIT_DEFAULTS } from './configs.ts';
 import { PLAIN_CHANNEL } from './channels.ts';
 import { FakeClock } from './fake-clock.ts';
 import { Inbox } from './inbox.ts';
 import { MARIADB_10_11 } from './greetings.ts';
+import { clusterView } from './operations.ts';
 
 export interface FakeWorkerOptions {
   /** The servers; the first is the primary, the others are replicas. */
@@ -72,10 +74,18 @@ export class FakeWorker {
   readonly sessions: Sessions;
   readonly config: ListenerConfig;
   snapshot: Snapshot;
+  readonly hold = new WriteHold('c', 10_000, this.clock);
   /** What its sessions share where they change connections. */
   readonly shares: EndpointShares | null;
   /** Where `placeOf` finds sessions besides those of this worker. */
   readonly places = new Map<number, SessionPlace>();
+  /** What the supervisor was asked of COMMITs that were not answered. */
+  readonly commitQuestions: LostCommit[] = [];
+  /** What the supervisor says of a COMMIT that was not answered. */
+  commitAnswer: Awaited<ReturnType<SessionContext['resolveCommit']>> = {
+    outcome: 'unknown',
+    detail: 'a test',
+  };
   readonly #server = net.createServer({ pauseOnConnect: true, noDelay: true });
   readonly #pools = new Map<string, BackendPool>();
   readonly #wrap: (client: ByteStream) => ByteStream;
@@ -100,6 +110,7 @@ export class FakeWorker {
       address: { kind: 'tcp', host: '127.0.0.1', port: 1 },
       mode: 'write',
       ...SPLIT_DEFAULTS,
+      sessionMoves: false,
       balance: 'weighted_round_robin',
       maxConnections: 100,
       queueTimeoutMs: 1000,
@@ -115,7 +126,7 @@ export class FakeWorker {
     this.snapshot = {
       version: 1,
       epoch: 1,
-      clusters: [{ name: 'c', primary: names[0] ?? null, writesHeld: false, reason: '' }],
+      clusters: [clusterView({ name: 'c', primary: names[0] ?? null })],
       backends: names.map((name, index) =>
         backendView(name, {
           address: options.servers[name]!,
@@ -127,7 +138,7 @@ export class FakeWorker {
     };
     const forShares = { rules: [], dbproxy: { digestLimit: 100 } } as unknown as ProxyConfig;
     this.shares = sharesConnections(this.config)
-      ? new EndpointShares(this.config, forShares, this.snapshot)
+      ? new EndpointShares(this.config, forShares, this.snapshot, this.hold)
       : null;
     const context = this.#context(options.users ?? [user()]);
     this.#server.on('connection', (socket) => this.#accept(socket, context));
@@ -160,7 +171,7 @@ export class FakeWorker {
         connectTimeoutMs: 2_000,
         workers: 1,
         channel: PLAIN_CHANNEL,
-        onConnectFailure: () => undefined,
+        onFailure: () => undefined,
       });
       this.#pools.set(name, pool);
     }
@@ -226,6 +237,10 @@ export class FakeWorker {
       sessionsOn: (name) => this.sessions.countOn(name),
       placeOf: async (id) => this.sessions.find(id)?.place ?? this.places.get(id) ?? null,
       schemaChanged: () => undefined,
+      resolveCommit: (question) => {
+        this.commitQuestions.push(question);
+        return Promise.resolve(this.commitAnswer);
+      },
       endKilled: async (id) => {
         this.sessions.find(id)?.end(refusal('DBPROXY_SESSION_KILLED'));
       },

@@ -7,11 +7,11 @@ import { posix } from 'node:path';
 /** Folders and files of src/, lowest layer first. */
 const LAYERS: readonly (readonly string[])[] = [
   ['base'],
-  ['config', 'protocol', 'sql'],
+  ['config', 'protocol', 'sql', 'binlog'],
   ['topology', 'transport'],
   ['ipc', 'routing', 'backend', 'monitor'],
-  ['frontend', 'failover', 'admin', 'http', 'keepalived', 'peer', 'demo'],
-  ['supervisor.ts', 'worker.ts'],
+  ['frontend', 'failover', 'setup', 'admin', 'http', 'keepalived', 'peer'],
+  ['supervisor.ts', 'worker.ts', 'demo'],
   ['cli.ts', 'cli'],
 ];
 

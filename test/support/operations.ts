@@ -5,7 +5,13 @@
 import type { ProxyConfig } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import type { QueryStats, SessionInfo, WorkerStats } from '../../src/ipc/messages.ts';
-import type { EventRecord, Operations } from '../../src/ipc/operations.ts';
+import type {
+  DiagnosisReport,
+  EventRecord,
+  LostChange,
+  Operations,
+  SetupReport,
+} from '../../src/ipc/operations.ts';
 import type {
   DigestStats,
   RouteExplanation,
@@ -94,6 +100,21 @@ export function backendView(changes: Partial<BackendView> = {}): BackendView {
   };
 }
 
+/** Cluster `main`, whose writes go to db1; with `changes`. */
+export function clusterView(changes: Partial<ClusterView> = {}): ClusterView {
+  return {
+    name: 'main',
+    epoch: 3,
+    diagnosis: null,
+    maintenance: false,
+    alone: false,
+    primary: 'db1',
+    writesHeld: false,
+    reason: '',
+    ...changes,
+  };
+}
+
 /** db1 is the primary, db2 its replica; with `changes` of the cluster and of each server. */
 export function snapshotOf(
   changes: { cluster?: Partial<ClusterView>; db1?: Partial<BackendView>; db2?: Partial<BackendView> } = {},
@@ -101,7 +122,7 @@ export function snapshotOf(
   return {
     version: 7,
     epoch: 3,
-    clusters: [{ name: 'main', primary: 'db1', writesHeld: false, reason: '', ...changes.cluster }],
+    clusters: [clusterView(changes.cluster)],
     backends: [
       backendView(changes.db1),
       backendView({
@@ -145,6 +166,7 @@ export function workerStats(changes: Partial<WorkerStats> = {}): WorkerStats {
     errors: [{ code: 1040, count: 5 }],
     bytes: { fromClients: 100, toClients: 1000 },
     poolWaits: 6,
+    holds: [],
     waiting: 1,
     loginsRefused: [{ reason: 'password', count: 2 }],
     causal: [{ listener: 'split', atOnce: 10, waited: 4, fellBack: 1 }],
@@ -241,6 +263,41 @@ export function digestStats(changes: Partial<DigestStats> = {}): DigestStats {
   };
 }
 
+const SETUP_REPORT: SetupReport = {
+  server: 'db2',
+  step: 'follow db1',
+  result: 'done',
+  detail: 'it has all that was sent to it',
+  sql: 'START SLAVE;',
+  durationMs: 12.4,
+};
+
+/** A row that only an old primary has; with `changes`. */
+function lostChange(changes: Partial<LostChange> = {}): LostChange {
+  return {
+    backend: 'db1',
+    epoch: 4,
+    gtid: '0-1-100',
+    at: '2024-06-11 03:14:15',
+    table: 'shop.orders',
+    kind: 'insert',
+    key: 'id=7',
+    old: null,
+    new: 'id=7, total=12.50',
+    conflict: '',
+    file: 'lost/db1-4.sql',
+    ...changes,
+  };
+}
+
+const DIAGNOSIS: DiagnosisReport = {
+  cluster: 'main',
+  name: 'ReplicaLagging',
+  gravity: 'warning',
+  action: 'none',
+  detail: 'db2: lags more than max_lag',
+};
+
 const EVENTS: readonly EventRecord[] = [
   { id: 1, wallMs: 0, event: 'backend.up', subject: 'db1', detail: '' },
   { id: 2, wallMs: 1000, event: 'backend.down', subject: 'db2', detail: 'refused' },
@@ -304,6 +361,34 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
       calls.push(['promote', name]);
       return [{ step: 'fence', result: 'done', detail: 'db1 is read-only', durationMs: 3.4 }];
     },
+    bootstrap: async (cluster, primary, dryRun) => {
+      calls.push(['bootstrap', cluster, primary, dryRun]);
+      return [SETUP_REPORT];
+    },
+    cloneBackend: async (name, from, dryRun) => {
+      calls.push(['cloneBackend', name, from, dryRun]);
+      return [SETUP_REPORT];
+    },
+    changePrimary: async (cluster, change) => {
+      calls.push(['changePrimary', cluster, change]);
+      return [{ step: 'fence', result: 'done', detail: 'db1 is read-only', durationMs: 3.4 }];
+    },
+    rehearse: async (cluster, to) => {
+      calls.push(['rehearse', cluster, to]);
+      return [
+        { step: 'there: pause', result: 'done', detail: 'statements waited up to 41 ms', durationMs: 41 },
+      ];
+    },
+    rejoin: async (request) => {
+      calls.push(['rejoin', request]);
+      return [{ step: 'follow', result: 'done', detail: 'db1 follows db2', durationMs: 8.6 }];
+    },
+    lostTransactions: () => [lostChange(), lostChange({ backend: 'db2', conflict: 'the row has changed' })],
+    setMaintenance: async (cluster, on) => {
+      calls.push(['setMaintenance', cluster, on]);
+    },
+    diagnoses: () => [DIAGNOSIS],
+    plan: () => null,
     killSession: async (id, query) => {
       calls.push(['killSession', id, query]);
       return SESSIONS.some((session) => session.id === id);

@@ -217,7 +217,7 @@ describe('the other tables', () => {
   });
 
   test('HELP lists the statements, also those of later versions', async () => {
-    const rows = await rowsOf('HELP switchover');
+    const rows = await rowsOf('HELP pause');
     assert.ok(rows.length >= 1);
     assert.ok(rows.every((row) => row['available'] === 'no'));
     assert.deepEqual(
@@ -237,6 +237,8 @@ describe('the other tables', () => {
     'VARIABLES',
     'EVENTS',
     'DIGESTS',
+    'DIAGNOSES',
+    'PLAN',
     'RULES',
     'TOPOLOGY',
     'CONFIG',
@@ -523,6 +525,136 @@ describe('acting', () => {
     assert.deepEqual(await rowsOf('PROMOTE db2'), [
       { step: 'fence', result: 'done', duration_ms: 3, detail: 'db1 is read-only' },
     ]);
+  });
+
+  test('SWITCHOVER and FAILOVER of the only cluster, of one that is named, to whom is called by address', async () => {
+    const operations = fakeOperations();
+    const context = contextOf({ operations });
+    const step = { step: 'fence', result: 'done', duration_ms: 3, detail: 'db1 is read-only' };
+    assert.deepEqual(await rowsOf('SWITCHOVER', context), [step]);
+    await run('FAILOVER CLUSTER main TO 10.0.0.2:3306 FORCE', context);
+    await run('SWITCHOVER TO db2 DRY RUN', context);
+    assert.deepEqual(operations.calls, [
+      ['changePrimary', 'main', { kind: 'switchover', to: null, force: false, dryRun: false }],
+      ['changePrimary', 'main', { kind: 'failover', to: 'db2', force: true, dryRun: false }],
+      ['changePrimary', 'main', { kind: 'switchover', to: 'db2', force: false, dryRun: true }],
+    ]);
+  });
+
+  test('REHEARSE SWITCHOVER answers the steps of both ways', async () => {
+    const operations = fakeOperations();
+    const rows = await rowsOf('REHEARSE SWITCHOVER TO db2', contextOf({ operations }));
+    assert.deepEqual(rows, [
+      { step: 'there: pause', result: 'done', duration_ms: 41, detail: 'statements waited up to 41 ms' },
+    ]);
+    assert.deepEqual(operations.calls, [['rehearse', 'main', 'db2']]);
+  });
+
+  test('MAINTENANCE is set for one cluster, or for all', async () => {
+    const operations = fakeOperations({
+      config: () => {
+        const config = exampleConfig();
+        return { ...config, clusters: [...config.clusters, { ...config.clusters[0]!, name: 'other' }] };
+      },
+    });
+    const context = contextOf({ operations });
+    const answer = await run('MAINTENANCE ON', context);
+    assert.ok(answer.kind === 'ok' && answer.affectedRows === 2);
+    await run('MAINTENANCE OFF CLUSTER other', context);
+    assert.deepEqual(operations.calls, [
+      ['setMaintenance', 'main', true],
+      ['setMaintenance', 'other', true],
+      ['setMaintenance', 'other', false],
+    ]);
+    await assert.rejects(run('SWITCHOVER', context), {
+      code: 'DBPROXY_ADMIN_SYNTAX',
+      message: /several clusters: write CLUSTER and one of main, other/,
+    });
+  });
+
+  test('an unknown cluster or server is refused, and nothing is done', async () => {
+    const operations = fakeOperations();
+    const statements = [
+      'SWITCHOVER CLUSTER mian',
+      'FAILOVER TO db3',
+      'REHEARSE SWITCHOVER CLUSTER x',
+      'MAINTENANCE ON CLUSTER x',
+      'REJOIN db3',
+    ];
+    for (const text of statements) {
+      await assert.rejects(run(text, contextOf({ operations })), { code: 'DBPROXY_ADMIN_UNKNOWN_OBJECT' });
+    }
+    assert.deepEqual(operations.calls, []);
+  });
+
+  test('REJOIN goes to the server that is named, with what is to become of its own transactions', async () => {
+    const operations = fakeOperations();
+    const context = contextOf({ operations });
+    await run('REJOIN 10.0.0.2:3306 APPEND', context);
+    await run('REJOIN db1 DRY RUN', context);
+    assert.deepEqual(operations.calls, [
+      ['rejoin', { backend: 'db2', mode: 'append', dryRun: false }],
+      ['rejoin', { backend: 'db1', mode: 'plain', dryRun: true }],
+    ]);
+  });
+
+  test('SHOW LOST TRANSACTIONS is of one server, or of all', async () => {
+    const all = await rowsOf('SHOW LOST TRANSACTIONS');
+    assert.deepEqual(
+      all.map((row) => row['backend']),
+      ['db1', 'db2'],
+    );
+    const one = await rowsOf('SHOW LOST TRANSACTIONS db2');
+    assert.deepEqual(
+      one.map((row) => row['backend']),
+      ['db2'],
+    );
+    assert.equal((await rowsOf("SHOW LOST TRANSACTIONS WHERE conflict = 'the row has changed'")).length, 1);
+  });
+
+  test('SHOW DIAGNOSES tells what is the matter and what is done about it', async () => {
+    assert.deepEqual(await rowsOf("SHOW DIAGNOSES WHERE gravity = 'warning'"), [
+      {
+        cluster: 'main',
+        diagnosis: 'ReplicaLagging',
+        gravity: 'warning',
+        action: 'none',
+        detail: 'db2: lags more than max_lag',
+      },
+    ]);
+  });
+
+  test('SHOW PLAN has no rows, or the steps of the promotion under way in their order', async () => {
+    assert.deepEqual(await rowsOf('SHOW PLAN'), []);
+    const operations = fakeOperations({
+      plan: () => ({
+        cluster: 'main',
+        kind: 'switchover',
+        target: 'db2',
+        steps: [
+          { step: 'hold', result: 'done', detail: 'statements wait', durationMs: 0.4 },
+          { step: 'fence', result: 'running', detail: '', durationMs: 0 },
+        ],
+      }),
+    });
+    const common = { cluster: 'main', kind: 'switchover', target: 'db2', duration_ms: 0 };
+    assert.deepEqual(await rowsOf('SHOW PLAN', contextOf({ operations })), [
+      { ...common, step: 'hold', result: 'done', detail: 'statements wait' },
+      { ...common, step: 'fence', result: 'running', detail: '' },
+    ]);
+  });
+
+  test('BOOTSTRAP and CLONE BACKEND answer what was done where, or would be', async () => {
+    const row = {
+      server: 'db2',
+      step: 'follow db1',
+      result: 'done',
+      duration_ms: 12,
+      detail: 'it has all that was sent to it',
+      sql: 'START SLAVE;',
+    };
+    assert.deepEqual(await rowsOf('BOOTSTRAP CLUSTER main PRIMARY db1 DRY RUN'), [row]);
+    assert.deepEqual(await rowsOf('CLONE BACKEND 10.0.0.2:3306 FROM db1'), [row]);
   });
 
   test('KILL ends a client session; an id that is none is told', async () => {

@@ -6,6 +6,9 @@ import type { Statement } from '../../../src/admin/statement.ts';
 
 const all = { kind: 'all' } as const;
 
+/** A change of primary of which nothing more is said. */
+const CHANGE = { kind: 'change-primary', cluster: null, to: null, force: false, dryRun: false } as const;
+
 describe('a statement is read', () => {
   const cases: [text: string, statement: Statement][] = [
     ['SHOW BACKENDS', { kind: 'show', table: 'backends', filter: all }],
@@ -66,6 +69,53 @@ describe('a statement is read', () => {
     ],
     ['PROMOTE db2', { kind: 'promote', backend: 'db2' }],
     ['PROMOTE 10.0.0.2:3306', { kind: 'promote', backend: '10.0.0.2:3306' }],
+    ['BOOTSTRAP CLUSTER main', { kind: 'bootstrap', cluster: 'main', primary: null, dryRun: false }],
+    [
+      'bootstrap cluster main primary db1 dry run;',
+      { kind: 'bootstrap', cluster: 'main', primary: 'db1', dryRun: true },
+    ],
+    ['CLONE BACKEND db3', { kind: 'clone-backend', backend: 'db3', from: null, dryRun: false }],
+    [
+      'clone backend db3 from db2 dry run',
+      { kind: 'clone-backend', backend: 'db3', from: 'db2', dryRun: true },
+    ],
+    ['SWITCHOVER', { ...CHANGE, as: 'switchover' }],
+    ['switchover cluster main;', { ...CHANGE, as: 'switchover', cluster: 'main' }],
+    [
+      'SWITCHOVER CLUSTER main TO db2 DRY RUN',
+      { ...CHANGE, as: 'switchover', cluster: 'main', to: 'db2', dryRun: true },
+    ],
+    ['SWITCHOVER TO 10.0.0.2:3306', { ...CHANGE, as: 'switchover', to: '10.0.0.2:3306' }],
+    ['SWITCHOVER DRY RUN', { ...CHANGE, as: 'switchover', dryRun: true }],
+    ['FAILOVER', { ...CHANGE, as: 'failover' }],
+    ['FAILOVER TO db2 FORCE', { ...CHANGE, as: 'failover', to: 'db2', force: true }],
+    [
+      'failover cluster main to db2 force dry run',
+      { ...CHANGE, as: 'failover', cluster: 'main', to: 'db2', force: true, dryRun: true },
+    ],
+    ['FAILOVER FORCE', { ...CHANGE, as: 'failover', force: true }],
+    ['REHEARSE SWITCHOVER', { kind: 'rehearse', cluster: null, to: null }],
+    ['rehearse switchover cluster main to db2', { kind: 'rehearse', cluster: 'main', to: 'db2' }],
+    ['MAINTENANCE ON', { kind: 'maintenance', on: true, cluster: null }],
+    ['maintenance off cluster main', { kind: 'maintenance', on: false, cluster: 'main' }],
+    ['SHOW PLAN', { kind: 'show', table: 'plan', filter: all }],
+    [
+      "SHOW DIAGNOSES WHERE gravity = 'critical'",
+      {
+        kind: 'show',
+        table: 'diagnoses',
+        filter: { kind: 'where', conditions: [{ column: 'gravity', value: 'critical' }] },
+      },
+    ],
+    ['REJOIN db1', { kind: 'rejoin', backend: 'db1', mode: 'plain', dryRun: false }],
+    ['REJOIN db1 APPEND', { kind: 'rejoin', backend: 'db1', mode: 'append', dryRun: false }],
+    ['rejoin db1 discard dry run', { kind: 'rejoin', backend: 'db1', mode: 'discard', dryRun: true }],
+    ['SHOW LOST TRANSACTIONS', { kind: 'lost-transactions', backend: null, filter: all }],
+    ['SHOW LOST TRANSACTIONS db1', { kind: 'lost-transactions', backend: 'db1', filter: all }],
+    [
+      "SHOW LOST TRANSACTIONS LIKE 'db%'",
+      { kind: 'lost-transactions', backend: null, filter: { kind: 'like', pattern: 'db%' } },
+    ],
     ['KILL 5', { kind: 'kill', id: 5, query: false }],
     ['KILL CONNECTION 5', { kind: 'kill', id: 5, query: false }],
     ['kill query 5', { kind: 'kill', id: 5, query: true }],
@@ -213,6 +263,19 @@ describe('a statement is refused', () => {
     ['SetBackendParam --backend=a:1 --rw-weight=x', 'DBPROXY_ADMIN_BAD_VALUE', /a whole number/],
     ['SetBKOnline --backend=a:1 --backend=b:1', 'DBPROXY_ADMIN_SYNTAX', /--backend is given twice/],
     ['SetBKOnline 10.0.0.1:3306', 'DBPROXY_ADMIN_SYNTAX', /'10\.0\.0\.1:3306' is none of --backend/],
+    ['SWITCHOVER FORCE', 'DBPROXY_ADMIN_SYNTAX', /'FORCE'/],
+    ['SWITCHOVER TO db2 CLUSTER main', 'DBPROXY_ADMIN_SYNTAX', /'CLUSTER'/],
+    ['SWITCHOVER db2', 'DBPROXY_ADMIN_SYNTAX', /'db2'/],
+    ['SWITCHOVER TO', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a backend/],
+    ['FAILOVER CLUSTER', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a cluster/],
+    ['FAILOVER TO db2 DRY', 'DBPROXY_ADMIN_SYNTAX', /DRY/],
+    ['FAILOVER DRY RUN FORCE', 'DBPROXY_ADMIN_SYNTAX', /'FORCE'/],
+    ['REHEARSE', 'DBPROXY_ADMIN_SYNTAX', /there is no statement 'REHEARSE'/],
+    ['MAINTENANCE', 'DBPROXY_ADMIN_SYNTAX', /expected ON or OFF/],
+    ['MAINTENANCE MAYBE', 'DBPROXY_ADMIN_SYNTAX', /expected ON or OFF/],
+    ['MAINTENANCE ON main', 'DBPROXY_ADMIN_SYNTAX', /'main'/],
+    ['REJOIN', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a backend/],
+    ['REJOIN db1 APPEND DISCARD', 'DBPROXY_ADMIN_SYNTAX', /'DISCARD'/],
     ['EXPLAIN ROUTE', 'DBPROXY_ADMIN_SYNTAX', /expected the statement to explain/],
     ['EXPLAIN ROUTE ;', 'DBPROXY_ADMIN_SYNTAX', /expected the statement to explain/],
     ["EXPLAIN ROUTE ''", 'DBPROXY_ADMIN_SYNTAX', /expected the statement to explain/],
@@ -238,16 +301,8 @@ describe('a statement is refused', () => {
 
   const later = [
     'SHOW CONFIG DIFF',
-    'SHOW PLAN',
     "ADD BACKEND b ADDRESS '10.0.0.3:3306' CLUSTER c",
     'DROP BACKEND b',
-    'SWITCHOVER TO b DRY RUN',
-    'FAILOVER CLUSTER c',
-    'BOOTSTRAP CLUSTER c',
-    'REHEARSE SWITCHOVER',
-    'REJOIN b APPEND',
-    'SHOW LOST TRANSACTIONS b',
-    'MAINTENANCE ON',
     'PAUSE',
     'RESUME LISTENER l',
     'ADD USER u',

@@ -97,7 +97,7 @@ describe('a MySQL client', () => {
     const connection = await client(t, port);
     await connection.ping();
     await assert.rejects(connection.query('SHOW BACKNEDS'), { errno: 1064, sqlState: '42000' });
-    await assert.rejects(connection.query('SWITCHOVER'), { errno: 1235 });
+    await assert.rejects(connection.query('PAUSE'), { errno: 1235 });
     await assert.rejects(connection.execute('SHOW BACKENDS'), { errno: 1235 });
     for (let i = 0; i < 50; i++) await connection.query('SHOW POOLS');
     const [ok] = await connection.query('SET BACKEND db1 RW_WEIGHT = 3');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import type { FailoverSample } from '../../../bench/failover.ts';
 import {
   formatReport,
   median,
@@ -48,6 +49,29 @@ suite('the summary of a load', () => {
     const rounds = [round(100, 95, 20, 22), round(100, 95, 20, 22)];
     for (const measured of rounds) measured.dbproxy.errors = 3;
     assert.equal(summarise(load(rounds), 'dbproxy').errors, 6);
+  });
+});
+
+suite('the failovers', () => {
+  const sample = (gapMs: number, failed: number): FailoverSample => ({
+    name: 'kill-1',
+    gapMs,
+    failed,
+    problem: null,
+  });
+
+  test('are told by their median, the least and the most', () => {
+    const report = { ...reportOf([]), failover: [sample(500, 0), sample(900, 2), sample(600, 1)] };
+    assert.match(
+      formatReport(report),
+      /kill -9 of the primary, 1 client +3 +600 \(500 to 900\) +1 \(0 to 2\)/,
+    );
+  });
+
+  test('have a goal for the median', () => {
+    const reached = (gapMs: number): boolean[] =>
+      verdicts({ ...reportOf([]), failover: [sample(gapMs, 0)] }).map((verdict) => verdict.reached);
+    assert.deepEqual([reached(799), reached(800)], [[true], [false]]);
   });
 });
 
@@ -145,5 +169,5 @@ function reportOf(loads: LoadResult[]): Report {
     versions: 'some',
     mode: 'full',
   } as const;
-  return { conditions, loads, stream: null, micro: [], failures: [] };
+  return { conditions, loads, stream: null, micro: [], failover: [], failures: [] };
 }

@@ -1,33 +1,13 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { ClusterConfig } from '../../../src/config/config.ts';
-import { decidePromotion, type Member, type Survey, type Verdict } from '../../../src/failover/check.ts';
-import { FIRST_RECORD, type HealthRecord } from '../../../src/monitor/detector.ts';
+import { decidePromotion, type Verdict, type Wish } from '../../../src/failover/check.ts';
+import type { Member, Survey } from '../../../src/failover/survey.ts';
+import type { HealthRecord } from '../../../src/monitor/detector.ts';
 import type { ReplicationFacts, ServerFacts } from '../../../src/monitor/observation.ts';
-import { backendConfig } from '../../support/configs.ts';
-import { MARIADB_10_11 } from '../../support/greetings.ts';
+import { memberFrom, surveyOf } from '../../support/clusters.ts';
+import { clusterConfig } from '../../support/configs.ts';
 
-const CLUSTER: ClusterConfig = {
-  name: 'main',
-  monitorUser: 'm',
-  monitorPassword: 'm',
-  replicationUser: 'r',
-  replicationPassword: 'r',
-  checkIntervalMs: 1000,
-  checkFastIntervalMs: 250,
-  checkTimeoutMs: 1000,
-  rise: 2,
-  fall: 3,
-  maxLagMs: 10_000,
-  readmitLagMs: 5_000,
-  catchUpTimeoutMs: 30_000,
-  holdTimeoutMs: 10_000,
-  transactionGraceMs: 5_000,
-  users: 'import',
-  usersIntervalMs: 30_000,
-};
-
-const ID_OF: Record<string, number> = { db1: 1, db2: 2, db3: 3 };
+const CLUSTER = clusterConfig();
 
 interface Shape {
   record?: Partial<HealthRecord>;
@@ -35,50 +15,30 @@ interface Shape {
   member?: Partial<Member>;
 }
 
-function member(name: string, replication: ReplicationFacts | null, shape: Shape = {}): Member {
-  const facts: ServerFacts = {
-    version: '10.11.6-MariaDB',
-    greeting: MARIADB_10_11,
-    serverId: ID_OF[name]!,
-    readOnly: replication !== null,
-    logsChanges: true,
-    hasGtid: true,
-    sqlMode: '',
-    position: '',
-    replicatedPosition: '',
-    replication,
-    ...shape.facts,
-  };
-  return {
-    backend: backendConfig(name),
-    admin: 'online',
-    record: { ...FIRST_RECORD, reach: 'up', reachReason: '', facts, ...shape.record },
-    ...shape.member,
-  };
+type Replication = Partial<ReplicationFacts> & { readonly from: string };
+
+function member(name: string, replication: Replication | null, shape: Shape = {}): Member {
+  const { from: source, ...rest } = replication ?? {};
+  const described = memberFrom(name, {
+    has: '',
+    ...(source !== undefined && { from: source, replication: rest }),
+    ...(shape.facts !== undefined && { facts: shape.facts }),
+    record: { seenMs: null, lastInSync: null, ...shape.record },
+  });
+  return { ...described, ...shape.member };
 }
 
-function from(source: string, over: Partial<ReplicationFacts> = {}): ReplicationFacts {
-  return {
-    receiver: 'running',
-    applier: 'running',
-    lagMs: 0,
-    sourceHost: `host-${source}`,
-    sourcePort: 3306,
-    sourceServerId: ID_OF[source] ?? 99,
-    drained: true,
-    receivedPosition: '',
-    receiverError: '',
-    applierError: '',
-    channels: 1,
-    ...over,
-  };
+function from(source: string, over: Partial<ReplicationFacts> = {}): Replication {
+  return { from: source, ...over };
 }
 
 const DOWN: Shape = { record: { reach: 'down', reachReason: 'connection refused' } };
 const ORPHANED: Partial<ReplicationFacts> = { receiver: 'connecting', lagMs: null };
 
-function decide(members: Member[], over: Partial<Survey> = {}): Verdict {
-  return decidePromotion({ cluster: CLUSTER, target: 'db2', members, remembered: 'db1', epoch: 4, ...over });
+const WISH: Wish = { target: 'db2', named: true, as: 'any', force: false };
+
+function decide(members: Member[], over: Partial<Survey> = {}, wish: Partial<Wish> = {}): Verdict {
+  return decidePromotion({ ...surveyOf({ servers: {} }), members, ...over }, { ...WISH, ...wish });
 }
 
 function assertRefused(verdict: Verdict, reason: RegExp): void {
@@ -105,6 +65,37 @@ suite('switchover', () => {
   test('the source is known by its server id whatever name the replica has for it', () => {
     const replica = member('db2', from('db1', { sourceHost: 'another-name' }));
     assert.equal(decide([member('db1', null), replica]).kind, 'switchover');
+  });
+
+  test('a replica of a replica takes over, too; the one between follows it', () => {
+    const verdict = decide([member('db1', null), member('db2', from('db3')), member('db3', from('db1'))]);
+    assert.ok(verdict.kind === 'switchover');
+    assert.equal(verdict.old?.name, 'db1');
+    assert.deepEqual(
+      verdict.followers.map(({ name }) => name),
+      ['db3'],
+    );
+  });
+
+  test('in a ring of two the writer gives its writes to the other', () => {
+    const writer = member('db1', from('db2'), { facts: { readOnly: false } });
+    assert.equal(decide([writer, member('db2', from('db1'))]).kind, 'switchover');
+  });
+
+  test('a primary that itself follows a server outside the cluster is refused', () => {
+    const members = [member('db1', from('elsewhere')), member('db2', from('db1'))];
+    assertRefused(
+      decide(members),
+      /db1, which it follows, replicates from a server that is not in the cluster/,
+    );
+  });
+
+  test('only a server that was named is the only one that may be promoted', () => {
+    const members = [member('db1', null), member('db2', from('db1'))];
+    const named = decide(members);
+    const elected = decide(members, {}, { named: false });
+    assert.ok(named.kind === 'switchover' && elected.kind === 'switchover');
+    assert.deepEqual([named.only, elected.only], ['db2', null]);
   });
 
   const refusals: [string, Member[], RegExp, Partial<Survey>?][] = [
@@ -159,9 +150,9 @@ suite('switchover', () => {
       /host-elsewhere:3306, which is no backend/,
     ],
     [
-      'a replica of a replica',
-      [member('db1', null), member('db2', from('db3')), member('db3', from('db1'))],
-      /not from the primary db1/,
+      'a replica of a server that is not the primary',
+      [member('db1', null), member('db2', from('db3')), member('db3', null, { facts: { readOnly: true } })],
+      /replicates from db3, not from the primary db1/,
     ],
     [
       'a third server that is writable',
@@ -260,6 +251,55 @@ suite('failover loses nothing that need not be lost', () => {
   });
 });
 
+suite('what is asked for', () => {
+  const down = member('db1', null, DOWN);
+
+  test('a SWITCHOVER from a primary that is down is refused, and says what to do', () => {
+    assertRefused(
+      decide([down, member('db2', from('db1', ORPHANED))], {}, { as: 'switchover' }),
+      /db1 is down \(connection refused\); FAILOVER promotes without it/,
+    );
+  });
+
+  test('a FAILOVER is done without asking a primary that answers but is hung', () => {
+    const hung = member('db1', null);
+    const verdict = decide([hung, member('db2', from('db1'))], {}, { as: 'failover' });
+    assert.equal(verdict.kind, 'failover');
+  });
+
+  test('a server that does not replicate is never taken by a SWITCHOVER or FAILOVER', () => {
+    const members = [down, member('db2', null)];
+    for (const as of ['switchover', 'failover'] as const) {
+      assertRefused(decide(members, {}, { as }), /does not replicate from the primary/);
+    }
+    assert.equal(decide(members).kind, 'adopt');
+  });
+
+  test('with FORCE it is promoted though it had not been in sync and another has more', () => {
+    const seen = member('db1', null, { record: { ...DOWN.record, seenMs: 100_000 } });
+    const stale = member('db2', from('db1', { ...ORPHANED, receivedPosition: '0-1-5' }));
+    const ahead = member('db3', from('db1', { ...ORPHANED, receivedPosition: '0-1-9' }));
+    assertRefused(decide([seen, stale, ahead]), /not been seen in sync at all/);
+    const forced = decide([seen, stale, ahead], {}, { force: true });
+    assert.ok(forced.kind === 'failover');
+    assert.equal(forced.force, true);
+  });
+
+  test('but not with changes that it has received and cannot apply, nor beside a second writer', () => {
+    const stopped = from('db1', { ...ORPHANED, applier: 'stopped', drained: false });
+    assertRefused(decide([down, member('db2', stopped)], {}, { force: true }), /START SLAVE SQL_THREAD/);
+    const members = [down, member('db2', from('db1', ORPHANED)), member('db3', null)];
+    assertRefused(decide(members, {}, { force: true }), /db3 is writable/);
+  });
+
+  test('with semi_sync = require a failover needs the vouching of semi-sync, or FORCE', () => {
+    const members = [down, member('db2', from('db1', ORPHANED))];
+    const over = { cluster: clusterConfig({ semiSync: 'require' }) };
+    assertRefused(decide(members, over), /not semi-synchronous .*FAILOVER TO db2 FORCE and lose that/);
+    assert.equal(decide(members, over, { force: true }).kind, 'failover');
+  });
+});
+
 suite('adoption', () => {
   test('a writable server is adopted only with all that the primary before it had', () => {
     const old = (position: string): Member => member('db1', null, { ...DOWN, facts: { position } });
@@ -272,17 +312,17 @@ suite('adoption', () => {
   });
 
   test('the primary that is one already is refused', () => {
-    assertRefused(decide([member('db1', null)], { target: 'db1' }), /the primary already \(epoch 4\)/);
+    assertRefused(decide([member('db1', null)], {}, { target: 'db1' }), /the primary already \(epoch 4\)/);
   });
 
   test('the primary that came back read-only is made writable', () => {
     const members = [member('db1', null, { facts: { readOnly: true } }), member('db2', from('db1'))];
-    assert.equal(decide(members, { target: 'db1' }).kind, 'adopt');
+    assert.equal(decide(members, {}, { target: 'db1' }).kind, 'adopt');
   });
 
   test('but not while another server is writable', () => {
     const members = [member('db1', null, { facts: { readOnly: true } }), member('db2', null)];
-    assertRefused(decide(members, { target: 'db1' }), /db2 is writable/);
+    assertRefused(decide(members, {}, { target: 'db1' }), /db2 is writable/);
   });
 
   test('a server that was promoted from outside is acknowledged when the primary is no writer any more', () => {

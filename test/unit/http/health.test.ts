@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { healthOf, type HealthQuestion } from '../../../src/http/health.ts';
 import type { Snapshot } from '../../../src/topology/snapshot.ts';
-import { backendView, snapshotOf } from '../../support/operations.ts';
+import { backendView, clusterView, snapshotOf } from '../../support/operations.ts';
 
 describe('of one cluster', () => {
   const cases: [what: string, question: HealthQuestion, snapshot: Snapshot, well: boolean, reason: string][] =
@@ -89,7 +89,7 @@ describe('of several clusters', () => {
   const one = snapshotOf();
   const two: Snapshot = {
     ...one,
-    clusters: [...one.clusters, { name: 'other', primary: null, writesHeld: false, reason: 'nobody is up' }],
+    clusters: [...one.clusters, clusterView({ name: 'other', primary: null, reason: 'nobody is up' })],
     backends: [...one.backends, backendView({ name: 'db3', cluster: 'other', state: 'down' })],
   };
 

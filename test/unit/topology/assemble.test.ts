@@ -6,6 +6,7 @@ import type { BackendHealth } from '../../../src/topology/health.ts';
 import type { BackendView, ClusterView } from '../../../src/topology/snapshot.ts';
 import { backendConfig } from '../../support/configs.ts';
 import { MARIADB_10_11 } from '../../support/greetings.ts';
+import { clusterView } from '../../support/operations.ts';
 
 const CLUSTER = { name: 'main' } as ClusterConfig;
 
@@ -38,6 +39,8 @@ function knowledge(
     durable: { epoch: 3, clusters: { main: { primary: 'db1' } }, backends: {} },
     health: new Map(Object.entries(health)),
     held: new Set(),
+    stopped: new Map(),
+    diagnoses: new Map(),
     ...over,
   };
 }
@@ -91,9 +94,42 @@ suite('the first primary', () => {
 suite('the remembered primary', () => {
   test('takes the writes; a replica takes reads', () => {
     const { cluster, db1, db2 } = view(knowledge({ db1: WRITABLE, db2: REPLICA }));
-    assert.deepEqual(cluster, { name: 'main', primary: 'db1', writesHeld: false, reason: '' });
+    assert.deepEqual(cluster, clusterView({ epoch: 3 }));
     assert.deepEqual([db1.role, db1.state, db1.readable, db1.reason], ['primary', 'online', false, '']);
     assert.deepEqual([db2.role, db2.state, db2.readable, db2.reason], ['replica', 'online', true, '']);
+  });
+
+  test('is told with the epoch of its own cluster, where there are several', () => {
+    const durable = {
+      epoch: 9,
+      clusters: { main: { primary: 'db1', epoch: 3 }, other: { primary: 'x', epoch: 9 } },
+      backends: {},
+    };
+    const { cluster, db1 } = view(knowledge({ db1: READ_ONLY, db2: REPLICA }, { durable }));
+    assert.equal(cluster.epoch, 3);
+    assert.match(cluster.reason, /db1 is the primary of epoch 3 but read_only is on/);
+    assert.match(db1.reason, /the primary of epoch 3, but read_only is on/);
+  });
+
+  test('takes no writes while they are stopped, with the reason; but less so while a promotion holds them', () => {
+    const stopped = new Map([['main', 'db1 and db2 are writable']]);
+    const known = knowledge({ db1: WRITABLE, db2: WRITABLE }, { stopped });
+    assert.deepEqual(view(known).cluster, clusterView({ primary: null, reason: 'db1 and db2 are writable' }));
+    const { cluster } = view({ ...known, held: new Set(['main']) });
+    assert.deepEqual([cluster.primary, cluster.writesHeld], [null, true]);
+  });
+
+  test('comes with what is the matter with its cluster, and what was decided of it', () => {
+    const diagnosis = { name: 'AllReplicasGone', gravity: 'warning', detail: 'db2 is down' } as const;
+    const durable = {
+      epoch: 3,
+      clusters: { main: { primary: 'db1', alone: true, maintenance: true } },
+      backends: {},
+    };
+    const { cluster } = view(
+      knowledge({ db1: WRITABLE, db2: REPLICA }, { durable, diagnoses: new Map([['main', diagnosis]]) }),
+    );
+    assert.deepEqual(cluster, clusterView({ epoch: 3, diagnosis, alone: true, maintenance: true }));
   });
 
   test('stays the primary while it is down: nobody else is chosen', () => {

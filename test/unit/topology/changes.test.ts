@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { topologyEvents } from '../../../src/topology/changes.ts';
 import type { BackendView, ClusterView, Snapshot } from '../../../src/topology/snapshot.ts';
+import { clusterView } from '../../support/operations.ts';
 
 const DB1: BackendView = {
   name: 'db1',
@@ -22,7 +23,7 @@ const DB1: BackendView = {
   sqlMode: null,
   gtidPosition: null,
 };
-const MAIN: ClusterView = { name: 'main', primary: 'db1', writesHeld: false, reason: '' };
+const MAIN: ClusterView = clusterView();
 
 function snapshot(backend: Partial<BackendView>, cluster: Partial<ClusterView> = {}): Snapshot {
   return { version: 1, epoch: 1, backends: [{ ...DB1, ...backend }], clusters: [{ ...MAIN, ...cluster }] };

@@ -13,7 +13,17 @@ import {
 
 const STATE: DurableState = {
   epoch: 5,
-  clusters: { main: { primary: 'db2' } },
+  clusters: {
+    main: {
+      primary: 'db2',
+      epoch: 5,
+      alone: true,
+      maintenance: false,
+      inHand: ['db1', 'db3'],
+      failoverWallMs: 1_718_000_000_000,
+    },
+    other: { primary: 'x1' },
+  },
   backends: { db1: { rwWeight: 0, roWeight: 3, maxConnections: 10, admin: 'draining' }, db2: {} },
 };
 
@@ -63,6 +73,20 @@ suite('a document is refused', () => {
     ['with a negative epoch', { ...good, epoch: -1 }, /epoch/],
     ['without clusters', { ...good, clusters: undefined }, /clusters/],
     ['with a cluster without a primary', { ...good, clusters: { main: {} } }, /cluster main has no primary/],
+    ...[
+      [{ epoch: '5' }, /cluster main has an epoch/],
+      [{ epoch: -1 }, /cluster main has an epoch/],
+      [{ failoverWallMs: 1.5 }, /cluster main has a failoverWallMs/],
+      [{ alone: 'yes' }, /cluster main has a flag/],
+      [{ maintenance: 1 }, /cluster main has a flag/],
+      [{ maintenance: null }, /cluster main has a flag/],
+      [{ inHand: 'db1' }, /cluster main has an inHand/],
+      [{ inHand: [1] }, /cluster main has an inHand/],
+    ].map(([change, problem]): [string, unknown, RegExp] => [
+      `with a cluster that has ${JSON.stringify(change)}`,
+      { ...good, clusters: { main: { primary: 'db2', ...(change as object) } } },
+      problem as RegExp,
+    ]),
     ['with a weight in words', { ...good, backends: { db1: { rwWeight: 'x' } } }, /backend db1: rwWeight/],
     [
       'with a state it does not know',

@@ -95,7 +95,7 @@ async function started(): Promise<ReturnType<typeof open>> {
 test('the first primary is remembered on disk under epoch 1, once', async () => {
   const { store, file } = await started();
   assert.equal(store.snapshot.clusters[0]?.primary, 'db1');
-  assert.deepEqual([file.state.epoch, file.state.clusters], [1, { main: { primary: 'db1' } }]);
+  assert.deepEqual([file.state.epoch, file.state.clusters], [1, { main: { primary: 'db1', epoch: 1 } }]);
   assert.equal(await store.adoptFirstPrimary('main'), null);
   assert.equal(file.writes, 1);
 });
@@ -155,7 +155,7 @@ test('changes at once all count', async () => {
   ]);
   assert.deepEqual(file.state, {
     epoch: 2,
-    clusters: { main: { primary: 'db2' } },
+    clusters: { main: { primary: 'db2', epoch: 2 } },
     backends: { db1: { rwWeight: 4, roWeight: 0 }, db2: { roWeight: 9 } },
   });
 });
@@ -186,6 +186,102 @@ test('what was set survives a restart', async () => {
   const again = open(file).store;
   assert.equal(again.rememberedPrimary('main'), 'db1');
   assert.deepEqual([again.settingsOf('db2').roWeight, again.settingsOf('db2').admin], [9, 'offline']);
+});
+
+suite('what else is decided of a cluster', () => {
+  test('is on disk when it resolves, is published, and the next process knows it', async () => {
+    const { store, file, published } = await started();
+    await store.decide('main', { alone: true, maintenance: true, failoverWallMs: 1_000 });
+    await store.decide('main', { inHand: ['db2'] });
+    const decided = { alone: true, maintenance: true, failoverWallMs: 1_000, inHand: ['db2'] };
+    assert.deepEqual(file.state.clusters.main, { primary: 'db1', epoch: 1, ...decided });
+    assert.partialDeepStrictEqual(published.at(-1)?.clusters[0], { alone: true, maintenance: true });
+    assert.partialDeepStrictEqual(open(file).store.decisionsOf('main'), decided);
+  });
+
+  test('that is decided already is not written once more', async () => {
+    const { store, file } = await started();
+    await store.decide('main', { alone: false, maintenance: false, inHand: [] });
+    assert.equal(file.writes, 1);
+    await store.decide('main', { alone: true });
+    await store.decide('main', { alone: true });
+    assert.equal(file.writes, 2);
+  });
+
+  test('stays with a promotion', async () => {
+    const { store } = await started();
+    await store.decide('main', { maintenance: true });
+    await store.recordPromotion('main', 'db2');
+    assert.equal(store.decisionsOf('main').maintenance, true);
+  });
+
+  test('is nothing where there is no primary, and has not happened when the disk is full', async () => {
+    const { store, file } = open();
+    await store.decide('main', { maintenance: true });
+    assert.deepEqual([file.writes, store.decisionsOf('main')], [0, {}]);
+    const full = await started();
+    full.file.full = true;
+    await assert.rejects(full.store.decide('main', { alone: true }), /no space left/);
+    assert.equal(full.store.decisionsOf('main').alone ?? false, false);
+  });
+});
+
+suite('a newer epoch that the servers know', () => {
+  test('is believed with its primary; the next promotion has a later one', async () => {
+    const { store, file } = await started();
+    await store.decide('main', { alone: true });
+    await store.adoptEpoch('main', 'db2', 7);
+    assert.deepEqual(
+      [store.rememberedPrimary('main'), store.epochOf('main'), store.decisionsOf('main').alone],
+      ['db2', 7, false],
+    );
+    assert.equal(file.state.epoch, 7);
+    assert.equal(await store.recordPromotion('main', 'db1'), 8);
+  });
+
+  test('is believed also where nothing was known', async () => {
+    const { store } = open();
+    await store.adoptEpoch('main', 'db2', 7);
+    assert.deepEqual([store.rememberedPrimary('main'), store.epochOf('main')], ['db2', 7]);
+  });
+
+  test('that is none is not', async () => {
+    const { store, file } = await started();
+    await store.recordPromotion('main', 'db2');
+    const { writes } = file;
+    await store.adoptEpoch('main', 'db1', 1);
+    await store.adoptEpoch('main', 'db1', 2);
+    assert.deepEqual([store.rememberedPrimary('main'), file.writes], ['db2', writes]);
+  });
+});
+
+test('each cluster has the epoch of its own last promotion, and no number is used twice', async () => {
+  const { store } = await started();
+  assert.equal(await store.recordPromotion('other', 'x1'), 2);
+  assert.equal(await store.recordPromotion('main', 'db2'), 3);
+  assert.deepEqual(
+    ['main', 'other', 'third'].map((cluster) => store.epochOf(cluster)),
+    [3, 2, 0],
+  );
+});
+
+test('a cluster in a state file of an older version has the epoch of the document', () => {
+  const file = new MemoryFile();
+  file.state = { epoch: 6, clusters: { main: { primary: 'db1' } }, backends: {} };
+  assert.equal(open(file).store.epochOf('main'), 6);
+});
+
+test('writes that are stopped go nowhere, with the reason, until they are let go', async () => {
+  const { store, published } = await started();
+  store.stopWrites('main', 'db1 and db2 are writable');
+  const [cluster] = store.snapshot.clusters;
+  assert.deepEqual([cluster?.primary, cluster?.reason], [null, 'db1 and db2 are writable']);
+  const count = published.length;
+  store.stopWrites('main', 'db1 and db2 are writable');
+  assert.equal(published.length, count, 'the same reason is no news');
+  store.stopWrites('main', null);
+  store.stopWrites('main', null);
+  assert.deepEqual([store.snapshot.clusters[0]?.primary, published.length], ['db1', count + 1]);
 });
 
 test('holding writes takes the primary away, letting go gives it back', async () => {

@@ -1,0 +1,265 @@
+/**
+ * Makes the faults of a scenario happen: at their times, or when a step of a promotion has come to the journal. At
+ * a fixed time all of them end; from then on an operator is there who does what only an operator does.
+ */
+import type { DiagnosisName } from '../../src/failover/diagnosis.ts';
+import { OPERATOR } from './ledger.ts';
+import { FAULTS_END_MS, type Deed, type Fault } from './scenario.ts';
+import type { World } from './world.ts';
+
+const FIRST_REPAIR_MS = 3_000;
+const REPAIR_EVERY_MS = 10_000;
+/** Diagnoses that may tell an operator to promote the primary of the epoch. */
+const STUCK: ReadonlySet<string> = new Set<DiagnosisName>(['PrimaryReadOnly', 'PrimaryReplicates']);
+
+export class Faults {
+  readonly #world: World;
+  /** Those that wait for a step. */
+  readonly #armed: Fault[] = [];
+  areOver = false;
+  /** What an operator had to do, as the diagnosis told him. */
+  readonly interventions: string[] = [];
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  begin(): void {
+    const { scheduler, scenario } = this.#world;
+    for (const fault of scenario.faults) {
+      if ('atMs' in fault) scheduler.at(fault.atMs, () => this.#strike(fault));
+      else this.#armed.push(fault);
+    }
+    scheduler.at(FAULTS_END_MS, () => this.#endAll());
+  }
+
+  /** A step has come to the journal. */
+  trigger(step: string, event: string): void {
+    if (this.areOver) return;
+    for (const fault of [...this.#armed]) {
+      if (!('step' in fault) || fault.step !== step || fault.event !== event) continue;
+      this.#armed.splice(this.#armed.indexOf(fault), 1);
+      this.#world.scheduler.after(fault.afterMs, () => this.#strike(fault));
+    }
+  }
+
+  #strike(deed: Deed): void {
+    if (this.areOver) return;
+    const world = this.#world;
+    world.note(() => `FAULT ${JSON.stringify(deed)}`);
+    const end = this.#begin(deed);
+    if (end === null || !('forMs' in deed)) return;
+    world.scheduler.at(Math.min(world.nowMs + deed.forMs, FAULTS_END_MS), () => {
+      world.note(() => `end of ${deed.kind}`);
+      end();
+    });
+  }
+
+  /** Begins it, and answers how it ends; null: it does not, or there is nothing to end. */
+  #begin(deed: Deed): (() => void) | null {
+    switch (deed.kind) {
+      case 'kill':
+      case 'freeze':
+      case 'host_down':
+      case 'too_many_connections':
+      case 'slow_apply':
+      case 'stop_replication':
+      case 'fool':
+        return this.#beginAtServer(deed);
+      case 'cut':
+        return this.#cut([[deed.from, deed.to]], deed.bothWays);
+      case 'isolate': {
+        const others = this.#hosts().filter((host) => host !== deed.host);
+        return this.#cut(
+          others.map((host) => [deed.host, host]),
+          true,
+        );
+      }
+      case 'kill_proxy':
+      case 'freeze_proxy':
+      case 'freeze_worker':
+      case 'kill_worker':
+      case 'wall_jump':
+      case 'disk_full':
+      case 'checker_broken':
+        return this.#beginAtProxy(deed);
+      case 'promote':
+        return this.#promote(deed);
+      case 'maintenance':
+        this.#maintain(true);
+        return () => this.#maintain(false);
+      case 'weight': {
+        const { life } = this.#world.proxies[0]!;
+        const change = { [deed.server]: { rwWeight: deed.weight } };
+        life?.process.enter(() => void life.store.change(change).catch(() => undefined));
+        return null;
+      }
+    }
+  }
+
+  #beginAtServer(deed: Extract<Deed, { server: string }>): (() => void) | null {
+    const server = this.#world.serverOf(deed.server);
+    switch (deed.kind) {
+      case 'kill':
+        server.kill();
+        return () => {
+          if (server.hostDownSinceMs === null) server.start();
+        };
+      case 'freeze':
+        server.pause();
+        return () => server.goOn();
+      case 'host_down':
+        server.hostDown();
+        return () => server.hostUp();
+      case 'too_many_connections':
+        server.tooManyConnections = true;
+        return () => (server.tooManyConnections = false);
+      case 'slow_apply':
+        server.applySlowness = deed.times;
+        return () => (server.applySlowness = 1);
+      case 'stop_replication':
+        server.process.enter(() => server.replication?.stop());
+        return null;
+      case 'fool':
+        server.process.enter(() => {
+          server.setWritable();
+          this.#world.ledger.fooled(server);
+          if (deed.writes) server.write('fool', 0, null, () => undefined);
+        });
+        return null;
+      case 'weight':
+        return null;
+    }
+  }
+
+  #beginAtProxy(
+    deed: Extract<
+      Deed,
+      {
+        kind:
+          | 'kill_proxy'
+          | 'freeze_proxy'
+          | 'freeze_worker'
+          | 'kill_worker'
+          | 'wall_jump'
+          | 'disk_full'
+          | 'checker_broken';
+      }
+    >,
+  ): (() => void) | null {
+    const proxy = this.#world.proxies[0]!;
+    switch (deed.kind) {
+      case 'kill_proxy':
+        if (deed.crash) proxy.crash();
+        else proxy.kill();
+        return () => proxy.start();
+      case 'freeze_proxy': {
+        const process = proxy.life?.process;
+        process?.pause();
+        return () => process?.goOn();
+      }
+      case 'freeze_worker': {
+        const worker = proxy.life?.workers[deed.slot];
+        worker?.process.pause();
+        return () => worker?.process.goOn();
+      }
+      case 'kill_worker':
+        proxy.life?.workers[deed.slot]?.kill();
+        return null;
+      case 'wall_jump':
+        proxy.wall.offsetMs += deed.byMs;
+        return null;
+      case 'disk_full':
+        proxy.disk.isFull = true;
+        return () => (proxy.disk.isFull = false);
+      case 'checker_broken':
+        proxy.checkerBroken = 'too many open files';
+        return () => (proxy.checkerBroken = null);
+    }
+  }
+
+  #hosts(): string[] {
+    const { proxies, servers } = this.#world;
+    return ['arbiter', ...proxies.map(({ host }) => host), ...servers.map(({ host }) => host)];
+  }
+
+  #cut(pairs: readonly (readonly [string, string])[], bothWays: boolean): () => void {
+    const { network, servers } = this.#world;
+    for (const [from, to] of pairs) {
+      network.cut(from, to);
+      if (bothWays) network.cut(to, from);
+    }
+    for (const server of servers) server.feeds.watchSilence();
+    return () => {
+      for (const [from, to] of pairs) {
+        network.heal(from, to);
+        network.heal(to, from);
+      }
+    };
+  }
+
+  #promote({ target, as, named, force }: Omit<Extract<Deed, { kind: 'promote' }>, 'kind'>): null {
+    const world = this.#world;
+    const { life } = world.proxies[0]!;
+    life?.process.enter(() => {
+      life.control.promotions.promote({ target, named, as, force }, OPERATOR, true).then(
+        () => world.note(() => `operator: ${target} is promoted`),
+        (error: unknown) => world.note(() => `operator: ${String(error)}`),
+      );
+    });
+    return null;
+  }
+
+  #maintain(maintenance: boolean): void {
+    const { life } = this.#world.proxies[0]!;
+    life?.process.enter(() => void life.store.decide('main', { maintenance }).catch(() => undefined));
+  }
+
+  /** Whatever is broken is whole again. */
+  #endAll(): void {
+    const { network, proxies, servers, scheduler } = this.#world;
+    this.#world.note(() => 'ALL FAULTS END');
+    this.areOver = true;
+    network.healAll();
+    for (const proxy of proxies) {
+      proxy.disk.isFull = false;
+      proxy.checkerBroken = null;
+      proxy.life?.process.goOn();
+      for (const worker of proxy.life?.workers ?? []) worker?.process.goOn();
+      proxy.start();
+    }
+    for (const server of servers) {
+      server.tooManyConnections = false;
+      server.applySlowness = 1;
+      server.goOn();
+      server.hostUp();
+    }
+    scheduler.after(FIRST_REPAIR_MS, () => this.#repair());
+  }
+
+  /** An operator lifts his own maintenance, starts what he has stopped, and follows the advice of the diagnosis. */
+  #repair(): void {
+    const { servers, proxies, ledger, scheduler, scenario } = this.#world;
+    this.#maintain(false);
+    for (const server of servers) {
+      const { replication } = server;
+      if (replication === null || replication.applier === 'running' || replication.applierErrno !== 0)
+        continue;
+      // One that dbproxy has stopped is not his business.
+      if (server.name === ledger.recorded.primary) continue;
+      this.#world.note(() => `operator: START SLAVE on ${server.name}`);
+      server.startReplication();
+    }
+    const findings = proxies[0]!.life?.control.governorOf('main').findings ?? [];
+    // With failover = manual a promotion that got stuck is his to finish.
+    const words = scenario.failover === 'manual' ? /PROMOTE|got no further/ : /PROMOTE/;
+    const isAdvised = findings.some(({ name, detail }) => STUCK.has(name) && words.test(detail));
+    const { primary } = ledger.recorded;
+    if (isAdvised && primary !== null) {
+      this.interventions.push('PROMOTE');
+      this.#world.note(() => `operator follows the advice: PROMOTE ${primary}`);
+      this.#promote({ target: primary, as: 'any', named: true, force: false });
+    }
+    scheduler.after(REPAIR_EVERY_MS, () => this.#repair());
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * The ledger of a history: which epochs there were and who reigned in them, which statements were acknowledged and
+ * where they are. It looks on, and says when one of the invariants is broken (`world.ts` has the list).
+ */
+import type { JournalEntry, JournaledDecision } from '../../src/failover/journal.ts';
+import type { DurableState } from '../../src/topology/state-file.ts';
+import type { SimProxy } from './proxy.ts';
+import type { SimServer } from './server.ts';
+import type { Txn } from './transactions.ts';
+import type { World } from './world.ts';
+
+/** Because of whom a promotion was made that no diagnosis has asked for. */
+export const OPERATOR = 'an operator';
+
+/** What has been so for longer can be known. */
+const WITNESS_MS = 4_000;
+
+interface Acknowledged {
+  readonly statement: number;
+  /** Who told the client. */
+  readonly by: string;
+  readonly atMs: number;
+}
+
+export class Ledger {
+  readonly #world: World;
+  /** The primary of the newest epoch on disk. */
+  recorded: { readonly primary: string | null; readonly epoch: number } = { primary: null, epoch: 0 };
+  /** The last of these that has been writable. */
+  #sovereign: { readonly name: string; readonly epoch: number } | null = null;
+  readonly #primaryOfEpoch = new Map<number, string>();
+  readonly #txnOfStatement = new Map<number, number>();
+  /** Statements that were committed on a server that was waiting for its replicas. */
+  readonly #promised = new Set<number>();
+  readonly #unpromised = new Set<number>();
+  readonly #acknowledged = new Map<number, Acknowledged>();
+  /** Servers that a fool has let writes in on, until dbproxy or a restart decides again. */
+  readonly #fooled = new Set<SimServer>();
+  /** What the promotion under way, or the last one, is. */
+  #decision: JournaledDecision | null = null;
+  /** An operator, or a policy that he has chosen, takes losses into account. */
+  #mayLose = false;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  // ---- epochs --------------------------------------------------------------------------------------
+
+  /** A state has come to a disk. */
+  stateIsOnDisk(state: DurableState): void {
+    const cluster = state.clusters.main;
+    if (cluster === undefined) return;
+    const epoch = cluster.epoch ?? state.epoch;
+    if (epoch < this.recorded.epoch) this.#world.violated(7, `epoch ${epoch} after ${this.recorded.epoch}`);
+    const known = this.#primaryOfEpoch.get(epoch);
+    if (known !== undefined && known !== cluster.primary) {
+      this.#world.violated(7, `epoch ${epoch} is of ${known} and of ${cluster.primary}`);
+    }
+    this.#primaryOfEpoch.set(epoch, cluster.primary);
+    if (this.recorded.epoch === epoch) return;
+    this.recorded = { primary: cluster.primary, epoch };
+    this.#world.note(() => `state file: ${cluster.primary} is the primary of epoch ${epoch}`);
+    this.#crown();
+  }
+
+  /** An entry has come to a journal. */
+  entryIsOnDisk(entry: JournalEntry, proxy: SimProxy): void {
+    if (entry.event === 'opened') {
+      this.#decision = entry.decision;
+      if (entry.decision.force) this.#mayLose = true;
+      this.#judge(entry.decision, proxy);
+    }
+    // The policy says that an incomplete relay log may be lost, and the loss is reported.
+    const isReported = 'notes' in entry && entry.notes.loss !== '';
+    if (isReported && this.#world.scenario.failoverData === 'lose_with_report') this.#mayLose = true;
+  }
+
+  /** A server has become writable, or nobody's replica. */
+  writabilityChanged(server: SimServer): void {
+    this.#fooled.delete(server);
+    if (server.name === this.recorded.primary) this.#crown();
+  }
+
+  /** A fool has let writes in. */
+  fooled(server: SimServer): void {
+    this.#fooled.add(server);
+  }
+
+  /** The primary of the newest epoch takes writes now, perhaps: then it must have all that was acknowledged. */
+  #crown(): void {
+    const { primary, epoch } = this.recorded;
+    if (primary === null || this.#sovereign?.epoch === epoch) return;
+    const server = this.#world.serverOf(primary);
+    if (!server.isWritable || server.replication !== null) return;
+    const before = this.#sovereign;
+    this.#sovereign = { name: primary, epoch };
+    this.#world.note(() => `${primary} reigns in epoch ${epoch}`);
+    if (before !== null && before.name !== primary)
+      this.#lookForLosses(this.#world.serverOf(before.name), server);
+  }
+
+  #lookForLosses(old: SimServer, server: SimServer): void {
+    const isRequired = this.#world.scenario.semiSync === 'require';
+    const isSwitchover = this.#decision?.shape.kind === 'switchover';
+    for (const [id, { statement, by, atMs }] of this.#acknowledged) {
+      if (server.log.has(id)) continue;
+      if (
+        this.#mayLose ||
+        this.#unpromised.has(statement) ||
+        !(isRequired || (isSwitchover && old.log.has(id)))
+      ) {
+        this.#acknowledged.delete(id);
+        continue;
+      }
+      return this.#world.violated(
+        2,
+        `statement ${statement}, acknowledged by ${by} at ${atMs.toFixed(1)}, is not on ${server.name}, the primary of epoch ${this.recorded.epoch}`,
+      );
+    }
+    this.#mayLose = false;
+  }
+
+  /** Was there reason to replace that primary? */
+  #judge({ shape, because, old }: JournaledDecision, { host }: SimProxy): void {
+    if (shape.kind !== 'failover' || because === OPERATOR || old === null) return;
+    const { network, servers, nowMs, scenario } = this.#world;
+    const primary = this.#world.serverOf(old);
+    const witness = servers.find(
+      (replica) =>
+        primary.feedsForMs(replica) > WITNESS_MS &&
+        !replica.tooManyConnections &&
+        network.wholeForMs(host, replica.host) > WITNESS_MS &&
+        network.wholeForMs(replica.host, host) > WITNESS_MS,
+    );
+    if (witness !== undefined) {
+      this.#world.violated(8, `${old} is replaced, but lives, and ${witness.name} knows (${because})`);
+    }
+    const cutMs = network.cutSinceMs(host, 'arbiter');
+    if (scenario.hasArbiter && cutMs !== null && nowMs - cutMs > WITNESS_MS) {
+      this.#world.violated(
+        8,
+        `${old} is replaced by a dbproxy that is cut off from its arbiter (${because})`,
+      );
+    }
+  }
+
+  // ---- statements ----------------------------------------------------------------------------------
+
+  /** A worker sends a client's write somewhere. */
+  sent(server: SimServer, statement: number): void {
+    const sovereign = this.#sovereign;
+    if (sovereign === null || sovereign.name === server.name || sovereign.epoch !== this.recorded.epoch)
+      return;
+    this.#world.violated(
+      1,
+      `a worker sends statement ${statement} to ${server.name}, but ${sovereign.name} is the primary of epoch ${sovereign.epoch} and has become writable`,
+    );
+  }
+
+  /** A statement is in the log of a server, which waited for its replicas then or did not. */
+  committed(server: SimServer, statement: number, txn: Txn, waits: boolean): void {
+    if (this.#txnOfStatement.has(statement)) this.#world.violated(3, `statement ${statement} was run twice`);
+    this.#txnOfStatement.set(statement, txn.id);
+    // Where a fool has let writes in, against a promotion or before the server waits, nobody has promised anything.
+    const isFooled = this.#fooled.has(server);
+    if (waits && !(isFooled && server.name !== this.recorded.primary)) this.#promised.add(statement);
+    if (isFooled && !waits) this.#unpromised.add(statement);
+  }
+
+  /** A client of dbproxy was told that its statement has succeeded. */
+  acknowledgedByProxy(statement: number): void {
+    const id = this.#acknowledge(statement, 'dbproxy');
+    const sovereign = this.#sovereign;
+    if (sovereign === null || sovereign.epoch !== this.recorded.epoch) return;
+    if (this.#world.scenario.semiSync !== 'require' || this.#mayLose) return;
+    if (this.#world.serverOf(sovereign.name).log.has(id)) return;
+    this.#world.violated(
+      2,
+      `statement ${statement} is acknowledged, but not on ${sovereign.name}, the primary of epoch ${sovereign.epoch}`,
+    );
+  }
+
+  /** One that goes past dbproxy was told so: it counts when the server had promised to wait. */
+  acknowledgedBy(server: SimServer, statement: number): void {
+    if (this.#promised.has(statement)) this.#acknowledge(statement, `${server.name} directly`);
+  }
+
+  /** True when a write through dbproxy has been acknowledged since then. */
+  hasAcknowledgedSince(sinceMs: number): boolean {
+    for (const { atMs, by } of this.#acknowledged.values())
+      if (atMs >= sinceMs && by === 'dbproxy') return true;
+    return false;
+  }
+
+  #acknowledge(statement: number, by: string): number {
+    const id = this.#txnOfStatement.get(statement)!;
+    this.#acknowledged.set(id, { statement, by, atMs: this.#world.nowMs });
+    return id;
+  }
+}
