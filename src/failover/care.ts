@@ -10,10 +10,22 @@ import { extrasOver, heldBy, lacksOwn } from './history.ts';
 import type { OpenServer, ServerControl } from './server-control.ts';
 import { followsServer, memberOf, type Survey } from './survey.ts';
 
+/** A server that is to follow the primary has what that one has not. */
+export class Diverged extends Error {
+  readonly extras: string;
+
+  constructor(extras: string, primary: string) {
+    super(`it has what ${primary} has not: ${extras}`);
+    this.extras = extras;
+  }
+}
+
 /** What a chore needs of the rest of the control plane. */
 export interface CareWorld {
   readonly openServer: OpenServer;
   survey(): Survey;
+  /** A promotion of the cluster runs, or was left unfinished. */
+  isBusy(): boolean;
   /** Writes down that the primary goes on alone, or no longer. */
   setAlone(alone: boolean): Promise<void>;
   /** Writes down that the replication of a server is about to be stopped, to be started again. */
@@ -55,6 +67,10 @@ async function work(cluster: ClusterConfig, chore: Chore, world: CareWorld, open
     case 'unlock':
       return unlock(await open(backend), cluster, world);
     case 'reconnect': {
+      // A primary that has just stopped answering is silent, too; a receiver that connects anew bears no witness of it.
+      const { remembered } = world.survey();
+      if (remembered !== null && !(await world.checkNow(remembered)))
+        throw new Error(`${remembered} does not answer now, so ${backend} is left as a witness of that`);
       const server = await open(backend);
       await world.takeInHand([backend]);
       await server.stopReceiver();
@@ -75,6 +91,7 @@ async function work(cluster: ClusterConfig, chore: Chore, world: CareWorld, open
       return `${sideWords(chore.side)} is on, and its receiver has connected anew`;
     }
     case 'go_alone': {
+      if (world.survey().remembered !== backend) throw new Error(`${backend} is not the primary any more`);
       await world.setAlone(true);
       await (await open(backend)).setSemiSync('primary', false);
       return 'it goes on alone: what it acknowledges from now on no replica has, until one has caught up';
@@ -109,6 +126,11 @@ async function unlock(server: ServerControl, cluster: ClusterConfig, world: Care
   if (epoch > 0) await server.noteEpoch({ cluster: cluster.name, epoch, backend: name });
   if (cluster.semiSync === 'require' && !world.survey().alone) await server.setSemiSync('primary', true);
   await server.makeWritable();
+  // A promotion that began meanwhile has fenced it, perhaps before this.
+  if (world.isBusy() || world.survey().remembered !== name) {
+    await server.makeReadOnly(FENCE_TIMEOUT_MS, true);
+    throw new Error('a promotion has begun');
+  }
   return 'it is writable again';
 }
 
@@ -126,13 +148,16 @@ async function follow(
     await server.setSemiSync('replica', true).catch(() => undefined);
   }
   if (!(await server.look(LOOK_TIMEOUT_MS)).readOnly) await server.makeReadOnly(FENCE_TIMEOUT_MS, true);
+  await world.takeInHand([name]);
+  if ((await server.look(LOOK_TIMEOUT_MS)).replication !== null) {
+    await server.stopReplication(true, cluster.catchUpTimeoutMs);
+  }
   // Only now can nobody add to it any more.
   const own = await server.look(LOOK_TIMEOUT_MS);
   const theirs = await source.look(LOOK_TIMEOUT_MS);
   if (theirs.replication !== null) throw new Error(`${primary} replicates from another server itself`);
   const extras = extrasOver(own, theirs);
-  if (extras.count !== 0n) throw new Error(`it has what ${primary} has not: ${extras.detail}`);
-  await world.takeInHand([name]);
+  if (extras.count !== 0n) throw new Diverged(extras.detail, primary);
   await server.follow(source.backend, cluster.holdTimeoutMs, lacksOwn(own, theirs));
   return `${name} follows ${primary}`;
 }

@@ -62,6 +62,11 @@ export function choresOf(survey: Survey, findings: readonly Finding[], replicale
   const divergences: Divergence[] = [];
   if (survey.cluster.enforceReadOnly) chores.push(...locks(survey, findings));
   const primary = memberOf(survey, survey.remembered);
+  if (primary !== undefined && isSeen(primary) && stopsShort(survey, primary)) {
+    const because =
+      'a promotion had stopped it and got no further; it takes in what the one before it still has';
+    chores.push({ kind: 'reconnect', backend: primary.backend.name, because });
+  }
   if (primary === undefined || !isSeen(primary) || primary.record.facts.readOnly)
     return { chores, divergences };
   for (const member of survey.members) {
@@ -83,7 +88,10 @@ export function choresOf(survey: Survey, findings: readonly Finding[], replicale
       continue;
     }
     const extras = extrasOver(member.record.facts, primary.record.facts);
-    if (extras.count !== 0n) divergences.push({ backend: member.backend.name, extras: extras.detail });
+    // What a replica has that is looked at after the primary may only be newer: who moves it looks again, in order.
+    const isSure = member.record.facts.replication === null || wasSeenBefore(member, primary);
+    if (extras.count !== 0n && isSure)
+      divergences.push({ backend: member.backend.name, extras: extras.detail });
     else if (survey.cluster.rejoin === 'auto' && member.record.facts.readOnly) {
       const { name: source } = primary.backend;
       chores.push({ kind: 'follow', backend: member.backend.name, source, because: why });
@@ -154,6 +162,22 @@ function whyItHangs(source: Member, primary: SeenMember): string | null {
   return ownExtras(source.record.facts, primary.record.facts) === null
     ? null
     : `it follows ${name}, which has transactions of its own`;
+}
+
+/** The primary's last look began when that at the member had ended. */
+function wasSeenBefore({ record }: SeenMember, primary: SeenMember): boolean {
+  const { askedMs } = primary.record;
+  return askedMs !== null && record.seenMs !== null && askedMs >= record.seenMs;
+}
+
+/** It is to be the primary, is still a replica, and does not replicate: whatever it lacks it will not get so. */
+function stopsShort(survey: Survey, primary: SeenMember): boolean {
+  const { replication, readOnly } = primary.record.facts;
+  const source = sourceOf(survey, primary);
+  if (!readOnly || replication === null || source === undefined || !isSeen(source)) return false;
+  return (
+    source.record.facts.readOnly && replication.receiver === 'stopped' && replication.receiverError === ''
+  );
 }
 
 /** Its connection to the source is dead, and neither end has noticed. */

@@ -180,6 +180,7 @@ export class ControlPlane {
         careFor(cluster, chore, {
           openServer,
           survey: () => this.survey(cluster.name),
+          isBusy: () => this.promotions.isBusy(cluster.name),
           setAlone: (alone) => store.decide(cluster.name, { alone }),
           takeInHand: (backends) => this.#takeInHand(cluster.name, backends),
           checkNow: async (backend) => isSeenWell(await monitor.checkNow(backend)),

@@ -6,12 +6,13 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { ClusterConfig } from '../config/config.ts';
+import { Diverged } from './care.ts';
 import { choresOf, isAnswered, type Chore, type Divergence } from './chores.ts';
 import { diagnose, type Finding } from './diagnosis.ts';
 import { elect } from './election.ts';
 import type { Promotions } from './promotion.ts';
 import type { SavedLost } from './rejoin.ts';
-import { memberOf, type Survey } from './survey.ts';
+import { followsServer, memberOf, type Survey } from './survey.ts';
 
 /** What the governor needs of the rest of the control plane. */
 export interface GovernorWorld {
@@ -65,6 +66,8 @@ export class Governor {
   /** The last failover, and when this process came to know of it. */
   #lastFailover: { readonly wallMs: number; readonly knownMs: number } | null = null;
   #replicalessSinceMs: number | null = null;
+  /** What servers have that the primary has not, in words. */
+  readonly #diverged = new Map<string, string>();
   #adopting = false;
   #ticker: Timer | null = null;
   #closed = false;
@@ -111,7 +114,10 @@ export class Governor {
     }
     if (this.#world.decisionsOf(this.#cluster.name).maintenance === true) return;
     for (const { action } of findings) {
-      if (action.kind === 'finish') return this.#finish(action.backend);
+      if (action.kind !== 'finish') continue;
+      this.#finish(action.backend);
+      // Who was before it may have come back writable: it is fenced, or this never ends.
+      return this.#work(survey, findings);
     }
     const failover = findings.find(({ action }) => action.kind === 'failover');
     if (failover !== undefined) return this.#failOver(survey, failover);
@@ -226,10 +232,13 @@ export class Governor {
     const replicalessMs = sinceMs === null ? 0 : this.#world.clock.nowMs() - sinceMs;
     this.#letGo(survey);
     const { chores, divergences } = choresOf(survey, findings, replicalessMs);
-    this.#noteDivergences(divergences);
+    this.#noteDivergences(this.#divergent(survey, divergences));
     for (const chore of chores) {
       this.#attempt(chore.backend, async () => {
-        const detail = await this.#world.carryOut(this.#cluster, chore);
+        const detail = await this.#world.carryOut(this.#cluster, chore).catch((error: unknown) => {
+          if (error instanceof Diverged) this.#diverged.set(chore.backend, error.extras);
+          throw error;
+        });
         this.#world.tell('info', `care.${chore.kind}`, chore.backend, `${detail}; because: ${chore.because}`);
       });
     }
@@ -242,6 +251,17 @@ export class Governor {
     const isIdle = inHand.every((name) => !this.#attempts.has(name));
     if (left.length === inHand.length || !isIdle) return;
     this.#attempt('inHand', () => this.#world.decide(this.#cluster.name, { inHand: left }));
+  }
+
+  /** Those that have been found out, by a look or when they were to be moved, and have not been moved since. */
+  #divergent(survey: Survey, found: readonly Divergence[]): Divergence[] {
+    const primary = memberOf(survey, survey.remembered);
+    for (const member of survey.members) {
+      const isMoved = primary !== undefined && (member === primary || followsServer(member, primary));
+      if (isMoved) this.#diverged.delete(member.backend.name);
+    }
+    for (const { backend, extras } of found) this.#diverged.set(backend, extras);
+    return [...this.#diverged].map(([backend, extras]) => ({ backend, extras }));
   }
 
   #noteDivergences(divergences: readonly Divergence[]): void {

@@ -38,8 +38,12 @@ export interface Extras {
 /** What `one` has in its binary log that `other` has neither there nor received. */
 export function extrasOver(one: ServerFacts, other: ServerFacts): Extras {
   const mariadb = parseLogState(one.history);
-  if (mariadb !== null) return mariadbExtras(mariadb, other);
-  const count = countLacking(heldBy(other), one.position);
+  if (mariadb !== null) {
+    // What it has received and not applied is gone when it follows another one.
+    addState(mariadb, one.replication?.receivedPosition ?? '');
+    return mariadbExtras(mariadb, other);
+  }
+  const count = countLacking(heldBy(other), heldBy(one));
   if (count === null)
     return {
       count,
@@ -56,7 +60,9 @@ export function extrasOver(one: ServerFacts, other: ServerFacts): Extras {
 export function ownExtras(replica: ServerFacts, other: ServerFacts): string | null {
   const own = replica.ownTransactions;
   if (own === '') return null;
-  const extras = extrasOver({ ...replica, position: own, history: own }, other);
+  // Only what it wrote: what it has received of others is theirs, and may be newer than what was seen of them.
+  const alone = { ...replica, position: own, history: own, replicatedPosition: '', replication: null };
+  const extras = extrasOver(alone, other);
   return extras.count === 0n ? null : extras.detail;
 }
 
@@ -83,9 +89,7 @@ function mariadbExtras(own: ReadonlyMap<string, bigint>, other: ServerFacts): Ex
   const theirs = parseLogState(other.history);
   if (theirs === null) return { count: null, detail: `${other.history} is not the state of a binary log` };
   // What it has received but not logged yet counts as well, by the server that wrote it.
-  for (const [writer, sequence] of parseLogState(other.replication?.receivedPosition ?? '') ?? []) {
-    if (sequence > (theirs.get(writer) ?? 0n)) theirs.set(writer, sequence);
-  }
+  addState(theirs, other.replication?.receivedPosition ?? '');
   let count = 0n;
   const details: string[] = [];
   for (const [writer, sequence] of own) {
@@ -97,6 +101,13 @@ function mariadbExtras(own: ReadonlyMap<string, bigint>, other: ServerFacts): Ex
     );
   }
   return { count, detail: details.join(', ') };
+}
+
+/** Adds another state to one. */
+function addState(state: Map<string, bigint>, text: string): void {
+  for (const [writer, sequence] of parseLogState(text) ?? []) {
+    if (sequence > (state.get(writer) ?? 0n)) state.set(writer, sequence);
+  }
 }
 
 /** `domain-server-sequence,…` by `domain-server`; null for anything else. An empty text is an empty log. */

@@ -26,6 +26,7 @@ function scene(change: (cluster: FakeCluster) => void, config: Partial<ClusterCo
   const world = {
     openServer: promotionWorld.openServer,
     survey: () => process.survey(),
+    isBusy: () => false,
     setAlone: (alone: boolean) => promotionWorld.setAlone('main', alone),
     takeInHand: (backends: readonly string[]) => promotionWorld.takeInHand('main', backends),
     checkNow: (backend: string) => promotionWorld.checkNow(backend),

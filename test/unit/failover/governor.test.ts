@@ -240,12 +240,21 @@ suite('a failover', () => {
 });
 
 suite('a promotion that got no further than the state file', () => {
-  const cutShort: ClusterDescription = { remembered: 'db2', servers: { db1: {}, db2: { from: 'db1' } } };
+  const cutShort: ClusterDescription = {
+    remembered: 'db2',
+    servers: { db1: { facts: { readOnly: true } }, db2: { from: 'db1' } },
+  };
 
   test('is finished', async () => {
     const all = governed(cutShort);
     await look(all);
     assert.deepEqual(all.world.done, ['any db2']);
+  });
+
+  test('is finished, and who was before it and came back writable is fenced, too', async () => {
+    const all = governed({ ...cutShort, servers: { ...cutShort.servers, db1: {} } });
+    await look(all);
+    assert.deepEqual(all.world.done.toSorted(), ['any db2', 'fence db1']);
   });
 
   test('is left to the operator when failover = manual', async () => {
