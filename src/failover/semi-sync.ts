@@ -56,16 +56,15 @@ export function semiSyncCovers(survey: Survey, old: Member, candidate: string): 
   return ahead === undefined ? null : `${ahead.backend.name} has received more than ${candidate}`;
 }
 
-/** A server counts its uptime in whole seconds. */
-const UPTIME_GRAIN_MS = 1_000;
 /** A start longer ago than this has been made good by now: the old primary was seen many times since. */
 const LONG_AGO_MS = 600_000;
 
 function whyRestartMatters({ nowMs }: Survey, old: Member, { backend, record }: SeenMember): string | null {
+  // Whole seconds, rounded down, told before it was seen: it has started by then at the latest.
   const startedMs = (record.seenMs ?? nowMs) - record.facts.uptimeSeconds * 1000;
   if (nowMs - startedMs > LONG_AGO_MS) return null;
   const words = `${backend.name} was restarted lately, and may have lost what it had received and not applied`;
-  if (old.record.seenMs === null || old.record.seenMs < startedMs + UPTIME_GRAIN_MS) return words;
+  if (old.record.askedMs === null || old.record.askedMs < startedMs) return words;
   const before = old.record.facts!.position;
   return holdsPosition(heldBy(record.facts), before) ? null : `${words}: it has not all of ${before}`;
 }
