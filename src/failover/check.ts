@@ -58,6 +58,12 @@ export function decidePromotion(survey: Survey, wish: Wish): Verdict {
   if (target === undefined) return refuse(`it is not a backend of cluster '${survey.cluster.name}'`);
   const name = target.backend.name;
 
+  const newest = Math.max(0, ...survey.members.map(({ record }) => record.facts?.epoch?.epoch ?? 0));
+  if (newest > survey.epoch) {
+    return refuse(
+      `the servers know epoch ${newest}, and here epoch ${survey.epoch} is known: somebody else has promoted; that is taken in first, try again in a moment`,
+    );
+  }
   if (target.admin !== 'online') {
     return refuse(`it was set ${target.admin} by an operator; SET BACKEND ${name} ONLINE first`);
   }

@@ -222,6 +222,8 @@ forEachFlavour((flavour, words) => {
       assert.deepEqual(await lab.db2.query('select a from demo.written where a = -1'), []);
       await other.admin('PROMOTE db1');
       await other.stop();
+      // The epoch that the servers know is believed here, too.
+      await eventually(() => assert.equal(epochOnDisk(proxy), 5));
     });
 
     const refusals: [string, string, RegExp][] = [
