@@ -282,7 +282,8 @@ forEachFlavour((flavour) => {
       await lab.servers[0]!.execute("create user reporting@'10.%' identified by 'its-own'");
       // A running dbproxy writes its heartbeat all the time.
       await lab.servers[0]!.execute(...CREATE_TABLES);
-      let beats = 0;
+      await lab.servers[0]!.execute("replace into dbproxy.heartbeat values ('main', 0, 1)");
+      let beats = 1;
       const heart = (async () => {
         while (beats >= 0) {
           await lab.servers[0]!.execute(`replace into dbproxy.heartbeat values ('main', ${beats++}, 1)`);
