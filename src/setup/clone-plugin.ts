@@ -48,8 +48,7 @@ export async function cloneByPlugin(job: CloneJob): Promise<string> {
     end();
     connection.close();
   }
-  await untilBack(job);
-  const [row] = await servers.ask(target.backend, OUTCOME);
+  const row = await untilBack(job);
   if (text(row?.state) !== 'Completed')
     throw new Error(`the server says: ${text(row?.message) || text(row?.state)}`);
   return `cloned from ${source.backend.name} by the clone plugin`;
@@ -95,14 +94,17 @@ function isRestart(error: unknown): boolean {
   return errno === NOT_MANAGED || errno === SERVER_SHUTDOWN || LOST_CODES.includes(code ?? '');
 }
 
-async function untilBack({ world, servers, target, tell }: CloneJob): Promise<void> {
+async function untilBack({ world, servers, target, tell }: CloneJob): Promise<Row | undefined> {
   const { clock } = world;
   const startMs = clock.nowMs();
   let said = false;
   for (;;) {
     try {
       await servers.of(target.backend);
-      return;
+      // One that still stops lets in whom it is about to throw out: it is back when it answers.
+      const [row] = await servers.ask(target.backend, OUTCOME);
+      if (text(row?.state) !== 'In Progress') return row;
+      throw new Error('it has not finished yet');
     } catch (error) {
       const waitedMs = clock.nowMs() - startMs;
       if (waitedMs > RESTART_TIMEOUT_MS) {
