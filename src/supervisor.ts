@@ -617,7 +617,6 @@ class Supervisor implements RunningSupervisor {
     return backend;
   }
 
-  /** Where the server is that takes a cluster's writes now. */
   /** Where accounts are read: the primary, and while it is away a server that replicates them. */
   #accountsFrom(cluster: string): BackendConfig | null {
     const { clusters, backends } = this.#store.snapshot;

@@ -165,11 +165,11 @@ async function follow(
 /** The decision ends when the primary waits for its replicas for sure. */
 async function takeBack(server: ServerControl, world: CareWorld, open: Open): Promise<string> {
   await server.setSemiSync('primary', true);
-  const { semiSync, ...facts } = await server.look(LOOK_TIMEOUT_MS);
-  const { primary } = semiSync;
+  const facts = await server.look(LOOK_TIMEOUT_MS);
+  const { primary } = facts.semiSync;
   // What was acknowledged until now must be on a replica, too, before the decision is taken back.
   const isLive = primary !== null && primary.live && primary.clients > 0;
-  if (!isLive || !(await anyHas({ semiSync, ...facts }, server.backend.name, world, open))) {
+  if (!isLive || !(await anyHas(facts, server.backend.name, world, open))) {
     await server.setSemiSync('primary', false);
     throw new Error('no replica answered it and had all of it when it was to wait for one again');
   }
