@@ -3,11 +3,14 @@
  * in the right order. Each rule is one function over the sections; values that are wrong for themselves
  * are absent here and are passed over.
  */
+import { messageOf } from '../base/message-of.ts';
 import { formatEndpoint, networkList, type Endpoint } from '../base/address.ts';
 import { authoritiesProblem, keyPairProblem, outOfTime } from '../base/key-pair.ts';
+import { votingArbiter } from './arbiter.ts';
 import type { Problem } from './ini.ts';
 import { keyRows, sectionRows, type SectionRow } from './keys.ts';
-import type { ConfigContext, Section } from './section.ts';
+import { problemAt, type ConfigContext, type Section } from './section.ts';
+import { keepalivedIsWhole, vipsWithoutListener } from './check-keepalived.ts';
 import { didYouMean } from './suggest.ts';
 import { formatDuration, type Value } from './values.ts';
 
@@ -19,16 +22,20 @@ const rules: readonly Rule[] = [
   clustersHaveBackends,
   limitsInOrder,
   autoFailoverHasArbiter,
+  etcdIsAsked,
   followersTakeNoTraffic,
   channelsHaveNames,
   usersHaveOneSecret,
   causalReadsHaveReplicas,
+  markedCommitsAreWrites,
   pipeliningIsPossible,
   rulesSayWhat,
   listenAddressesDiffer,
   backendAddressesDiffer,
   tlsHasItsFiles,
   tlsFilesFit,
+  keepalivedIsWhole,
+  peerIsWhole,
 ];
 
 /** All that is wrong with the sections together. */
@@ -42,11 +49,8 @@ export function notesOf(sections: readonly Section[], context: ConfigContext): s
     ...otherDefaults(sections),
     ...writersWithoutPrimary(sections),
     ...certificatesOutOfTime(sections, context),
+    ...vipsWithoutListener(sections),
   ];
-}
-
-function problemAt(section: Section, key: string, text: string): Problem {
-  return { line: section.lineOf(key), text: `${section.label} ${key}: ${text}` };
 }
 
 /** A proxy without one of these could serve nobody; users may come from the servers instead. */
@@ -60,8 +64,8 @@ function somethingToDo(sections: readonly Section[]): Problem[] {
     }));
 }
 
-function isNeeded({ kind, named, available }: SectionRow, sections: readonly Section[]): boolean {
-  if (!named || !available || kind === 'rule') return false;
+function isNeeded({ kind, named }: SectionRow, sections: readonly Section[]): boolean {
+  if (!named || kind === 'rule') return false;
   return kind !== 'user' || usersAreListed(sections);
 }
 
@@ -110,19 +114,58 @@ function autoFailoverHasArbiter(sections: readonly Section[]): Problem[] {
         backend.kind === 'backend' && backend.value('cluster') === cluster.name && !isOnThisHost(backend),
     );
     if (elsewhere === undefined) return [];
-    const text = `auto needs an arbiter, as ${elsewhere.label} is on another host: a dbproxy that is cut off would take its primary for dead; add arbiter = ping:IP or tcp:IP:PORT of a third party, such as the gateway, or write failover = manual`;
+    const text = `auto needs an arbiter, as ${elsewhere.label} is on another host: a dbproxy that is cut off would take its primary for dead; add arbiter = ping:IP, tcp:IP:PORT or etcd:URL of a third party, such as the gateway, or write failover = manual`;
     return [problemAt(cluster, 'failover', text)];
+  });
+}
+
+/** An account for nobody, and authorities that nobody is asked about, are a mistake somewhere else. */
+function etcdIsAsked(sections: readonly Section[], context: ConfigContext): Problem[] {
+  return sections.flatMap((cluster) => {
+    const arbiter = cluster.kind === 'cluster' ? cluster.value('arbiter') : undefined;
+    if (!Array.isArray(arbiter)) return [];
+    const etcd = votingArbiter(arbiter);
+    const written = ['etcd_user', 'etcd_password', 'etcd_ca', 'arbiter_lease'].filter((key) =>
+      cluster.isWritten(key),
+    );
+    if (etcd === undefined)
+      return written.map((key) =>
+        problemAt(cluster, key, 'is of arbiter = etcd:URL only, and there is none'),
+      );
+    const problems: Problem[] = [];
+    if (sections.some((other) => other.kind === 'peer' && other.isWritten('address')))
+      problems.push(problemAt(cluster, 'arbiter', 'etcd and [peer] both say who acts: use one of them'));
+    if (cluster.isWritten('etcd_user') && !cluster.isWritten('etcd_password'))
+      problems.push(problemAt(cluster, 'etcd_user', 'is given without etcd_password'));
+    if (cluster.isWritten('etcd_password') && !cluster.isWritten('etcd_user'))
+      problems.push(problemAt(cluster, 'etcd_password', 'is given without etcd_user'));
+    if (cluster.isWritten('etcd_ca') && etcd.urls.some((url) => url.startsWith('http:')))
+      problems.push(problemAt(cluster, 'etcd_ca', 'is of https://… only, and arbiter has http://…'));
+    const ca =
+      context.ignoresCertificates === true ? null : readTlsFile(cluster, 'etcd_ca', context, problems);
+    const caProblem = ca === null ? null : authoritiesProblem(ca);
+    if (caProblem !== null) problems.push(problemAt(cluster, 'etcd_ca', caProblem));
+    return problems;
   });
 }
 
 /** A backend whose address is wrong for itself is passed over. */
 function isOnThisHost(backend: Section): boolean {
   if (backend.value('address') === undefined) return true;
-  const address = backend.endpoint('address');
-  return address.kind === 'unix' || address.host === 'localhost' || LOOPBACK.contains(address.host);
+  return isLocalEndpoint(backend.endpoint('address'));
 }
 
 const LOOPBACK = networkList(['127.0.0.0/8', '::1']);
+
+/** What is wrong with a backend by itself, without the rest of the file. */
+export function problemsOfBackend(section: Section): string[] {
+  return [...followersTakeNoTraffic([section]), ...channelsHaveNames([section])].map(({ text }) => text);
+}
+
+/** True when nothing lies between this host and the address. */
+export function isLocalEndpoint(address: Endpoint): boolean {
+  return address.kind === 'unix' || address.host === 'localhost' || LOOPBACK.contains(address.host);
+}
 
 /** The other keys would be promises that it cannot keep. */
 function followersTakeNoTraffic(sections: readonly Section[]): Problem[] {
@@ -201,6 +244,16 @@ function causalReadsHaveReplicas(sections: readonly Section[]): Problem[] {
     .map((listener) => {
       const text = `${listener.text('causal_reads')} has no meaning with mode = write: all its reads are on the primary; leave it out`;
       return problemAt(listener, 'causal_reads', text);
+    });
+}
+
+function markedCommitsAreWrites(sections: readonly Section[]): Problem[] {
+  return sections
+    .filter((section) => section.kind === 'listener' && section.value('mode') === 'read')
+    .filter((listener) => listener.value('mark_commits') === true)
+    .map((listener) => {
+      const text = 'on has no meaning with mode = read: nothing is committed there; leave it out';
+      return problemAt(listener, 'mark_commits', text);
     });
 }
 
@@ -336,6 +389,27 @@ function writersWithoutPrimary(sections: readonly Section[]): string[] {
     );
 }
 
+/** The other of a pair is logged in to by an account that can do nothing else; who holds the VIP is in charge. */
+function peerIsWhole(sections: readonly Section[]): Problem[] {
+  const peer = sections.find(({ kind }) => kind === 'peer');
+  const written = ['address', 'user', 'password', 'tls_ca', 'peer_timeout'].filter((key) =>
+    peer?.isWritten(key),
+  );
+  if (peer === undefined || written.length === 0) return [];
+  const missing = ['address', 'user', 'password'].filter((key) => !peer.isWritten(key));
+  const problems = missing.map((key) => problemAt(peer, key, 'is missing; the other dbproxy needs it'));
+  const admin = sections.find(({ kind }) => kind === 'admin');
+  if (peer.isWritten('user') && peer.value('user') === admin?.value('user'))
+    problems.push(problemAt(peer, 'user', 'is that of [admin]; the two need an account of their own'));
+  if (sections.find(({ kind }) => kind === 'keepalived')?.isWritten('vip') !== true)
+    problems.push(
+      problemAt(peer, 'address', 'needs vip in [keepalived]: of a pair the one that has the address acts'),
+    );
+  if (peer.isWritten('tls_ca') && admin?.isWritten('tls_cert') !== true)
+    problems.push(problemAt(peer, 'tls_ca', 'needs tls_cert in [admin]: without it there is no TLS'));
+  return problems;
+}
+
 /** A listener that speaks TLS has a certificate; files that nobody would read are a mistake. */
 function tlsHasItsFiles(sections: readonly Section[]): Problem[] {
   return tlsSections(sections).flatMap((section) => {
@@ -386,7 +460,9 @@ function tlsFilesFit(sections: readonly Section[], context: ConfigContext): Prob
 }
 
 function tlsSections(sections: readonly Section[]): Section[] {
-  return sections.filter((section) => section.kind === 'listener' || section.kind === 'backend');
+  return sections.filter(
+    ({ kind }) => kind === 'peer' || kind === 'admin' || kind === 'listener' || kind === 'backend',
+  );
 }
 
 /** The text of a file; null when the section has none, or when it cannot be read, which is a problem. */
@@ -401,7 +477,7 @@ function readTlsFile(
   try {
     return context.readFile(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     problems.push(problemAt(section, key, `the file '${path}' cannot be read: ${reason}`));
     return null;
   }

@@ -16,8 +16,12 @@ export interface ProxyConfig {
     shutdownTimeoutMs: number;
     /** Forms of statements that each worker remembers; 0: none. */
     digestLimit: number;
+    /** A password that a client has given is kept in memory, for servers that want to see it. */
+    rememberPasswords: boolean;
+    /** Accounts of which a proof is kept, with the password or without. */
+    rememberedLogins: number;
   };
-  admin: { address: Endpoint; user: string; password: string; allow: string[] };
+  admin: AdminConfig;
   http: { address: Endpoint; allow: string[]; dashboard: boolean };
   clusters: ClusterConfig[];
   backends: BackendConfig[];
@@ -25,6 +29,29 @@ export interface ProxyConfig {
   users: UserConfig[];
   /** In the order of the file: the first that matches counts. */
   rules: RuleConfig[];
+  /** The other dbproxy of the pair; absent: there is none. */
+  peer?: PeerConfig;
+  keepalived: KeepalivedConfig;
+}
+
+export interface PeerConfig {
+  /** Admin ports; the own one may be among them. */
+  address: string[];
+  user: string;
+  password: string;
+  tlsCa?: string;
+  /** Without an answer for so long it is gone. */
+  peerTimeoutMs: number;
+}
+
+export interface AdminConfig {
+  address: Endpoint;
+  user: string;
+  password: string;
+  allow: string[];
+  /** Both are there, or none: then there is no TLS. */
+  tlsCert?: string;
+  tlsKey?: string;
 }
 
 export interface ClusterConfig {
@@ -36,6 +63,8 @@ export interface ClusterConfig {
   checkIntervalMs: number;
   checkFastIntervalMs: number;
   checkTimeoutMs: number;
+  /** So often a new login is made, which an account that was locked or changed would be refused. */
+  checkLoginIntervalMs: number;
   /** Good checks in a row that bring a server back. */
   rise: number;
   /** Failed checks in a row that take a server out. */
@@ -50,6 +79,13 @@ export interface ClusterConfig {
   writeCheck: boolean;
   /** Third parties that tell whether it is we who are cut off, as `arbiter.ts` reads them; empty: none. */
   arbiter: string[];
+  /** How long a voting arbiter keeps the right to act for a proxy that it does not hear of. */
+  arbiterLeaseMs: number;
+  /** The account at a voting arbiter; absent: it asks for none. */
+  etcdUser?: string;
+  etcdPassword?: string;
+  /** Path of the authorities that its certificate is trusted by; absent: those that come with Node.js. */
+  etcdCa?: string;
   /** Who promotes a replica when the primary is gone. */
   failover: 'manual' | 'auto';
   failoverCooldownMs: number;
@@ -130,11 +166,15 @@ export interface ListenerConfig {
   statementCache: number;
   /** Sessions that keep one connection to the primary go on at another primary. */
   sessionMoves: boolean;
+  /** Transactions get a name that is logged with them. */
+  markCommits: boolean;
   /** Clients at once over all workers. */
   maxConnections: number;
   queueTimeoutMs: number;
   idleTimeoutMs: number;
   handshakeTimeoutMs: number;
+  /** How long sessions are kept when the address has left this host. */
+  drainTimeoutMs: number;
   /** CIDRs that may connect; an empty list means everyone. */
   allow: string[];
   /** CIDRs of load balancers whose PROXY header is believed. */
@@ -171,4 +211,31 @@ export interface RuleConfig {
   /** 0x and 16 hexadecimal digits in lower case. */
   digest?: string;
   target: 'primary' | 'replica';
+}
+
+/** The virtual addresses of the pair; without any, keepalived is not used. */
+export interface KeepalivedConfig {
+  /** IP/PREFIX, the IP in its usual form. */
+  vip: string[];
+  /** There whenever there is a VIP. */
+  interface?: string;
+  /** Must answer ping, or this host gives its VIPs up. */
+  gateway?: string;
+  /** Own addresses of host 1 and host 2; empty: not given. */
+  hosts: string[];
+  unicast: boolean;
+  virtualRouterId: number;
+  /** Name of the VRRP instance of the write VIPs, or of all. */
+  instance: string;
+  /** Of the host that is preferred. */
+  priority: number;
+  advertIntMs: number;
+  vipLayout: 'together' | 'apart';
+  /** From the start of `dbproxy keepalived check` to its answer. */
+  checkTimeoutMs: number;
+  /** Path. */
+  haconf?: string;
+  /** For a shell. */
+  notifyCommand?: string;
+  notifyTimeoutMs: number;
 }

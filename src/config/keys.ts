@@ -13,7 +13,7 @@ export type SectionKind =
 
 /** What a value may be; `values.ts` reads and writes each. */
 export type ValueType =
-  | { kind: 'string' }
+  | { kind: 'string'; pattern?: RegExp; looksLike?: string }
   | { kind: 'path' }
   /** A password or hash: may come from `key_file = path` or `env:NAME`, is never shown. */
   | { kind: 'secret'; pattern?: RegExp; looksLike?: string }
@@ -22,7 +22,11 @@ export type ValueType =
   | { kind: 'boolean' }
   | { kind: 'choice'; values: readonly string[] }
   | { kind: 'endpoint' }
+  /** Several, comma-separated. */
+  | { kind: 'endpoints' }
   | { kind: 'networks' }
+  /** IP addresses, comma-separated when `many`; each with `/PREFIX` when it is one of a network's. */
+  | { kind: 'ip'; many: boolean; prefix: boolean }
   /** Of a statement: 0x and 16 hexadecimal digits, as SHOW DIGESTS writes it. */
   | { kind: 'digest' }
   /** Third parties to ask, comma-separated; `arbiter.ts` reads one. */
@@ -30,8 +34,8 @@ export type ValueType =
   /** Names of other sections of that kind, comma-separated when `many`. */
   | { kind: 'reference'; to: SectionKind; many: boolean };
 
-/** Which part of a key this version has: all of it, nothing, or these values. */
-export type Availability = 'all' | 'none' | readonly string[];
+/** Which part of a key this version has: all of it, or these values. */
+export type Availability = 'all' | readonly string[];
 
 /** One key of the file. */
 export interface KeyRow {
@@ -56,22 +60,21 @@ export interface SectionRow {
   kind: SectionKind;
   /** `[kind name]`, any number of them; otherwise `[kind]`, at most once. */
   named: boolean;
-  available: boolean;
   help: string;
 }
 
 /** All kinds of sections. */
 export const sectionRows: readonly SectionRow[] = [
-  { kind: 'dbproxy', named: false, available: true, help: 'the process itself' },
-  { kind: 'admin', named: false, available: true, help: 'the admin port (MySQL protocol)' },
-  { kind: 'http', named: false, available: true, help: 'metrics and health' },
-  { kind: 'cluster', named: true, available: true, help: 'servers that replicate one data set' },
-  { kind: 'backend', named: true, available: true, help: 'one MySQL or MariaDB server' },
-  { kind: 'listener', named: true, available: true, help: 'an address that applications connect to' },
-  { kind: 'user', named: true, available: true, help: 'an account that applications log in with' },
-  { kind: 'rule', named: true, available: true, help: 'where some statements of split listeners go' },
-  { kind: 'peer', named: false, available: false, help: 'the other dbproxy of the pair' },
-  { kind: 'keepalived', named: false, available: false, help: 'the virtual addresses of the pair' },
+  { kind: 'dbproxy', named: false, help: 'the process itself' },
+  { kind: 'admin', named: false, help: 'the admin port (MySQL protocol)' },
+  { kind: 'http', named: false, help: 'metrics and health' },
+  { kind: 'cluster', named: true, help: 'servers that replicate one data set' },
+  { kind: 'backend', named: true, help: 'one MySQL or MariaDB server' },
+  { kind: 'listener', named: true, help: 'an address that applications connect to' },
+  { kind: 'user', named: true, help: 'an account that applications log in with' },
+  { kind: 'rule', named: true, help: 'where some statements of split listeners go' },
+  { kind: 'peer', named: false, help: 'the other dbproxy of the pair' },
+  { kind: 'keepalived', named: false, help: 'the virtual addresses of the pair' },
 ];
 
 const LOOPBACK = '127.0.0.0/8, ::1';
@@ -80,6 +83,9 @@ const MAX_WEIGHT = 10_000;
 const MAX_DIGESTS = 100_000;
 /** As many as a server allows over all its sessions, unless it is told otherwise (max_prepared_stmt_count). */
 const MAX_PREPARED = 16_382;
+
+/** What keepalived takes as a name or a path without quoting. */
+const KEEPALIVED_WORD = /^[A-Za-z0-9_.-]{1,64}$/;
 
 type Given = Partial<Omit<KeyRow, 'section' | 'name' | 'type' | 'help'>>;
 
@@ -112,15 +118,11 @@ function onlyValue(
   return key(section, name, type, help, { default: only, availability: [only], ...other });
 }
 
-/** A row that this version does not have at all. */
-function later(section: SectionKind, name: string, type: ValueType, help: string): KeyRow {
-  return key(section, name, type, help, { availability: 'none' });
-}
-
 const text: ValueType = { kind: 'string' };
 const path: ValueType = { kind: 'path' };
 const secret: ValueType = { kind: 'secret' };
 const endpoint: ValueType = { kind: 'endpoint' };
+const endpoints: ValueType = { kind: 'endpoints' };
 const networks: ValueType = { kind: 'networks' };
 const digest: ValueType = { kind: 'digest' };
 const boolean: ValueType = { kind: 'boolean' };
@@ -152,6 +154,18 @@ const dbproxyRows: readonly KeyRow[] = [
   key('dbproxy', 'digest_limit', integer(0, MAX_DIGESTS), 'forms of statements each worker counts; 0: none', {
     default: '1000',
   }),
+  key(
+    'dbproxy',
+    'remember_passwords',
+    { kind: 'boolean' },
+    'keep in memory the passwords that clients give',
+    {
+      default: 'on',
+    },
+  ),
+  key('dbproxy', 'remembered_logins', integer(1, 1_000_000), 'accounts of which a proven login is kept', {
+    default: '10000',
+  }),
 ];
 
 const adminRows: readonly KeyRow[] = [
@@ -159,8 +173,10 @@ const adminRows: readonly KeyRow[] = [
   key('admin', 'user', text, 'name to log in with', { required: true, reloadable: true }),
   key('admin', 'password', secret, 'password to log in with', { required: true, reloadable: true }),
   key('admin', 'allow', networks, 'networks that may connect', { default: LOOPBACK, reloadable: true }),
-  later('admin', 'tls_cert', path, 'certificate of the admin port'),
-  later('admin', 'tls_key', path, 'key of that certificate'),
+  key('admin', 'tls_cert', path, 'certificate of the admin port; with it who asks for TLS gets it', {
+    defaultHelp: 'no TLS',
+  }),
+  key('admin', 'tls_key', path, 'key of that certificate'),
 ];
 
 const httpRows: readonly KeyRow[] = [
@@ -189,6 +205,13 @@ const clusterRows: readonly KeyRow[] = [
     default: '1s',
     reloadable: true,
   }),
+  key(
+    'cluster',
+    'check_login_interval',
+    duration(10),
+    'time between two new logins of the monitor at a server, whose checks keep their connection',
+    { default: '30s', reloadable: true },
+  ),
   key('cluster', 'rise', integer(1, 100), 'good checks in a row that bring a server back', {
     default: '2',
     reloadable: true,
@@ -223,7 +246,7 @@ const clusterRows: readonly KeyRow[] = [
     default: '30s',
     reloadable: true,
   }),
-  key('cluster', 'hold_timeout', duration(0), 'how long writes are held during a promotion', {
+  key('cluster', 'hold_timeout', duration(100), 'how long writes are held during a promotion', {
     default: '10s',
     reloadable: true,
   }),
@@ -250,6 +273,16 @@ const clusterRows: readonly KeyRow[] = [
   key('cluster', 'write_check', boolean, 'check the primary by a write', { default: 'off' }),
   key('cluster', 'arbiter', { kind: 'arbiters' }, 'third parties that know whether we are the isolated one', {
     default: 'none',
+  }),
+  key('cluster', 'arbiter_lease', duration(3000), 'how long etcd keeps the right to act for a proxy', {
+    default: '3s',
+  }),
+  key('cluster', 'etcd_user', text, 'account at the etcd of arbiter', {
+    defaultHelp: 'none: it asks for none',
+  }),
+  key('cluster', 'etcd_password', secret, 'its password'),
+  key('cluster', 'etcd_ca', path, 'authorities that https://… of arbiter is trusted by', {
+    defaultHelp: 'those that come with Node.js',
   }),
   key('cluster', 'users', choice('import', 'file'), 'where the accounts of applications come from', {
     default: 'import',
@@ -318,8 +351,15 @@ const listenerRows: readonly KeyRow[] = [
     'listener',
     'session_moves',
     { kind: 'boolean' },
-    'sessions with mode = write and pool = session go on at the new primary; each statement is read for that',
+    'sessions with pool = session go on at the new primary, those with mode = read at another replica when theirs lags; each statement is read for that',
     { default: 'on' },
+  ),
+  key(
+    'listener',
+    'mark_commits',
+    { kind: 'boolean' },
+    'transactions get a name in the binary log, to find them by when the answer to a COMMIT is lost',
+    { default: 'off' },
   ),
   key('listener', 'balance', choice('weighted_round_robin', 'least_connections'), 'how reads are shared', {
     default: 'weighted_round_robin',
@@ -392,7 +432,13 @@ const listenerRows: readonly KeyRow[] = [
     default: '10s',
     reloadable: true,
   }),
-  later('listener', 'drain_timeout', duration(0), 'how long its sessions may go on when it closes'),
+  key(
+    'listener',
+    'drain_timeout',
+    duration(0),
+    'how long its sessions are kept when its address has left this host',
+    { default: '30s', reloadable: true },
+  ),
 ];
 
 const userRows: readonly KeyRow[] = [
@@ -435,19 +481,84 @@ const ruleRows: readonly KeyRow[] = [
   key('rule', 'target', choice('primary', 'replica'), 'where they go', { required: true, reloadable: true }),
 ];
 
-const pairRows: readonly KeyRow[] = [
-  later('peer', 'address', endpoint, "the other proxy's admin port"),
-  later('peer', 'user', text, 'name to log in with there'),
-  later('peer', 'password', secret, 'password to log in with there'),
-  later('keepalived', 'haconf', path, 'file that names the state of the pair'),
-  later('keepalived', 'vip', text, 'virtual addresses'),
-  later('keepalived', 'interface', text, 'network interface of the virtual addresses'),
-  later('keepalived', 'gateway', text, 'gateway that tells whether the network is there'),
-  later('keepalived', 'virtual_router_id', integer(1, 255), 'VRRP id'),
-  later('keepalived', 'priority', integer(1, 254), 'VRRP priority'),
-  later('keepalived', 'advert_int', duration(0), 'time between two VRRP advertisements'),
-  later('keepalived', 'vip_layout', choice('together', 'apart'), 'where the two addresses live'),
-  later('keepalived', 'notify_command', text, 'command run when the state changes'),
+const peerRows: readonly KeyRow[] = [
+  key('peer', 'address', endpoints, "the other proxy's admin port, or both: each passes over its own", {
+    defaultHelp: 'there is no other',
+  }),
+  key('peer', 'user', text, 'account of the two at each other, another than that of [admin]'),
+  key('peer', 'password', secret, 'its password'),
+  key('peer', 'tls_ca', path, 'who signs the certificates of the admin ports', {
+    defaultHelp: 'encrypted where [admin] has tls_cert, and not verified',
+  }),
+  key('peer', 'peer_timeout', duration(500), 'without an answer for so long the other is gone', {
+    default: '3s',
+  }),
+];
+
+const keepalivedName: ValueType = {
+  kind: 'string',
+  pattern: KEEPALIVED_WORD,
+  looksLike: 'a name of letters, digits, _ . and -',
+};
+const interfaceName: ValueType = {
+  kind: 'string',
+  pattern: /^[^\s/#"'!]{1,15}$/,
+  looksLike: 'a network interface such as eth0',
+};
+
+const keepalivedRows: readonly KeyRow[] = [
+  key('keepalived', 'vip', { kind: 'ip', many: true, prefix: true }, 'virtual addresses, IP/PREFIX', {
+    defaultHelp: 'none',
+  }),
+  key('keepalived', 'interface', interfaceName, 'network interface that gets them'),
+  key('keepalived', 'gateway', { kind: 'ip', many: false, prefix: false }, 'address that must answer ping', {
+    defaultHelp: 'none is asked',
+  }),
+  key(
+    'keepalived',
+    'hosts',
+    { kind: 'ip', many: true, prefix: false },
+    'own addresses of host 1 and host 2',
+    {
+      defaultHelp: '--host says which host it is',
+    },
+  ),
+  key('keepalived', 'unicast', boolean, 'VRRP from host to host, where the network has no multicast', {
+    default: 'off',
+  }),
+  key('keepalived', 'virtual_router_id', integer(1, 255), 'VRRP id, unique in the network', {
+    default: '51',
+  }),
+  key('keepalived', 'instance', keepalivedName, 'name of the VRRP instance', {
+    defaultHelp: 'vi_dbproxy_ID with the virtual_router_id',
+  }),
+  key('keepalived', 'priority', integer(11, 254), 'VRRP priority of the host that is preferred', {
+    default: '100',
+  }),
+  key('keepalived', 'advert_int', duration(10), 'time between two VRRP advertisements', { default: '1s' }),
+  key(
+    'keepalived',
+    'vip_layout',
+    choice('together', 'apart'),
+    'whether the read VIPs prefer the other host',
+    {
+      default: 'together',
+    },
+  ),
+  key(
+    'keepalived',
+    'check_timeout',
+    duration(100),
+    'time in which keepalived check answers, with its start',
+    {
+      default: '400ms',
+    },
+  ),
+  key('keepalived', 'haconf', path, 'file with which operators tell keepalived and dbproxy what to do', {
+    defaultHelp: 'none',
+  }),
+  key('keepalived', 'notify_command', text, 'command run when the state changes', { defaultHelp: 'none' }),
+  key('keepalived', 'notify_timeout', duration(100), 'after which that command is ended', { default: '10s' }),
 ];
 
 /** All keys, in the order in which documentation and `SHOW CONFIG` give them. */
@@ -460,7 +571,8 @@ export const keyRows: readonly KeyRow[] = [
   ...listenerRows,
   ...userRows,
   ...ruleRows,
-  ...pairRows,
+  ...peerRows,
+  ...keepalivedRows,
 ];
 
 /** The keys of one kind of section. */

@@ -2,16 +2,18 @@
  * From the text of `proxy.conf` to a checked configuration. All that is wrong is said at once, one line a
  * fault: `file:line: [section] key: what is wrong; did you mean …?`
  */
+import { messageOf } from '../base/message-of.ts';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import type { LogLevel } from '../base/log.ts';
-import { checkTogether, notesOf } from './check.ts';
+import { checkTogether, notesOf, problemsOfBackend } from './check.ts';
 import type {
   BackendConfig,
   ClusterConfig,
+  KeepalivedConfig,
   ListenerConfig,
   ListenerMode,
   ProxyConfig,
@@ -54,9 +56,47 @@ function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw refusal('DBPROXY_CONFIG', `${path}: cannot be read: ${reason}`);
   }
+}
+
+/** Keys that name files say where they lie from: only a file can. */
+const FILE_KEYS = ['tls_ca', 'tls_cert', 'tls_key'];
+
+/** A backend as a section of the file with these keys would make it; what is wrong with them, if anything is. */
+export function readBackend(
+  name: string,
+  written: Readonly<Record<string, string>>,
+): { backend: BackendConfig } | { problems: string[] } {
+  const entries = Object.entries(written).map(([key, value]) => ({
+    key,
+    value,
+    line: 1,
+    quoted: true,
+    commented: false,
+  }));
+  const context: ConfigContext = {
+    file: '/',
+    env: {},
+    readFile: () => {
+      throw new TypeError('a backend that is added at run time has no files');
+    },
+    cores: 1,
+  };
+  const problems: Problem[] = [];
+  const source = { kind: 'backend', name, line: 1, entries, brokenKeys: [] };
+  const section = readSection(source, 'backend', context, problems);
+  workOutDefaults(section, context);
+  const badName = nameProblem('backend', name);
+  const files = FILE_KEYS.filter((key) => section.isWritten(key));
+  const texts = [
+    ...(badName === undefined ? [] : [`${section.label}: ${badName}`]),
+    ...problems.map(({ text }) => text),
+    ...files.map((key) => `${section.label} ${key}: files are named in the configuration alone`),
+  ];
+  if (texts.length === 0) texts.push(...problemsOfBackend(section));
+  return texts.length > 0 ? { problems: texts } : { backend: backendOf(section, context) };
 }
 
 function contextOf(path: string, env: NodeJS.ProcessEnv): ConfigContext {
@@ -88,8 +128,8 @@ function readSections(text: string, context: ConfigContext): { sections: Section
     else if (row !== undefined) sections.push(readSection(read, row.kind, context, problems));
   }
   // A section that may be left out has its defaults; what it must have is then missing on line 1.
-  for (const { kind, named, available } of sectionRows) {
-    if (named || !available || source.sections.some((section) => section.kind === kind)) continue;
+  for (const { kind, named } of sectionRows) {
+    if (named || source.sections.some((section) => section.kind === kind)) continue;
     sections.push(
       readSection({ kind, name: '', line: 1, entries: [], brokenKeys: [] }, kind, context, problems),
     );
@@ -107,10 +147,9 @@ function headerProblem(
 ): string | undefined {
   const label = sectionLabel(read);
   if (row === undefined) {
-    const kinds = sectionRows.filter(({ available }) => available).map(({ kind }) => kind);
+    const kinds = sectionRows.map(({ kind }) => kind);
     return `${label}: there is no such section${didYouMean(read.kind, kinds)}`;
   }
-  if (!row.available) return `${label} is not available in this version`;
   if (row.named && read.name === '') return `${label}: needs a name: [${read.kind} NAME]`;
   if (!row.named && read.name !== '') return `${label}: takes no name: [${read.kind}]`;
   const badName = row.named ? nameProblem(row.kind, read.name) : undefined;
@@ -136,6 +175,9 @@ function workOutDefaults(section: Section, context: ConfigContext): void {
   if (section.kind === 'cluster' && !section.isWritten('readmit_lag') && typeof maxLagMs === 'number') {
     section.set('readmit_lag', Math.floor(maxLagMs / 2));
   }
+  const routerId = section.value('virtual_router_id');
+  if (section.kind === 'keepalived' && !section.isWritten('instance') && routerId !== undefined)
+    section.set('instance', `vi_dbproxy_${section.number('virtual_router_id')}`);
   // What takes no traffic has no share of the reads, whatever the usual share is.
   if (section.kind === 'backend' && section.value('follow') === true && !section.isWritten('ro_weight')) {
     section.set('ro_weight', 0);
@@ -147,13 +189,15 @@ function buildConfig(sections: readonly Section[], context: ConfigContext): Prox
   const one = (kind: SectionKind): Section => of(kind)[0] ?? new Section(kind, '', 1);
   return {
     dbproxy: dbproxyOf(one('dbproxy'), context),
-    admin: adminOf(one('admin')),
+    admin: adminOf(one('admin'), context),
     http: httpOf(one('http')),
-    clusters: of('cluster').map(clusterOf),
+    clusters: of('cluster').map((section) => clusterOf(section, context)),
     backends: of('backend').map((section) => backendOf(section, context)),
     listeners: of('listener').map((section) => listenerOf(section, context)),
     users: of('user').map(userOf),
     rules: of('rule').map(ruleOf),
+    ...peerOf(one('peer'), context),
+    keepalived: keepalivedOf(one('keepalived'), context),
   };
 }
 
@@ -165,15 +209,18 @@ function dbproxyOf(section: Section, context: ConfigContext): ProxyConfig['dbpro
     logFormat: section.text('log_format') as 'json' | 'pretty',
     shutdownTimeoutMs: section.number('shutdown_timeout'),
     digestLimit: section.number('digest_limit'),
+    rememberPasswords: section.flag('remember_passwords'),
+    rememberedLogins: section.number('remembered_logins'),
   };
 }
 
-function adminOf(section: Section): ProxyConfig['admin'] {
+function adminOf(section: Section, context: ConfigContext): ProxyConfig['admin'] {
   return {
     address: section.endpoint('address'),
     user: section.text('user'),
     password: section.text('password'),
     allow: section.list('allow'),
+    ...tlsFilesOf(section, context),
   };
 }
 
@@ -185,7 +232,7 @@ function httpOf(section: Section): ProxyConfig['http'] {
   };
 }
 
-function clusterOf(section: Section): ClusterConfig {
+function clusterOf(section: Section, context: ConfigContext): ClusterConfig {
   return {
     name: section.name,
     monitorUser: section.text('monitor_user'),
@@ -195,6 +242,7 @@ function clusterOf(section: Section): ClusterConfig {
     checkIntervalMs: section.number('check_interval'),
     checkFastIntervalMs: section.number('check_fast_interval'),
     checkTimeoutMs: section.number('check_timeout'),
+    checkLoginIntervalMs: section.number('check_login_interval'),
     rise: section.number('rise'),
     fall: section.number('fall'),
     maxLagMs: section.number('max_lag'),
@@ -203,6 +251,10 @@ function clusterOf(section: Section): ClusterConfig {
     heartbeatIntervalMs: section.number('heartbeat_interval'),
     writeCheck: section.flag('write_check'),
     arbiter: section.list('arbiter'),
+    arbiterLeaseMs: section.number('arbiter_lease'),
+    ...(section.isWritten('etcd_user') && { etcdUser: section.text('etcd_user') }),
+    ...(section.isWritten('etcd_password') && { etcdPassword: section.text('etcd_password') }),
+    ...(section.isWritten('etcd_ca') && { etcdCa: resolve(dirname(context.file), section.text('etcd_ca')) }),
     failover: section.text('failover') as ClusterConfig['failover'],
     failoverCooldownMs: section.number('failover_cooldown'),
     failoverData: section.text('failover_data') as ClusterConfig['failoverData'],
@@ -253,10 +305,12 @@ function listenerOf(section: Section, context: ConfigContext): ListenerConfig {
     maxPreparedStatements: section.number('max_prepared_statements'),
     statementCache: section.number('statement_cache'),
     sessionMoves: section.flag('session_moves'),
+    markCommits: section.flag('mark_commits'),
     maxConnections: section.number('max_connections'),
     queueTimeoutMs: section.number('queue_timeout'),
     idleTimeoutMs: section.number('idle_timeout'),
     handshakeTimeoutMs: section.number('handshake_timeout'),
+    drainTimeoutMs: section.number('drain_timeout'),
     allow: section.list('allow'),
     proxyProtocolFrom: section.list('proxy_protocol_from'),
     tls: section.text('tls') as ListenerConfig['tls'],
@@ -295,5 +349,38 @@ function ruleOf(section: Section): RuleConfig {
     ...(section.isWritten('listener') && { listener: section.text('listener') }),
     ...(section.isWritten('digest') && { digest: section.text('digest') }),
     target: section.text('target') as RuleConfig['target'],
+  };
+}
+
+function peerOf(section: Section, context: ConfigContext): Pick<ProxyConfig, 'peer'> {
+  if (!section.isWritten('address')) return {};
+  const peer = {
+    address: section.list('address'),
+    user: section.text('user'),
+    password: section.text('password'),
+    ...tlsFilesOf(section, context),
+    peerTimeoutMs: section.number('peer_timeout'),
+  };
+  return { peer };
+}
+
+function keepalivedOf(section: Section, context: ConfigContext): KeepalivedConfig {
+  return {
+    vip: section.list('vip'),
+    ...(section.isWritten('interface') && { interface: section.text('interface') }),
+    ...(section.isWritten('gateway') && { gateway: section.text('gateway') }),
+    hosts: section.list('hosts'),
+    unicast: section.flag('unicast'),
+    virtualRouterId: section.number('virtual_router_id'),
+    instance: section.text('instance'),
+    priority: section.number('priority'),
+    advertIntMs: section.number('advert_int'),
+    vipLayout: section.text('vip_layout') as KeepalivedConfig['vipLayout'],
+    checkTimeoutMs: section.number('check_timeout'),
+    ...(section.isWritten('notify_command') && { notifyCommand: section.text('notify_command') }),
+    notifyTimeoutMs: section.number('notify_timeout'),
+    ...(section.isWritten('haconf') && {
+      haconf: resolve(dirname(context.file), section.text('haconf')),
+    }),
   };
 }

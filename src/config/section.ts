@@ -4,6 +4,7 @@
  * `check.ts`.
  */
 import type { Endpoint } from '../base/address.ts';
+import { messageOf } from '../base/message-of.ts';
 import { sectionLabel, type IniEntry, type IniSection, type Problem } from './ini.ts';
 import { keysOf, type KeyRow, type SectionKind } from './keys.ts';
 import { didYouMean } from './suggest.ts';
@@ -100,6 +101,11 @@ export class Section {
   }
 }
 
+/** What is wrong with a key in the light of others. */
+export function problemAt(section: Section, key: string, text: string): Problem {
+  return { line: section.lineOf(key), text: `${section.label} ${key}: ${text}` };
+}
+
 /** Reads the entries of one section; adds what is wrong to `problems`. */
 export function readSection(
   source: IniSection,
@@ -118,7 +124,7 @@ export function readSection(
     if (section.isWritten(row.name)) continue;
     if (row.required) {
       problems.push({ line: section.line, text: `${section.label} ${row.name}: is missing (${row.help})` });
-    } else if (row.default !== undefined && row.availability !== 'none') {
+    } else if (row.default !== undefined) {
       setValue(section, row, readValue(row.default, row.type));
     }
   }
@@ -134,7 +140,7 @@ function readEntry(
 ): string | undefined {
   const row = rowOf(entry.key, rows);
   if (row === undefined) {
-    const names = rows.filter((candidate) => candidate.availability !== 'none').map(({ name }) => name);
+    const names = rows.map(({ name }) => name);
     return `${entry.key}: there is no such key in [${section.kind}]${didYouMean(entry.key, names)}`;
   }
   if (section.isWritten(row.name)) {
@@ -142,7 +148,6 @@ function readEntry(
     return `${entry.key}: ${name}is given twice, first on line ${section.lineOf(row.name)}`;
   }
   section.noteLine(row.name, entry.line);
-  if (row.availability === 'none') return `${entry.key} is not available in this version`;
   const reading =
     row.type.kind === 'secret' ? readSecretEntry(entry, row, context) : readPlainEntry(entry, row);
   if ('refused' in reading) return reading.refused;
@@ -170,7 +175,7 @@ function setValue(section: Section, row: KeyRow, reading: Reading): string | und
 function readPlainEntry(entry: IniEntry, row: KeyRow): Reading | { refused: string } {
   const reading = readValue(entry.value, row.type);
   const { availability } = row;
-  if (availability === 'all' || availability === 'none' || availability.includes(entry.value)) return reading;
+  if (availability === 'all' || availability.includes(entry.value)) return reading;
   if ('problem' in reading) return { problem: `${reading.problem}; available: ${availability.join(', ')}` };
   return {
     refused: `${row.name} = ${entry.value} is not available in this version; available: ${availability.join(', ')}`,
@@ -203,8 +208,4 @@ function readSecretEntry(entry: IniEntry, row: KeyRow, context: ConfigContext): 
     };
   }
   return readValue(entry.value, row.type);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

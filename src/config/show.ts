@@ -29,6 +29,8 @@ export function configRows(config: ProxyConfig): ConfigRow[] {
     ...config.listeners.flatMap((listener) => sectionOf('listener', listener.name, listener)),
     ...config.users.flatMap((user) => sectionOf('user', user.name, user)),
     ...config.rules.flatMap((rule) => sectionOf('rule', rule.name, rule)),
+    ...(config.peer === undefined ? [] : sectionOf('peer', '', config.peer)),
+    ...sectionOf('keepalived', '', config.keepalived),
   ];
 }
 
@@ -43,7 +45,7 @@ function sectionOf(kind: SectionKind, name: string, values: object): ConfigRow[]
 
 /** A key of which this version has one value only does not appear in the configuration, but is in force. */
 function fixedValue(kind: SectionKind, name: string, row: KeyRow): ConfigRow[] {
-  if (row.default === undefined || row.availability === 'none') return [];
+  if (row.default === undefined) return [];
   return [configRow(kind, name, row, row.default)];
 }
 

@@ -2,8 +2,9 @@
  * The types of values: how each is read from a file and written back, one function a direction.
  */
 import { isIP } from 'node:net';
+import { canonicalAddress } from './virtual-addresses.ts';
 import { formatEndpoint, isNetwork, parseEndpoint, type Endpoint } from '../base/address.ts';
-import { NO_ARBITER, parseArbiter } from './arbiter.ts';
+import { NO_ARBITER, parseArbiter, splitArbiters } from './arbiter.ts';
 import type { ValueType } from './keys.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -22,7 +23,7 @@ const durationUnitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 6
 export function readValue(text: string, type: ValueType): Reading {
   switch (type.kind) {
     case 'string':
-      return text === '' ? { problem: 'must not be empty' } : { value: text };
+      return readString(text, type);
     case 'path':
       return text === '' ? { problem: 'must be a path' } : { value: text };
     case 'secret':
@@ -38,8 +39,12 @@ export function readValue(text: string, type: ValueType): Reading {
       return readChoice(text, type.values);
     case 'endpoint':
       return readEndpoint(text);
+    case 'endpoints':
+      return readEndpoints(text);
     case 'networks':
       return readNetworks(text);
+    case 'ip':
+      return readAddresses(text, type);
     case 'digest':
       return readDigest(text);
     case 'arbiters':
@@ -64,6 +69,12 @@ export function formatDuration(valueMs: number): string {
   if (valueMs === 0) return '0s';
   const unit = ['h', 'm', 's'].find((name) => valueMs % durationUnitsMs[name]! === 0) ?? 'ms';
   return `${valueMs / durationUnitsMs[unit]!}${unit}`;
+}
+
+function readString(text: string, type: { pattern?: RegExp; looksLike?: string }): Reading {
+  if (text === '') return { problem: 'must not be empty' };
+  if (type.pattern === undefined || type.pattern.test(text)) return { value: text };
+  return { problem: `'${text}' is not ${type.looksLike ?? 'what it should be'}` };
 }
 
 /** Never says the secret itself in a problem. */
@@ -108,6 +119,15 @@ function readEndpoint(text: string): Reading {
   return { problem: `'${text}' is not an address; write host:port, [v6]:port or unix:/path${hint}` };
 }
 
+function readEndpoints(text: string): Reading {
+  const endpoints = text.split(',').map((part) => part.trim());
+  for (const one of endpoints) {
+    const reading = readEndpoint(one);
+    if ('problem' in reading) return reading;
+  }
+  return { value: endpoints };
+}
+
 function readDigest(text: string): Reading {
   if (/^0x[0-9a-f]{16}$/i.test(text)) return { value: text.toLowerCase() };
   return {
@@ -131,13 +151,38 @@ function readNetworks(text: string): Reading {
   return { problem: `'${wrong}' is not an address or network such as 10.0.0.0/8 or ::1` };
 }
 
+/** IP addresses, each in its one usual form, so that they can be compared as texts. */
+function readAddresses(text: string, type: { many: boolean; prefix: boolean }): Reading {
+  const addresses: string[] = [];
+  for (const part of type.many ? text.split(',').map((each) => each.trim()) : [text]) {
+    const [host, prefix, ...more] = part.split('/') as [string, ...string[]];
+    const family = isIP(host);
+    const usual = type.prefix ? 'an address and its prefix such as 10.0.0.100/24' : 'an IP address';
+    if (family === 0 || more.length > 0 || (prefix !== undefined && !type.prefix))
+      return { problem: `'${part}' is not ${usual}` };
+    const longest = family === 4 ? 32 : 128;
+    if (
+      type.prefix &&
+      (prefix === undefined || !/^\d{1,3}$/.test(prefix) || Number(prefix) > longest || Number(prefix) === 0)
+    )
+      return { problem: `'${part}' has no prefix from 1 to ${longest}; write ${usual}` };
+    addresses.push(canonicalAddress(host) + (type.prefix ? `/${Number(prefix)}` : ''));
+  }
+  const bare = addresses.map((address) => address.split('/')[0]!);
+  const twin = bare.find((address, index) => bare.indexOf(address) !== index);
+  if (twin !== undefined) return { problem: `'${twin}' is given twice` };
+  return { value: type.many ? addresses : addresses[0]! };
+}
+
 function readArbiters(text: string): Reading {
   if (text === NO_ARBITER) return { value: [] };
-  const arbiters = text.split(',').map((part) => part.trim());
+  const arbiters = splitArbiters(text);
   for (const arbiter of arbiters) {
     const parsed = parseArbiter(arbiter);
     if ('problem' in parsed) return parsed;
   }
+  if (arbiters.filter((arbiter) => arbiter.startsWith('etcd:')).length > 1)
+    return { problem: 'there is more than one etcd; its members are one list: etcd:URL,URL' };
   const twin = arbiters.find((arbiter, index) => arbiters.indexOf(arbiter) !== index);
   return twin === undefined ? { value: arbiters } : { problem: `'${twin}' is given twice` };
 }

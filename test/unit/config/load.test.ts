@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { isRefusal } from '../../../src/base/errors.ts';
 import type { ProxyConfig } from '../../../src/config/config.ts';
-import { fieldOf, keyRows, keysOf, sectionRows, type SectionKind } from '../../../src/config/keys.ts';
+import { vipKind } from '../../../src/config/virtual-addresses.ts';
+import { fieldOf, keyRows, keysOf, type SectionKind } from '../../../src/config/keys.ts';
 import {
   configNotes,
   loadConfig,
@@ -76,6 +77,8 @@ describe('a good file', () => {
         logFormat: 'json',
         shutdownTimeoutMs: 30_000,
         digestLimit: 1000,
+        rememberPasswords: true,
+        rememberedLogins: 10_000,
       },
       admin: {
         address: { kind: 'tcp', host: '127.0.0.1', port: 6032 },
@@ -94,6 +97,7 @@ describe('a good file', () => {
           checkIntervalMs: 1000,
           checkFastIntervalMs: 250,
           checkTimeoutMs: 1000,
+          checkLoginIntervalMs: 30_000,
           rise: 2,
           fall: 3,
           maxLagMs: 10_000,
@@ -102,6 +106,7 @@ describe('a good file', () => {
           heartbeatIntervalMs: 250,
           writeCheck: false,
           arbiter: [],
+          arbiterLeaseMs: 3_000,
           failover: 'manual',
           failoverCooldownMs: 600_000,
           failoverData: 'wait',
@@ -146,6 +151,7 @@ describe('a good file', () => {
           queueTimeoutMs: 10_000,
           idleTimeoutMs: 28_800_000,
           handshakeTimeoutMs: 10_000,
+          drainTimeoutMs: 30_000,
           allow: [],
           proxyProtocolFrom: [],
           tls: 'off',
@@ -156,10 +162,23 @@ describe('a good file', () => {
           maxPreparedStatements: 1000,
           statementCache: 100,
           sessionMoves: true,
+          markCommits: false,
         },
       ],
       users: [{ name: 'app', password: 'p', allow: [], maxConnections: 0, listeners: [] }],
       rules: [],
+      keepalived: {
+        vip: [],
+        hosts: [],
+        unicast: false,
+        virtualRouterId: 51,
+        instance: 'vi_dbproxy_51',
+        priority: 100,
+        advertIntMs: 1000,
+        vipLayout: 'together',
+        checkTimeoutMs: 400,
+        notifyTimeoutMs: 10_000,
+      },
     };
     assert.deepEqual(parseConfig(fileWith(), context), expected);
   });
@@ -353,9 +372,39 @@ describe('a problem is told with its line', () => {
       /^proxy\.conf:10: \[cluster main\] failover: auto needs an arbiter, as \[backend db1\] is on another host/m,
     ],
     [
-      'an arbiter of a later version',
-      fileWithMore('[cluster main]', 'arbiter = ping:10.0.0.1, etcd:http://10.0.0.3:2379'),
-      /arbiter: 'etcd:http:\/\/10\.0\.0\.3:2379' is not available in this version; available: ping:IP, tcp:IP:PORT/,
+      'an etcd by name',
+      fileWithMore('[cluster main]', 'arbiter = ping:10.0.0.1, etcd:http://10.0.0.3:2379,https://third:2379'),
+      /arbiter: 'https:\/\/third:2379' is not a URL such as http:\/\/10\.0\.0\.1:2379, with an IP address/,
+    ],
+    [
+      'an etcd with its password in the URL, which is not repeated',
+      fileWithMore('[cluster main]', 'arbiter = etcd:http://root:hush@10.0.0.3:2379'),
+      /arbiter: a URL of etcd has an account in it; write etcd_user and etcd_password instead/,
+    ],
+    [
+      'two etcds',
+      fileWithMore('[cluster main]', 'arbiter = etcd:http://10.0.0.3:2379, etcd:http://10.0.0.4:2379'),
+      /arbiter: there is more than one etcd; its members are one list: etcd:URL,URL/,
+    ],
+    [
+      'an account at no etcd',
+      fileWithMore('[cluster main]', 'etcd_user = dbproxy'),
+      /etcd_user: is of arbiter = etcd:URL only, and there is none/,
+    ],
+    [
+      'an account at etcd without a password',
+      fileWithMore('[cluster main]', 'arbiter = etcd:http://10.0.0.3:2379\netcd_user = dbproxy'),
+      /etcd_user: is given without etcd_password/,
+    ],
+    [
+      'authorities for an etcd without TLS',
+      fileWithMore('[cluster main]', 'arbiter = etcd:http://10.0.0.3:2379\netcd_ca = ca.pem'),
+      /etcd_ca: is of https:\/\/… only/,
+    ],
+    [
+      'a lease that is too short',
+      fileWithMore('[cluster main]', 'arbiter = etcd:http://10.0.0.3:2379\narbiter_lease = 2s'),
+      /arbiter_lease: '2s' is below the least, 3s/,
     ],
     [
       'an arbiter by name',
@@ -398,14 +447,19 @@ describe('a problem is told with its line', () => {
       /'maybe' is none of auto, report, off/,
     ],
     [
-      'a key of a later version',
+      'a certificate of the admin port without its key',
       fileWithMore('[admin]', 'tls_cert = /x'),
-      /^proxy\.conf:4: \[admin\] tls_cert is not available in this version$/m,
+      /^proxy\.conf:4: \[admin\] tls_cert: is given without tls_key$/m,
     ],
     [
-      'a section of a later version',
-      fileWith({ '[peer]': 'address = 10.0.0.2:6032' }),
-      /\[peer\] is not available in this version/,
+      'half a [peer]',
+      fileWith({ '[peer]': 'address = 10.0.0.2:6032, 10.0.0.1:6032' }),
+      /\[peer\] user: is missing[^]*\[peer\] password: is missing[^]*address: needs vip in \[keepalived\]/,
+    ],
+    [
+      'a [peer] that is no address, with the account of operators',
+      fileWith({ '[peer]': 'address = nowhere\nuser = admin\npassword = a' }),
+      /\[peer\] address: 'nowhere' is not an address[^]*\[peer\] user: is that of \[admin\]/,
     ],
   ];
   for (const [what, file, told] of cases) test(what, () => assert.match(problemsOf(file), told));
@@ -464,6 +518,13 @@ describe('a split endpoint', () => {
       'causal reads where every statement is on the primary',
       fileWithMore('[listener write]', 'causal_reads = session'),
       /^proxy\.conf:19: \[listener write\] causal_reads: session has no meaning with mode = write/m,
+    ],
+    [
+      'names of commits where nothing is committed',
+      fileWith({
+        '[listener read]': 'cluster = main\naddress = 0.0.0.0:3307\nmode = read\nmark_commits = on',
+      }),
+      /\[listener read\] mark_commits: on has no meaning with mode = read/m,
     ],
     [
       'pipelining on connections that belong to one session',
@@ -619,6 +680,7 @@ describe('the table of keys', () => {
       ['listener', config.listeners[0]!],
       ['user', config.users[0]!],
       ['rule', config.rules[0]!],
+      ['keepalived', config.keepalived],
     ];
     for (const [kind, values] of parts) {
       const fields = keysOf(kind).map(fieldOf);
@@ -628,20 +690,6 @@ describe('the table of keys', () => {
         [],
         kind,
       );
-    }
-  });
-
-  test('refuses by name whatever this version does not have', () => {
-    for (const row of keyRows.filter(({ availability }) => availability === 'none')) {
-      const section = sectionRows.find(({ kind }) => kind === row.section)!;
-      const heading = [...Object.keys(goodSections), '[http]'].find((label) =>
-        label.startsWith(`[${row.section}`),
-      );
-      const told = section.available
-        ? problemsOf(fileWithMore(heading!, `${row.name} = x`))
-        : problemsOf(fileWith({ [`[${row.section}]`]: `${row.name} = x` }));
-      const named = section.available ? `${row.name} is` : `\\[${row.section}\\] is`;
-      assert.match(told, new RegExp(`${named} not available in this version`));
     }
   });
 });
@@ -694,6 +742,16 @@ describe('a file on disk', () => {
     );
     assert.ok(loadConfigNotes(path, {}).length > 0);
   });
+
+  test('proxy.conf.example has each key of the proxy, with its default where it is commented out', () => {
+    const text = readFileSync(new URL('../../../proxy.conf.example', import.meta.url), 'utf8');
+    for (const { section, name, default: byDefault } of keyRows) {
+      const line = new RegExp(`^#? ?${name} = (\\S+)`, 'm').exec(text);
+      assert.ok(line !== null, `[${section}] ${name}`);
+      if (section !== 'cluster' || byDefault === undefined || !line[0].startsWith('#')) continue;
+      assert.equal(line[1], byDefault, `[${section}] ${name}`);
+    }
+  });
 });
 
 test('who talks to a running proxy reads the file whatever state its certificates are in', () => {
@@ -706,5 +764,94 @@ test('who talks to a running proxy reads the file whatever state its certificate
     assert.equal(loadConfigOfRunning(path, {}).admin.user, parseConfig(fileWith(), context).admin.user);
   } finally {
     rmSync(folder, { recursive: true });
+  }
+});
+
+describe('[keepalived]', () => {
+  const VIPS = 'vip = 10.0.0.9/24, 10.0.0.10/24\ninterface = eth0';
+  const READ = { '[listener read]': 'cluster = main\naddress = 10.0.0.10:3306\nmode = read' };
+  const read = (more: string, vips = VIPS): string =>
+    fileWith({ ...READ, '[keepalived]': `${vips}\n${more}` });
+
+  test('is read, with the listeners that tell what each address is for', () => {
+    const config = parseConfig(
+      read('virtual_router_id = 73\nvip_layout = apart\nhosts = 10.0.0.1, 10.0.0.2'),
+      context,
+    );
+    assert.equal(config.keepalived.instance, 'vi_dbproxy_73');
+    assert.deepEqual(config.keepalived.hosts, ['10.0.0.1', '10.0.0.2']);
+    assert.deepEqual(
+      config.keepalived.vip.map((vip) => vipKind(vip, config.listeners)),
+      ['write', 'read'],
+    );
+  });
+
+  test('has IPv6 addresses in their usual form', () => {
+    const config = parseConfig(
+      fileWith({ '[keepalived]': 'vip = FD00:0::00a/64\ninterface = eth0' }),
+      context,
+    );
+    assert.deepEqual(config.keepalived.vip, ['fd00::a/64']);
+  });
+
+  test('may have addresses that no listener has, which is told', () => {
+    const file = fileWith({ '[keepalived]': 'vip = 10.0.0.77/24\ninterface = eth0' });
+    assert.equal(problemsOf(file), 'no problem');
+    assert.ok(
+      configNotes(file, context).includes('[keepalived] vip 10.0.0.77/24: no listener has this address'),
+    );
+  });
+
+  const cases: [what: string, file: string, told: RegExp][] = [
+    [
+      'a VIP without prefix',
+      read('', 'vip = 10.0.0.9\ninterface = eth0'),
+      /vip: '10\.0\.0\.9' has no prefix from 1 to 32/,
+    ],
+    [
+      'a VIP that is none',
+      read('', 'vip = 10.0.0.900/24\ninterface = eth0'),
+      /'10\.0\.0\.900\/24' is not an address/,
+    ],
+    ['a VIP twice', read('', 'vip = fd00::1/64, fd00:0::1/64\ninterface = eth0'), /'fd00::1' is given twice/],
+    ['no interface', read('', 'vip = 10.0.0.9/24'), /interface: is missing/],
+    ['no VIP', read('', 'interface = eth0'), /vip: is missing; interface is for virtual addresses/],
+    [
+      'a misspelt key',
+      read('virtual_router = 3'),
+      /virtual_router: there is no such key.*did you mean 'virtual_router_id'/,
+    ],
+    ['a misspelt layout', read('vip_layout = appart'), /did you mean 'apart'/],
+    [
+      'an interface that is none',
+      read('', 'vip = 10.0.0.9/24\ninterface = eth 0'),
+      /not a network interface/,
+    ],
+    ['one host', read('hosts = 10.0.0.1'), /hosts: names the own addresses of two hosts/],
+    ['unicast without hosts', read('unicast = on'), /unicast: on needs hosts/],
+    ['hosts of another kind', read('unicast = on\nhosts = fd00::1, fd00::2'), /fd00::1 and the first vip/],
+    ['a host at a VIP', read('hosts = 10.0.0.9, 10.0.0.2'), /10\.0\.0\.9 is a virtual address/],
+    ['a gateway at a VIP', read('gateway = 10.0.0.10'), /10\.0\.0\.10 is a virtual address/],
+    [
+      'a gateway at a host',
+      read('gateway = 10.0.0.2\nhosts = 10.0.0.1, 10.0.0.2'),
+      /cannot tell whether it is cut off/,
+    ],
+    ['a gateway by name', read('gateway = router'), /'router' is not an IP address/],
+    ['a time that VRRP cannot say', read('advert_int = 255ms'), /255ms is not a multiple of 10ms/],
+    ['a time that is too long', read('advert_int = 1m'), /1m is not a multiple of 10ms up to 40950ms/],
+    [
+      'apart without a read VIP',
+      read('vip_layout = apart', 'vip = 10.0.0.9/24\ninterface = eth0'),
+      /apart needs a read VIP/,
+    ],
+    [
+      'apart with the last id',
+      read('vip_layout = apart\nvirtual_router_id = 255'),
+      /apart needs the next id/,
+    ],
+  ];
+  for (const [what, file, told] of cases) {
+    test(`is refused with ${what}`, () => assert.match(problemsOf(file), told));
   }
 });

@@ -1,0 +1,33 @@
+/**
+ * Virtual addresses (VIPs): which of them are for writes and which for reads only. A listener makes the difference: a
+ * VIP that a listener with mode write or split has is a write VIP, any other is a read VIP.
+ */
+import { isIPv6, SocketAddress } from 'node:net';
+import type { ListenerConfig } from './config.ts';
+
+/** What an address is for. */
+export type VipKind = 'write' | 'read';
+
+/** An IP address in its one usual form: that of the system, and of `os.networkInterfaces()`. */
+export function canonicalAddress(address: string): string {
+  return isIPv6(address) ? new SocketAddress({ address, family: 'ipv6' }).address : address;
+}
+
+/** The address of a VIP without its prefix. */
+export function vipAddress(vip: string): string {
+  return vip.split('/')[0]!;
+}
+
+/** What a VIP is for, by the listeners that have it. */
+export function vipKind(
+  vip: string,
+  listeners: readonly Pick<ListenerConfig, 'address' | 'mode'>[],
+): VipKind {
+  const writes = listeners.some(({ address, mode }) => mode !== 'read' && isOnVip(address, vip));
+  return writes ? 'write' : 'read';
+}
+
+/** A listener's address is this VIP. */
+export function isOnVip(address: ListenerConfig['address'], vip: string): boolean {
+  return address.kind === 'tcp' && canonicalAddress(address.host) === vipAddress(vip);
+}
