@@ -7,9 +7,10 @@
  * primary gets no traffic.
  */
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
+import { cureOfDivergence, describeDivergence } from './divergence-words.ts';
 import { UNSEEN, type BackendHealth } from './health.ts';
 import type { BackendRole, BackendState, BackendView, ClusterView, Diagnosis, Snapshot } from './snapshot.ts';
-import type { AdminState, DurableState } from './state-file.ts';
+import type { AdminState, Divergence, DurableState } from './state-file.ts';
 
 export interface Knowledge {
   readonly version: number;
@@ -22,6 +23,10 @@ export interface Knowledge {
   /** Clusters whose writes go nowhere for now, and why. */
   readonly stopped: ReadonlyMap<string, string>;
   readonly diagnoses: ReadonlyMap<string, Diagnosis>;
+  /** What a server has that its primary has not, in words. */
+  readonly diverged: ReadonlyMap<string, Divergence>;
+  /** haconf says maintenance, of all clusters. */
+  readonly rests?: boolean;
 }
 
 /** What holds for a backend now, whoever said it. */
@@ -32,6 +37,8 @@ export interface Settings {
   readonly roWeightSet: boolean;
   readonly maxConnections: number;
   readonly admin: AdminState;
+  /** See BackendOverride.isNew. */
+  readonly isNew: boolean;
 }
 
 /** The snapshot for this knowledge. */
@@ -99,6 +106,7 @@ export function settings(knowledge: Pick<Knowledge, 'durable'>, backend: Backend
     roWeightSet: changed?.roWeight !== undefined || backend.roWeightSet,
     maxConnections: changed?.maxConnections ?? backend.maxConnections,
     admin: changed?.admin ?? 'online',
+    isNew: changed?.isNew ?? false,
   };
 }
 
@@ -115,7 +123,7 @@ function viewCluster(knowledge: Knowledge, cluster: ClusterConfig): ClusterView 
     name,
     epoch: epochOf(knowledge.durable, name),
     diagnosis: knowledge.diagnoses.get(name) ?? null,
-    maintenance: state?.maintenance ?? false,
+    maintenance: knowledge.rests === true || (state?.maintenance ?? false),
     alone: state?.alone ?? false,
   };
   if (knowledge.held.has(name)) {
@@ -126,6 +134,9 @@ function viewCluster(knowledge: Knowledge, cluster: ClusterConfig): ClusterView 
   const choice = currentPrimary(knowledge, name);
   return { ...common, primary: choice.primary, writesHeld: false, reason: choice.reason };
 }
+
+/** What helps, and what dbproxy does by itself, depends on more than is known here. */
+const WHAT_TO_DO = 'SHOW DIAGNOSES says what to do';
 
 /** The backend that takes writes now, or why none does. */
 function currentPrimary(knowledge: Knowledge, cluster: string): { primary: string | null; reason: string } {
@@ -142,17 +153,16 @@ function currentPrimary(knowledge: Knowledge, cluster: string): { primary: strin
   if (admin !== 'online')
     return none(`an operator set it ${admin}; SET BACKEND ${name} ONLINE brings it back`);
   if (health.reach === 'unknown') return none(health.reachReason);
-  if (health.reach === 'down') return none(`down: ${health.reachReason}; PROMOTE another when it is lost`);
+  if (health.reach === 'down') return none(`down: ${health.reachReason}; ${WHAT_TO_DO}`);
   if (health.serverVersion === null) return none(`could not be looked into: ${health.reachReason}`);
-  if (health.replicating)
-    return none('replicates from another server; PROMOTE the one that is to take the writes');
-  if (!health.writable) return none(`read_only is on there; PROMOTE ${name} makes it writable`);
+  if (health.replicating) return none(`replicates from another server; ${WHAT_TO_DO}`);
+  if (!health.writable) return none(`read_only is on there; ${WHAT_TO_DO}`);
   return { primary: name, reason: '' };
 }
 
 function viewBackend(knowledge: Knowledge, backend: BackendConfig): BackendView {
   const health = healthOf(knowledge, backend.name);
-  const { admin, ...weights } = settings(knowledge, backend);
+  const { admin, rwWeight, roWeight, roWeightSet, maxConnections } = settings(knowledge, backend);
   const role = roleOf(knowledge, backend, health);
   const answers = health.reach === 'up' || health.reach === 'suspect';
   return {
@@ -161,10 +171,14 @@ function viewBackend(knowledge: Knowledge, backend: BackendConfig): BackendView 
     address: backend.address,
     role,
     state: stateOf(admin, health),
-    writable: health.writable,
-    lagMs: role === 'replica' ? health.lagMs : null,
-    ...weights,
-    readable: admin === 'online' && answers && role === 'replica' && health.fresh,
+    writable: answers && health.serverVersion !== null ? health.writable : null,
+    lagMs: role === 'replica' && answers ? health.lagMs : null,
+    rwWeight,
+    roWeight,
+    roWeightSet,
+    maxConnections,
+    readable:
+      admin === 'online' && answers && role === 'replica' && health.fresh && !lacksRows(knowledge, backend),
     reason: reasonOf(knowledge, backend, health, role, admin),
     serverVersion: health.serverVersion,
     greeting: health.greeting,
@@ -201,13 +215,26 @@ function reasonOf(
   admin: AdminState,
 ): string {
   const reasons: string[] = [];
-  if (admin !== 'online') reasons.push(`set ${admin} by an operator`);
+  if (admin !== 'online') {
+    const why = knowledge.durable.backends[backend.name]?.adminReason ?? '';
+    reasons.push(why === '' ? `set ${admin} by an operator` : `${admin}: ${why}`);
+  }
   if (health.reachReason !== '') reasons.push(health.reachReason);
   if (health.serverVersion !== null) {
     const about = roleReason(knowledge, backend, health, role);
     if (about !== '') reasons.push(about);
   }
+  const divergence = knowledge.diverged.get(backend.name);
+  if (divergence !== undefined) {
+    const primary = remembered(knowledge, backend.cluster) ?? 'its primary';
+    reasons.push(`${describeDivergence(divergence, primary)}; ${cureOfDivergence(divergence)}`);
+  }
   return reasons.join('; ');
+}
+
+/** What it answers to a read is not what there is, and never will be. */
+function lacksRows({ diverged }: Knowledge, { name }: BackendConfig): boolean {
+  return diverged.get(name)?.kind !== undefined;
 }
 
 function roleReason(
@@ -219,6 +246,9 @@ function roleReason(
   const epoch = epochOf(knowledge.durable, backend.cluster);
   switch (role) {
     case 'primary':
+      // Once it is on record, and until it follows nobody.
+      if (health.replicating && knowledge.held.has(backend.cluster))
+        return `becomes the primary of epoch ${epoch}`;
       if (health.replicating) return `the primary of epoch ${epoch}, but it replicates from another server`;
       return health.writable ? '' : `the primary of epoch ${epoch}, but read_only is on`;
     case 'replica': {

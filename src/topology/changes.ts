@@ -42,7 +42,10 @@ function backendEvents(before: BackendView, now: BackendView): TopologyEvent[] {
   if (before.role !== now.role) add('backend.role', `${before.role} to ${now.role}`);
   if (before.readable !== now.readable) {
     if (now.readable) add('backend.readable', now.reason || 'takes reads');
-    else add('backend.not_readable', now.reason || `it is ${now.role} now`, 'warn');
+    else {
+      const isPromoted = before.role !== now.role && now.role === 'primary';
+      add('backend.not_readable', now.reason || `it is ${now.role} now`, isPromoted ? 'info' : 'warn');
+    }
   }
   if (before.rwWeight !== now.rwWeight || before.roWeight !== now.roWeight) {
     const weights = (view: BackendView): string => `rw ${view.rwWeight}, ro ${view.roWeight}`;

@@ -1,8 +1,9 @@
 /**
  * What logins have proved: the SHA256(SHA256(password)) of accounts whose server keeps a slow hash only.
  * Who has it can check the short answer of caching_sha2_password, as the server itself does from its own
- * cache. Kept in memory alone; worth something as long as the account's stored hash is the one it was proved
- * against.
+ * cache. With `remember_passwords` the password itself is kept with it, where a client has given it: for
+ * servers that want to see it. Kept in memory alone, by the supervisor and the workers; worth something as long as the
+ * account's stored hash is the one it was proved against.
  */
 import { fingerprintOf, type Account, type ClusterAccounts } from './account.ts';
 
@@ -14,30 +15,43 @@ export interface ProvenLogin {
   readonly doubleSha256: string;
   /** `fingerprintOf` the account it was proved against. */
   readonly stored: string;
+  /** The password itself, where it was given and may be remembered. */
+  readonly password?: string;
 }
-
-/** Beyond this many the one that was proved longest ago is forgotten. */
-export const PROVEN_MAX = 10_000;
 
 export class ProvenLogins {
   /** In the order of the last proof. */
   readonly #logins = new Map<string, ProvenLogin>();
+  readonly #most: number;
 
-  /** Takes a proof; false when it says nothing new. */
+  /** Beyond `most` the one that was proved longest ago is forgotten. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Takes a proof; false when it says nothing new. One in the short way leaves the password that is known. */
   remember(login: ProvenLogin): boolean {
     const key = keyOf(login.cluster, login);
     const known = this.#logins.get(key);
+    const isSame = known?.doubleSha256 === login.doubleSha256 && known.stored === login.stored;
+    const password = login.password ?? (isSame ? known.password : undefined);
     this.#logins.delete(key);
-    this.#logins.set(key, login);
+    this.#logins.set(key, { ...login, ...(password !== undefined && { password }) });
     const [oldest] = this.#logins.keys();
-    if (this.#logins.size > PROVEN_MAX) this.#logins.delete(oldest!);
-    return known?.doubleSha256 !== login.doubleSha256 || known.stored !== login.stored;
+    if (this.#logins.size > this.#most) this.#logins.delete(oldest!);
+    return !isSame || known.password !== password;
   }
 
   /** What was proved of an account, when its stored hash is still the same. */
   find(cluster: string, account: Account): string | undefined {
     const login = this.#logins.get(keyOf(cluster, account));
     return login?.stored === fingerprintOf(account) ? login.doubleSha256 : undefined;
+  }
+
+  /** The password of an account, when it is remembered and its stored hash is still the same. */
+  passwordOf(cluster: string, account: Account): string | undefined {
+    const login = this.#logins.get(keyOf(cluster, account));
+    return login?.stored === fingerprintOf(account) ? login.password : undefined;
   }
 
   /** Forgets what was proved against hashes that the cluster's accounts have no longer. */

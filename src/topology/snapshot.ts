@@ -35,8 +35,8 @@ export interface BackendView {
   readonly address: Endpoint;
   readonly role: BackendRole;
   readonly state: BackendState;
-  /** read_only is off there, as last seen. */
-  readonly writable: boolean;
+  /** read_only is off there, as last seen; null: it does not answer, or was never seen. */
+  readonly writable: boolean | null;
   /** Replication lag in milliseconds; null when unknown or not a replica. */
   readonly lagMs: number | null;
   readonly rwWeight: number;

@@ -10,6 +10,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { refusal } from '../base/errors.ts';
+import { readBackend } from '../config/load.ts';
 
 /** What an operator wants of a backend. */
 export type AdminState = 'online' | 'draining' | 'offline';
@@ -22,7 +23,52 @@ export interface BackendOverride {
   readonly roWeight?: number;
   readonly maxConnections?: number;
   readonly admin?: AdminState;
+  /** Why it is so, where no operator has said it. */
+  readonly adminReason?: string;
+  /** It was added, and has not been seen to replicate from its cluster yet: it counts for nothing there. */
+  readonly isNew?: boolean;
 }
+
+/** A place in the binary log of one server. */
+export interface LogPlace {
+  /** Whose log: its server_uuid. */
+  readonly server: string;
+  readonly file: string;
+  readonly position: number;
+}
+
+/** Without global ids: where the log of a primary goes on from that of the one before it. */
+export interface Handover {
+  /** In the log of the one before: what the new primary has of it ends here. */
+  readonly end: LogPlace;
+  /** As far had it received, which may be half a transaction more. */
+  readonly received: LogPlace;
+  /** In the log of the new primary: its own begins here. */
+  readonly start: LogPlace;
+}
+
+/** A server that has what nobody else has: it is not brought back by itself. */
+export interface Divergence {
+  readonly backend: string;
+  /** In words: what it has that its primary has not; or what `kind` says. */
+  readonly extras: string;
+  /**
+   * Not that, but for good, until it is filled anew. lacks: what it has passed over when it was sent. forgotten: what its
+   * primary had written and has not any more, so that the same ids are given to other changes.
+   */
+  readonly kind?: 'lacks' | 'forgotten';
+}
+
+/** What replicas had written themselves when they were last compared with their primary, which had all of it. */
+export interface OwnWrites {
+  /** In which epoch: in another one they may have been the primary. */
+  readonly epoch: number;
+  /** Global ids, by the names of the replicas. */
+  readonly of: Readonly<Record<string, string>>;
+}
+
+/** Keys of a section as a file would have them. */
+export type WrittenKeys = Readonly<Record<string, string>>;
 
 /** What was decided of a cluster. */
 export interface ClusterState {
@@ -35,15 +81,28 @@ export interface ClusterState {
   readonly maintenance?: boolean;
   /** Servers whose replication was being stopped, to be started again. */
   readonly inHand?: readonly string[];
-  /** When a primary was replaced last without an operator: Unix time in milliseconds. */
+  /** When a primary was replaced last without an operator, as of its record: Unix time in milliseconds. */
   readonly failoverWallMs?: number;
+  /** Of the promotion that made it the primary, where there are no global ids; null and absent: not known. */
+  readonly handover?: Handover | null;
+  /** Servers that were found to have what the primary has not. */
+  readonly diverged?: readonly Divergence[];
+  readonly ownWrites?: OwnWrites;
 }
 
 export interface DurableState {
   /** Number of the last promotion; grows, and no number is used twice. */
   readonly epoch: number;
+  /** Of a pair: how often one of the two has gone on without the other. */
+  readonly term?: number;
+  /** Of a pair: number of the change. */
+  readonly revision?: number;
   readonly clusters: Readonly<Record<string, ClusterState>>;
   readonly backends: Readonly<Record<string, BackendOverride>>;
+  /** Backends that were added at run time, by their names. */
+  readonly added?: Readonly<Record<string, WrittenKeys>>;
+  /** Backends of the file that were dropped at run time, with the addresses that they had. */
+  readonly dropped?: Readonly<Record<string, string>>;
 }
 
 /** What a fresh installation remembers. */
@@ -108,6 +167,9 @@ export function parseState(text: string): DurableState | string {
     return `it has format ${JSON.stringify(document.format)}, this version reads format ${FORMAT}`;
   }
   const { epoch, clusters, backends } = document;
+  const { term, revision } = document;
+  if (![term, revision].every((one) => one === undefined || isCount(one)))
+    return 'term or revision is no whole number';
   if (!isCount(epoch)) return `epoch is ${JSON.stringify(epoch)}, not a whole number`;
   if (!isRecord(clusters) || !isRecord(backends)) return 'clusters or backends is missing';
 
@@ -119,16 +181,29 @@ export function parseState(text: string): DurableState | string {
     const problem = overrideProblem(backend);
     if (problem !== null) return `backend ${name}: ${problem}`;
   }
+  const { added, dropped } = document;
+  const problem = addedProblem(added) ?? droppedProblem(dropped);
+  if (problem !== null) return problem;
   return {
     epoch,
+    ...(isCount(term) && { term }),
+    ...(isCount(revision) && { revision }),
     clusters: clusters as DurableState['clusters'],
     backends: backends as DurableState['backends'],
+    ...(added !== undefined && { added: added as NonNullable<DurableState['added']> }),
+    ...(dropped !== undefined && { dropped: dropped as NonNullable<DurableState['dropped']> }),
   };
 }
 
 function clusterProblem(value: unknown): string | null {
   if (!isRecord(value) || typeof value.primary !== 'string') return 'has no primary';
-  const { epoch, alone, maintenance, inHand, failoverWallMs } = value;
+  const { epoch, alone, maintenance, inHand, failoverWallMs, handover, diverged, ownWrites } = value;
+  if (diverged !== undefined && !(Array.isArray(diverged) && diverged.every(isDivergence)))
+    return 'has a diverged that is no list of servers and what they have';
+  if (ownWrites !== undefined && !isOwnWrites(ownWrites))
+    return 'has an ownWrites that is no epoch with what replicas have written';
+  if (handover !== undefined && handover !== null && !isHandover(handover))
+    return 'has a handover that is not three places in binary logs';
   if (inHand !== undefined && !(Array.isArray(inHand) && inHand.every((name) => typeof name === 'string'))) {
     return 'has an inHand that is no list of names';
   }
@@ -141,16 +216,59 @@ function clusterProblem(value: unknown): string | null {
   return null;
 }
 
+function isDivergence(value: unknown): boolean {
+  return (
+    isRecord(value) &&
+    typeof value.backend === 'string' &&
+    typeof value.extras === 'string' &&
+    (value.kind === undefined || value.kind === 'lacks' || value.kind === 'forgotten')
+  );
+}
+
+function isOwnWrites(value: unknown): boolean {
+  return isRecord(value) && isCount(value.epoch) && isTexts(value.of);
+}
+
+function isHandover(value: unknown): boolean {
+  const isPlace = (place: unknown): boolean =>
+    isRecord(place) &&
+    typeof place.server === 'string' &&
+    typeof place.file === 'string' &&
+    isCount(place.position);
+  return isRecord(value) && [value.end, value.received, value.start].every(isPlace);
+}
+
 function overrideProblem(value: unknown): string | null {
   if (!isRecord(value)) return 'it is not an object';
   for (const key of WEIGHT_KEYS) {
     if (value[key] !== undefined && !isCount(value[key])) return `${key} is not a whole number`;
   }
-  const { admin } = value;
+  const { admin, adminReason, isNew } = value;
+  if (adminReason !== undefined && typeof adminReason !== 'string') return 'adminReason is no text';
+  if (isNew !== undefined && typeof isNew !== 'boolean') return 'isNew is neither true nor false';
   if (admin !== undefined && !(typeof admin === 'string' && ADMIN_STATES.includes(admin))) {
     return `admin is none of ${ADMIN_STATES.join(', ')}`;
   }
   return null;
+}
+
+function addedProblem(value: unknown): string | null {
+  if (value === undefined) return null;
+  if (!isRecord(value)) return 'added is not an object';
+  for (const [name, written] of Object.entries(value)) {
+    if (!isTexts(written)) return `added backend ${name} is not an object of texts`;
+    const read = readBackend(name, written);
+    if ('problems' in read) return `added backend ${name}: ${read.problems.join('; ')}`;
+  }
+  return null;
+}
+
+function droppedProblem(value: unknown): string | null {
+  return value === undefined || isTexts(value) ? null : 'dropped is not an object of addresses';
+}
+
+function isTexts(value: unknown): value is Record<string, string> {
+  return isRecord(value) && Object.values(value).every((text) => typeof text === 'string');
 }
 
 async function replaceFile(directory: string, path: string, text: string): Promise<void> {

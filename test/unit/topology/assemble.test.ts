@@ -4,6 +4,7 @@ import type { BackendConfig, ClusterConfig } from '../../../src/config/config.ts
 import { assembleSnapshot, firstPrimary, type Knowledge } from '../../../src/topology/assemble.ts';
 import type { BackendHealth } from '../../../src/topology/health.ts';
 import type { BackendView, ClusterView } from '../../../src/topology/snapshot.ts';
+import type { Divergence } from '../../../src/topology/state-file.ts';
 import { backendConfig } from '../../support/configs.ts';
 import { MARIADB_10_11 } from '../../support/greetings.ts';
 import { clusterView } from '../../support/operations.ts';
@@ -41,6 +42,7 @@ function knowledge(
     held: new Set(),
     stopped: new Map(),
     diagnoses: new Map(),
+    diverged: new Map(),
     ...over,
   };
 }
@@ -135,9 +137,19 @@ suite('the remembered primary', () => {
   test('stays the primary while it is down: nobody else is chosen', () => {
     const { cluster, db1, db2 } = view(knowledge({ db1: { ...WRITABLE, ...DOWN }, db2: WRITABLE }));
     assert.equal(cluster.primary, null);
-    assert.match(cluster.reason, /db1 is the primary of epoch 3 but down: connection refused/);
+    assert.match(
+      cluster.reason,
+      /db1 is the primary of epoch 3 but down: connection refused; SHOW DIAGNOSES says what to do$/,
+    );
     assert.deepEqual([db1.role, db1.state], ['primary', 'down']);
     assert.deepEqual([db2.role, db2.readable], ['standalone', false]);
+  });
+
+  test('is told to become it, while a promotion has it on record and its replication not ended yet', () => {
+    const promoted = knowledge({ db1: REPLICA, db2: WRITABLE });
+    assert.match(view(promoted).db1.reason, /of epoch 3, but it replicates from another server/);
+    const { db1 } = view({ ...promoted, held: new Set(['main']) });
+    assert.equal(db1.reason, 'becomes the primary of epoch 3');
   });
 
   test('still takes the writes while it is suspect', () => {
@@ -148,7 +160,7 @@ suite('the remembered primary', () => {
   });
 
   const cases: [string, BackendHealth, RegExp][] = [
-    ['read-only', READ_ONLY, /read_only is on there; PROMOTE db1/],
+    ['read-only', READ_ONLY, /read_only is on there; SHOW DIAGNOSES/],
     ['replicating', REPLICA, /replicates from another server/],
     [
       'not looked into',
@@ -229,8 +241,36 @@ test('a replica that is down or not fresh is not readable; one that is suspect i
   assert.equal(readable({ ...REPLICA, reach: 'suspect', reachReason: 'x' }), true);
 });
 
+test('whether one is writable that does not answer, or was never seen, is not known', () => {
+  const { db1, db2 } = view(knowledge({ db1: { ...WRITABLE, reach: 'down', reachReason: 'refused' } }));
+  assert.deepEqual([db1.writable, db2.writable], [null, null]);
+  const gone = view(knowledge({ db1: WRITABLE, db2: { ...REPLICA, reach: 'down', reachReason: 'refused' } }));
+  assert.deepEqual([gone.db2.role, gone.db2.lagMs], ['replica', null]);
+  const suspect = view(knowledge({ db1: { ...WRITABLE, reach: 'suspect', reachReason: 'timed out' } }));
+  assert.equal(suspect.db1.writable, true);
+});
+
 test('a replica that is writable is told of', () => {
   const { db2 } = view(knowledge({ db1: WRITABLE, db2: { ...REPLICA, writable: true } }));
   assert.match(db2.reason, /replicates but is writable/);
   assert.equal(db2.writable, true);
+});
+
+test('a server that has what its primary has not says so, whatever else there is to say', () => {
+  const diverged = new Map([['db2', { backend: 'db2', extras: '0-2-101 (the other has none)' }]]);
+  const { backends } = assembleSnapshot(knowledge({ db1: WRITABLE, db2: READ_ONLY }, { diverged }));
+  const reason = backends.find(({ name }) => name === 'db2')?.reason ?? '';
+  assert.match(
+    reason,
+    /does not replicate .*; has what db1 has not: 0-2-101 .*SHOW LOST TRANSACTIONS db2 lists it/,
+  );
+});
+
+test('a replica that lacks for good what its primary has takes no reads', () => {
+  const divergence: Divergence = { backend: 'db2', extras: '0-2-101 to 0-2-102', kind: 'lacks' };
+  for (const diverged of [new Map<string, Divergence>(), new Map([['db2', divergence]])]) {
+    const { db2 } = view(knowledge({ db1: WRITABLE, db2: REPLICA }, { diverged }));
+    assert.equal(db2.readable, diverged.size === 0);
+    assert.match(db2.reason, diverged.size === 0 ? /^$/ : /lacks 0-2-101 to 0-2-102.*CLONE BACKEND db2/);
+  }
 });

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fingerprintOf, type Account } from '../../../src/topology/account.ts';
-import { PROVEN_MAX, ProvenLogins, type ProvenLogin } from '../../../src/topology/proven-logins.ts';
+import { ProvenLogins, type ProvenLogin } from '../../../src/topology/proven-logins.ts';
 import { account, accountsOf } from '../../support/accounts.ts';
 
 const APP = account({ material: { sha2Hash: 'one' } });
+const MOST = 100;
 const APP_CHANGED = account({ material: { sha2Hash: 'two' } });
 
 function proof(of: Account, doubleSha256 = 'digest'): ProvenLogin {
@@ -12,7 +13,7 @@ function proof(of: Account, doubleSha256 = 'digest'): ProvenLogin {
 }
 
 test('a proof is kept, and told as news once', () => {
-  const proven = new ProvenLogins();
+  const proven = new ProvenLogins(MOST);
   assert.equal(proven.remember(proof(APP)), true);
   assert.equal(proven.remember(proof(APP)), false);
   assert.equal(proven.remember(proof(APP, 'other')), true);
@@ -21,13 +22,13 @@ test('a proof is kept, and told as news once', () => {
 });
 
 test('a proof is worth nothing for another stored hash', () => {
-  const proven = new ProvenLogins();
+  const proven = new ProvenLogins(MOST);
   proven.remember(proof(APP));
   assert.equal(proven.find('main', APP_CHANGED), undefined);
 });
 
 test('what no account has any more is forgotten, other clusters are left alone', () => {
-  const proven = new ProvenLogins();
+  const proven = new ProvenLogins(MOST);
   const gone = account({ user: 'gone', material: { sha2Hash: 'x' } });
   const kept = account({ user: 'kept', material: { sha2Hash: 'y' } });
   for (const one of [APP, gone, kept]) proven.remember(proof(one));
@@ -39,13 +40,24 @@ test('what no account has any more is forgotten, other clusters are left alone',
   );
 });
 
+test('a password stays with the proof that it came with', () => {
+  const proven = new ProvenLogins(MOST);
+  assert.equal(proven.remember(proof(APP)), true);
+  assert.equal(proven.remember({ ...proof(APP), password: 'secret' }), true, 'it is news');
+  assert.equal(proven.remember(proof(APP)), false);
+  assert.equal(proven.passwordOf('main', APP), 'secret');
+  assert.equal(proven.passwordOf('main', APP_CHANGED), undefined);
+  proven.remember(proof(APP, 'other'));
+  assert.equal(proven.passwordOf('main', APP), undefined, 'another password has been proved');
+});
+
 test('beyond the bound the one that was proved longest ago goes', () => {
-  const proven = new ProvenLogins();
+  const proven = new ProvenLogins(MOST);
   const named = (number: number): ProvenLogin => ({ ...proof(APP), user: `u${number}` });
-  for (let number = 0; number < PROVEN_MAX; number++) proven.remember(named(number));
+  for (let number = 0; number < MOST; number++) proven.remember(named(number));
   proven.remember(named(0));
-  proven.remember(named(PROVEN_MAX));
+  proven.remember(named(MOST));
   const users = new Set(proven.all().map(({ user }) => user));
-  assert.equal(users.size, PROVEN_MAX);
-  assert.deepEqual([users.has('u0'), users.has('u1'), users.has(`u${PROVEN_MAX}`)], [true, false, true]);
+  assert.equal(users.size, MOST);
+  assert.deepEqual([users.has('u0'), users.has('u1'), users.has(`u${MOST}`)], [true, false, true]);
 });

@@ -10,6 +10,7 @@ import {
   parseState,
   type DurableState,
 } from '../../../src/topology/state-file.ts';
+import { handover } from '../../support/places.ts';
 
 const STATE: DurableState = {
   epoch: 5,
@@ -20,9 +21,10 @@ const STATE: DurableState = {
       alone: true,
       maintenance: false,
       inHand: ['db1', 'db3'],
+      ownWrites: { epoch: 3, of: { db2: '0-2-7' } },
       failoverWallMs: 1_718_000_000_000,
     },
-    other: { primary: 'x1' },
+    other: { primary: 'x1', handover: handover('2:500', '1:700', '2:520') },
   },
   backends: { db1: { rwWeight: 0, roWeight: 3, maxConnections: 10, admin: 'draining' }, db2: {} },
 };
@@ -81,7 +83,14 @@ suite('a document is refused', () => {
       [{ maintenance: 1 }, /cluster main has a flag/],
       [{ maintenance: null }, /cluster main has a flag/],
       [{ inHand: 'db1' }, /cluster main has an inHand/],
+      [{ ownWrites: { epoch: 3, of: { db2: 7 } } }, /cluster main has an ownWrites/],
+      [{ ownWrites: { of: {} } }, /cluster main has an ownWrites/],
       [{ inHand: [1] }, /cluster main has an inHand/],
+      [{ handover: {} }, /cluster main has a handover/],
+      [
+        { handover: { ...handover('2:5', '1:7'), end: { server: 'u1', file: 'f', position: -1 } } },
+        /a handover/,
+      ],
     ].map(([change, problem]): [string, unknown, RegExp] => [
       `with a cluster that has ${JSON.stringify(change)}`,
       { ...good, clusters: { main: { primary: 'db2', ...(change as object) } } },

@@ -7,6 +7,7 @@ import { EMPTY_STATE, type DurableState, type StateStore } from '../../../src/to
 import { TopologyStore } from '../../../src/topology/store.ts';
 import { backendConfig } from '../../support/configs.ts';
 import { MARIADB_10_11 } from '../../support/greetings.ts';
+import { handover } from '../../support/places.ts';
 
 const CONFIG = {
   clusters: [{ name: 'main' } as ClusterConfig],
@@ -192,7 +193,7 @@ suite('what else is decided of a cluster', () => {
   test('is on disk when it resolves, is published, and the next process knows it', async () => {
     const { store, file, published } = await started();
     await store.decide('main', { alone: true, maintenance: true, failoverWallMs: 1_000 });
-    await store.decide('main', { inHand: ['db2'] });
+    await store.takeInHand('main', ['db2']);
     const decided = { alone: true, maintenance: true, failoverWallMs: 1_000, inHand: ['db2'] };
     assert.deepEqual(file.state.clusters.main, { primary: 'db1', epoch: 1, ...decided });
     assert.partialDeepStrictEqual(published.at(-1)?.clusters[0], { alone: true, maintenance: true });
@@ -201,11 +202,30 @@ suite('what else is decided of a cluster', () => {
 
   test('that is decided already is not written once more', async () => {
     const { store, file } = await started();
-    await store.decide('main', { alone: false, maintenance: false, inHand: [] });
+    await store.decide('main', { alone: false, maintenance: false });
+    await store.takeInHand('main', []);
     assert.equal(file.writes, 1);
     await store.decide('main', { alone: true });
     await store.decide('main', { alone: true });
+    await store.letGo('main', ['db2']);
     assert.equal(file.writes, 2);
+  });
+
+  test('a handover is written with its promotion, stays with the next unless it has another, and can be forgotten', async () => {
+    const { store, file } = await started();
+    const first = handover('2:500', '1:700');
+    await store.recordPromotion('main', 'db2', undefined, first);
+    assert.deepEqual(file.state.clusters.main, { primary: 'db2', epoch: 2, handover: first });
+    await store.recordPromotion('main', 'db2');
+    assert.deepEqual(open(file).store.decisionsOf('main').handover, first);
+    const second = handover('3:120', '1:900');
+    await store.decide('main', { handover: second });
+    assert.deepEqual(store.decisionsOf('main').handover, second);
+    const { writes } = file;
+    await store.decide('main', { handover: { ...second } });
+    assert.equal(file.writes, writes, 'it is that one already');
+    await store.recordPromotion('main', 'db1', undefined, null);
+    assert.equal(store.decisionsOf('main').handover, null);
   });
 
   test('stays with a promotion', async () => {
@@ -213,6 +233,17 @@ suite('what else is decided of a cluster', () => {
     await store.decide('main', { maintenance: true });
     await store.recordPromotion('main', 'db2');
     assert.equal(store.decisionsOf('main').maintenance, true);
+  });
+
+  test('is of when the primary was replaced by itself, in the same write as the primary', async () => {
+    const { store, file } = await started();
+    const before = file.writes;
+    await store.recordPromotion('main', 'db2', 1_000);
+    assert.deepEqual([file.writes - before, store.decisionsOf('main').failoverWallMs], [1, 1_000]);
+    await store.recordPromotion('main', 'db1');
+    assert.equal(store.decisionsOf('main').failoverWallMs, 1_000);
+    await store.recordPromotion('main', 'db2', null);
+    assert.equal(store.decisionsOf('main').failoverWallMs, undefined);
   });
 
   test('is nothing where there is no primary, and has not happened when the disk is full', async () => {
@@ -293,4 +324,16 @@ test('holding writes takes the primary away, letting go gives it back', async ()
   );
   store.hold('main', false);
   assert.equal(store.snapshot.clusters[0]?.primary, 'db1');
+});
+
+test('servers that are taken in hand and let go at the same time do not undo one another', async () => {
+  const { store } = open();
+  await store.recordPromotion('main', 'db1');
+  await Promise.all([
+    store.takeInHand('main', ['db2']),
+    store.takeInHand('main', ['db3']),
+    store.takeInHand('main', ['db4']),
+    store.letGo('main', ['db2']),
+  ]);
+  assert.deepEqual(store.decisionsOf('main').inHand, ['db3', 'db4']);
 });

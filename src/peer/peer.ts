@@ -1,0 +1,300 @@
+/**
+ * This dbproxy as one of a pair: tells the other what it knows, every half second and at once when there is news, takes
+ * what the other knows better (`merge.ts`), and says who may act (`right.ts`). What is asked and what is answered are the
+ * same message, so one exchange makes both equal.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Clock, Timer } from '../base/clock.ts';
+import { isRefusal, refusal } from '../base/errors.ts';
+import { messageOf } from '../base/message-of.ts';
+import type { DurableState } from '../topology/state-file.ts';
+import type { Sharing, TopologyStore } from '../topology/store.ts';
+import { compareDocuments, droppedWords, stampWords } from './merge.ts';
+import { formatMessage, parseMessage, type PeerMessage } from './message.ts';
+import type { PeerLink } from './link.ts';
+import { rightOf, type Right, type Sight } from './right.ts';
+
+export interface PeerOptions {
+  readonly clock: Clock;
+  readonly link: PeerLink;
+  /** Without an answer for so long the other is gone. */
+  readonly timeoutMs: number;
+  readonly store: Pick<TopologyStore, 'latest' | 'isAlone' | 'beginTerm' | 'endTerm' | 'adopt'>;
+  /** This host has the write VIP now. */
+  readonly holdsVip: () => boolean;
+  /** Clusters in which a promotion runs here. */
+  readonly busy: () => readonly string[];
+  /** Hash of what both should have in their files. */
+  readonly config: string;
+  /** What the other has decided counts here now. */
+  readonly onAdopted: () => Promise<void>;
+  /** The right is another one. */
+  readonly onRight: () => void;
+  /** A line for the log and for SHOW EVENTS. */
+  readonly tell: (level: 'info' | 'warn' | 'error', event: string, detail: string) => void;
+}
+
+/** So often is looked who holds the VIP, and whether there is news. */
+const LOOK_EVERY_MS = 100;
+const TELL_EVERY_MS = 500;
+
+export class Peer implements Sharing {
+  readonly #options: PeerOptions;
+  readonly #process = randomUUID();
+  #ticker: Timer | null = null;
+  #closed = false;
+  /** What the other has said last, in an exchange of either direction. */
+  #other: PeerMessage | null = null;
+  /** When it was heard last; null: never since the start. */
+  #heardMs: number | null = null;
+  /** When the last question was asked that it has answered. */
+  #askedMs = -Infinity;
+  /** It has something better than we have, which is being written down here. */
+  #adopting = 0;
+  /** Its port was closed when it was asked last. */
+  #isRefused = false;
+  #isGoneByWord = false;
+  #holds: boolean;
+  /** Since when the VIP is here, or is not. */
+  #holdsSinceMs: number;
+  #exchange: Promise<PeerMessage | null> | null = null;
+  #nextMs = 0;
+  /** What was told last: of the other, of its configuration, of what hinders. */
+  #toldSight: Sight['kind'] | null = null;
+  #toldConfig = '';
+  #toldTrouble = '';
+  #toldRight = '';
+  #toldNews = '';
+
+  constructor(options: PeerOptions) {
+    this.#options = options;
+    this.#holds = options.holdsVip();
+    this.#holdsSinceMs = options.clock.nowMs();
+  }
+
+  start(): void {
+    this.#ticker = this.#options.clock.every(LOOK_EVERY_MS, () => this.#look());
+    this.#look();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#ticker?.cancel();
+    this.#options.link.close();
+  }
+
+  // ---- what is known -------------------------------------------------------------------------------
+
+  /** The right of now. */
+  get right(): Right {
+    return rightOf(this.sight, this.#holds, this.#options.link.address);
+  }
+
+  /** The write VIP is on this host. */
+  get holds(): boolean {
+    return this.#holds;
+  }
+
+  get sight(): Sight {
+    const { clock, timeoutMs, store } = this.#options;
+    const nowMs = clock.nowMs();
+    if (this.#isGoneByWord) return { kind: 'gone', byWord: true, hasTerm: store.isAlone };
+    if (this.#heardMs === null || this.#other === null) return { kind: 'unheard' };
+    // Who does not hold the VIP stops sooner than the other can take it for gone.
+    if (nowMs - this.#askedMs <= timeoutMs / 2 && !this.#isRefused) {
+      const { holds, busy } = this.#other;
+      return {
+        kind: 'connected',
+        holds,
+        busy,
+        knowsWeHold: this.#askedMs >= this.#holdsSinceMs && this.#adopting === 0,
+      };
+    }
+    if (this.#isRefused || nowMs - this.#heardMs > timeoutMs)
+      return { kind: 'gone', byWord: false, hasTerm: store.isAlone };
+    return { kind: 'silent' };
+  }
+
+  get #isGone(): boolean {
+    return this.sight.kind === 'gone';
+  }
+
+  /** Why an operator's statement is not carried out here; throws it. */
+  requireCharge(): void {
+    const { mayAct, charge } = this.right;
+    if (mayAct || this.#options.busy().length > 0) return;
+    throw refusal(
+      'DBPROXY_NOT_IN_CHARGE',
+      charge?.detail ?? 'the other dbproxy has not been told yet that the write VIP is here; try again',
+    );
+  }
+
+  compare(one: DurableState, other: DurableState): number {
+    return compareDocuments(one, other);
+  }
+
+  /** The word of an operator; it holds until the other is heard. */
+  async setGone(): Promise<void> {
+    if (this.sight.kind === 'connected') {
+      throw refusal('DBPROXY_NOT_IN_CHARGE', 'the other dbproxy is there and answers, so it is not gone');
+    }
+    this.#isGoneByWord = true;
+    this.#options.tell('warn', 'peer.gone_by_word', 'an operator says that the other dbproxy is gone');
+    if (this.#holds) await this.#options.store.beginTerm();
+    this.#look();
+  }
+
+  // ---- what is said --------------------------------------------------------------------------------
+
+  /** What the other says; answers what this one has to say then. */
+  async receive(text: string): Promise<string> {
+    const message = parseMessage(text);
+    if (message.process === this.#process)
+      throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'process', 'this is the same dbproxy');
+    await this.#take(message);
+    return formatMessage(this.#message());
+  }
+
+  /** Has the other write it down; see `Sharing`. */
+  async share(durable: DurableState): Promise<'held' | 'alone'> {
+    const { clock, timeoutMs } = this.#options;
+    // It is gone after that, or it can be told and was.
+    const endMs = clock.nowMs() + timeoutMs + TELL_EVERY_MS;
+    for (;;) {
+      if (this.#isGone) return this.#alone();
+      // One that began before did not have this to say.
+      if (this.#exchange !== null) await this.#exchange;
+      const answer = await this.#ask();
+      const difference = answer === null ? null : compareDocuments(durable, answer.state);
+      if (difference === 0) return 'held';
+      if (difference !== null && difference < 0)
+        throw refusal('DBPROXY_NOT_IN_CHARGE', 'the other dbproxy has decided something else meanwhile');
+      if (this.#isGone) return this.#alone();
+      if (clock.nowMs() >= endMs || this.#closed)
+        throw refusal('DBPROXY_NOT_IN_CHARGE', 'the other dbproxy could not be told, and is not gone either');
+      await new Promise<void>((resolve) => void clock.after(LOOK_EVERY_MS, resolve));
+    }
+  }
+
+  /** Who has lost the VIP in the middle of a promotion, and the other too, is not the one that goes on. */
+  #alone(): 'alone' {
+    if (this.#holds) return 'alone';
+    throw refusal(
+      'DBPROXY_NOT_IN_CHARGE',
+      'the write VIP is not here any more, and the other is not reached',
+    );
+  }
+
+  #message(): PeerMessage {
+    const { busy, config, store } = this.#options;
+    return { process: this.#process, holds: this.#holds, busy: busy(), config, state: store.latest };
+  }
+
+  #look(): void {
+    if (this.#closed) return;
+    const { clock, holdsVip, tell } = this.#options;
+    const holds = holdsVip();
+    if (holds !== this.#holds) {
+      this.#holds = holds;
+      this.#holdsSinceMs = clock.nowMs();
+      tell('info', holds ? 'peer.vip_came' : 'peer.vip_left', `the write VIP is ${holds ? '' : 'not '}here`);
+    }
+    const news = this.#news();
+    if (this.#exchange === null && (news !== this.#toldNews || clock.nowMs() >= this.#nextMs)) {
+      this.#toldNews = news;
+      void this.#ask();
+    }
+    this.#judge();
+  }
+
+  /** What the other is told at once when it changes. */
+  #news(): string {
+    const { busy, store } = this.#options;
+    return `${this.#holds} ${busy().join()} ${stampWords(store.latest)}`;
+  }
+
+  /** One exchange; null: there was no answer. Several who ask meanwhile get the same one. */
+  #ask(): Promise<PeerMessage | null> {
+    this.#exchange ??= this.#exchangeOnce().finally(() => {
+      this.#exchange = null;
+    });
+    return this.#exchange;
+  }
+
+  async #exchangeOnce(): Promise<PeerMessage | null> {
+    const { clock, link, timeoutMs } = this.#options;
+    const askedMs = clock.nowMs();
+    this.#nextMs = askedMs + TELL_EVERY_MS;
+    try {
+      const answer = parseMessage(await link.ask(formatMessage(this.#message()), timeoutMs / 2));
+      if (answer.process === this.#process)
+        throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'address', 'it is the own address of this dbproxy');
+      this.#askedMs = askedMs;
+      this.#isRefused = false;
+      this.#toldTrouble = '';
+      // A change that waits for this answer cannot wait for what comes after it.
+      void this.#take(answer);
+      return answer;
+    } catch (error) {
+      this.#isRefused = error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED';
+      const trouble = messageOf(error);
+      if (trouble !== this.#toldTrouble) {
+        const level = isRefusal(error) || this.#heardMs === null ? 'warn' : 'info';
+        this.#options.tell(level, 'peer.not_answered', `${link.address}: ${trouble}`);
+      }
+      this.#toldTrouble = trouble;
+      return null;
+    } finally {
+      this.#judge();
+    }
+  }
+
+  /** Learns what the other says; resolves when what it knows better counts here. */
+  async #take(message: PeerMessage): Promise<void> {
+    const { store, tell, onAdopted, clock, config } = this.#options;
+    this.#other = message;
+    if (this.#heardMs !== null) this.#heardMs = clock.nowMs();
+    if (compareDocuments(store.latest, message.state) < 0) {
+      this.#adopting++;
+      const dropped = await store.adopt(message.state).finally(() => this.#adopting--);
+      if (dropped !== null) {
+        const isFork =
+          (dropped.term ?? 0) < (message.state.term ?? 0) || dropped.epoch === message.state.epoch;
+        const words = isFork ? droppedWords(dropped, message.state) : '';
+        const lost = words === '' ? '' : `; ${words.slice(0, 2_000)}`;
+        tell('info', 'peer.state_adopted', `the other's state (${stampWords(message.state)}) holds${lost}`);
+        await onAdopted();
+      }
+    }
+    if (compareDocuments(store.latest, message.state) === 0) store.endTerm();
+    this.#heardMs = clock.nowMs();
+    this.#isGoneByWord = false;
+    if (message.config !== config && this.#toldConfig !== message.config)
+      tell('warn', 'peer.config_differs', 'the configuration files of the two dbproxies differ');
+    this.#toldConfig = message.config;
+    this.#judge();
+  }
+
+  /** Tells what has changed, and begins a term where one is needed. */
+  #judge(): void {
+    const { store, tell, onRight, link, timeoutMs } = this.#options;
+    const { sight } = this;
+    if (sight.kind !== this.#toldSight) {
+      if (sight.kind === 'connected') tell('info', 'peer.connected', `${link.address} answers`);
+      if (sight.kind === 'gone')
+        tell('warn', 'peer.gone', `${link.address} has not answered for ${timeoutMs} ms, or is closed`);
+      this.#toldSight = sight.kind;
+    }
+    if (sight.kind === 'gone' && this.#holds && !sight.hasTerm) {
+      // Tried again with the next look when the disk does not take it.
+      void store.beginTerm().then(
+        () => this.#judge(),
+        () => undefined,
+      );
+    }
+    const right = JSON.stringify(this.right);
+    if (right === this.#toldRight) return;
+    this.#toldRight = right;
+    onRight();
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Who of a pair may act: begin promotions, change servers, write the shared state down. And who may take clients' writes
+ * at all. Pure: from what is known of the other to the right, with the words for SHOW DIAGNOSES.
+ *
+ * 1. Who has heard nothing of the other since it started does neither: the other may have promoted a server meanwhile.
+ * 2. Who does not hold the write VIP does not act. It routes writes only while it has what the other has.
+ * 3. While both hold it, neither acts nor takes writes.
+ * 4. While the other is in the middle of a promotion nobody else acts, and writes wait for its end.
+ * 5. The holder acts when the other has said, after this one got the VIP, that it does not hold it; or when the other is
+ *    gone, and a new term has been begun without it.
+ * 6. That the primary may acknowledge writes without a replica is not decided without the other, who may be alive behind
+ *    a cut cable with that replica, unless an operator has said that it is gone.
+ */
+import type { Charge } from '../topology/charge.ts';
+
+/** What is known of the other dbproxy. */
+export type Sight =
+  /** Never heard of since this process started. */
+  | { readonly kind: 'unheard' }
+  | {
+      readonly kind: 'connected';
+      readonly holds: boolean;
+      /** Clusters in which it is in the middle of a promotion. */
+      readonly busy: readonly string[];
+      /** It has said so in answer to what was asked after the VIP came here. */
+      readonly knowsWeHold: boolean;
+    }
+  /** It was heard a moment ago and does not answer; it is not known to be gone. */
+  | { readonly kind: 'silent' }
+  /** It has not answered for peer_timeout, or its port is closed; `byWord`: an operator says so. */
+  | { readonly kind: 'gone'; readonly byWord: boolean; readonly hasTerm: boolean };
+
+export interface Right {
+  readonly mayAct: boolean;
+  readonly mayGoAlone: boolean;
+  /** Null: all is as it should be. */
+  readonly charge: Charge | null;
+}
+
+/** The right of the one that holds the write VIP, or does not; `other`: its address. */
+export function rightOf(sight: Sight, holds: boolean, other: string): Right {
+  switch (sight.kind) {
+    case 'unheard':
+      return nothing(
+        'PeerUnheard',
+        true,
+        `nothing has been heard of the other dbproxy (${other}) since this one started: it may have promoted another server meanwhile, so no writes are taken and nothing is done to the servers until it answers. If it is gone for sure, with its host, say SET PEER GONE here`,
+      );
+    case 'connected':
+      return connected(sight, holds, other);
+    case 'silent':
+    case 'gone':
+      if (holds) return aloneHolder(sight, other);
+      return nothing(
+        'PeerUnreachable',
+        true,
+        `the other dbproxy (${other}) does not answer, and this one does not hold the write VIP: what the other decides is not known here, so no writes are taken and nothing is done to the servers until it answers or the VIP comes here`,
+      );
+  }
+}
+
+function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean, other: string): Right {
+  const { busy } = sight;
+  if (holds && sight.holds) {
+    return nothing(
+      'BothInCharge',
+      true,
+      `the write VIP is on this host and on that of the other dbproxy (${other}): no writes are taken by either until one of them has it no more; see keepalived on both (VRRP may be blocked between them), and take the VIP away from one: ip addr del`,
+    );
+  }
+  if (busy.length > 0) {
+    return nothing(
+      'NotInCharge',
+      true,
+      `the other dbproxy (${other}) is in the middle of a promotion (${busy.join(', ')}): writes wait for its end`,
+    );
+  }
+  if (!holds) {
+    const who = sight.holds ? `the other dbproxy (${other}) holds it and` : 'nobody does, so nobody';
+    return nothing(
+      'NotInCharge',
+      false,
+      `this dbproxy does not hold the write VIP: ${who} acts on the servers; this one knows what it knows and takes over with the VIP`,
+    );
+  }
+  return { mayAct: sight.knowsWeHold, mayGoAlone: true, charge: null };
+}
+
+function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: string): Right {
+  const isGone = sight.kind === 'gone';
+  const byWord = isGone && sight.byWord;
+  const detail = !isGone
+    ? `the other dbproxy (${other}) does not answer; if that lasts for peer_timeout this one goes on without it`
+    : `the other dbproxy (${other}) is gone${byWord ? ', by the word of an operator' : ''}: this one, which holds the write VIP, goes on without it. What it decides is handed over when the other is back`;
+  const hint =
+    'Commits that wait for a replica (semi_sync = require) wait on while there is none: say SET PEER GONE here if the other host is dead';
+  return {
+    mayAct: isGone && sight.hasTerm,
+    mayGoAlone: byWord,
+    charge: {
+      diagnosis: 'PeerUnreachable',
+      detail: byWord ? detail : `${detail}. ${hint}`,
+      stopsWrites: false,
+    },
+  };
+}
+
+function nothing(diagnosis: Charge['diagnosis'], stopsWrites: boolean, detail: string): Right {
+  return { mayAct: false, mayGoAlone: false, charge: { diagnosis, detail, stopsWrites } };
+}

@@ -1,0 +1,261 @@
+/** Two dbproxies of a pair, with disks, a line between them and VIPs that a test moves; no servers. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Peer } from '../../../src/peer/peer.ts';
+import type { Sight } from '../../../src/peer/right.ts';
+import {
+  formatState,
+  parseState,
+  type DurableState,
+  type StateStore,
+} from '../../../src/topology/state-file.ts';
+import { TopologyStore } from '../../../src/topology/store.ts';
+import { backendConfig, clusterConfig } from '../../support/configs.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+
+const CONFIG = { clusters: [clusterConfig()], backends: [backendConfig('db1'), backendConfig('db2')] };
+
+/** A host: its disk outlives its dbproxy. */
+class Host {
+  readonly pair: Pair;
+  disk = formatState({ epoch: 5, clusters: { main: { primary: 'db1', epoch: 5 } }, backends: {} });
+  vip = false;
+  other!: Host;
+  store!: TopologyStore;
+  peer: Peer | null = null;
+  busy: string[] = [];
+  /** Another one after each start and each death. */
+  life = 0;
+  events: string[] = [];
+
+  constructor(pair: Pair) {
+    this.pair = pair;
+  }
+
+  start(): void {
+    const life = ++this.life;
+    const file: StateStore = {
+      load: () => parseState(this.disk) as DurableState,
+      save: (state) => {
+        // A process that is dead writes nothing.
+        if (this.life === life) this.disk = formatState(state);
+        return Promise.resolve();
+      },
+    };
+    this.store = new TopologyStore(CONFIG, file);
+    const peer: Peer = new Peer({
+      clock: this.pair.clock,
+      link: {
+        address: 'the other',
+        ask: async (message): Promise<string> => {
+          await Promise.resolve();
+          const there = this.other.peer;
+          if (this.pair.isCut) return this.pair.silence();
+          if (there === null) throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
+          const answer = await there.receive(message);
+          return this.peer === peer ? answer : this.pair.silence();
+        },
+        close: () => undefined,
+      },
+      timeoutMs: 3_000,
+      store: this.store,
+      holdsVip: () => this.vip,
+      busy: () => this.busy,
+      config: 'the same',
+      onAdopted: () => Promise.resolve(),
+      onRight: () => undefined,
+      tell: (_level, event) => this.events.push(event),
+    });
+    this.store.shareWith(peer);
+    this.peer = peer;
+    peer.start();
+  }
+
+  kill(): void {
+    this.life++;
+    this.peer?.close();
+    this.peer = null;
+  }
+
+  get right(): string {
+    const { mayAct, charge } = this.peer!.right;
+    return mayAct ? 'acts' : (charge?.diagnosis ?? 'waits');
+  }
+
+  get sight(): Sight['kind'] {
+    return this.peer!.sight.kind;
+  }
+
+  get primary(): string | null {
+    return (parseState(this.disk) as DurableState).clusters['main']?.primary ?? null;
+  }
+}
+
+class Pair {
+  readonly clock = new FakeClock();
+  readonly one = new Host(this);
+  readonly two = new Host(this);
+  isCut = false;
+
+  constructor() {
+    this.one.other = this.two;
+    this.two.other = this.one;
+  }
+
+  async pass(timeMs: number): Promise<void> {
+    for (let passed = 0; passed < timeMs; passed += 50) {
+      this.clock.advance(50);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** What a cut line answers, until the question is given up. */
+  silence(): Promise<never> {
+    return new Promise((_resolve, reject) => {
+      this.clock.after(1_500, () => reject(new Error('no answer')));
+    });
+  }
+}
+
+async function pairAtWork(): Promise<Pair> {
+  const pair = new Pair();
+  pair.one.vip = true;
+  pair.one.start();
+  pair.two.start();
+  await pair.pass(1_000);
+  assert.deepEqual([pair.one.right, pair.two.right], ['acts', 'NotInCharge']);
+  return pair;
+}
+
+describe('a pair of dbproxies', () => {
+  test('one that is alone since its start does not act, until an operator says that the other is gone', async () => {
+    const { one, ...pair } = await startedAlone();
+    await pair.pass(10_000);
+    assert.equal(one.right, 'PeerUnheard');
+    await assert.rejects(one.store.recordPromotion('main', 'db2'), /not in charge.*SET PEER GONE/);
+    await one.peer!.setGone();
+    assert.equal(one.right, 'acts');
+    await one.store.recordPromotion('main', 'db2');
+    assert.equal(one.primary, 'db2');
+  });
+
+  test('what one writes down is on the disk of the other when it counts', async () => {
+    const { one, two } = await pairAtWork();
+    await one.store.recordPromotion('main', 'db2');
+    assert.deepEqual([one.primary, two.primary], ['db2', 'db2']);
+    assert.equal(two.store.rememberedPrimary('main'), 'db2');
+    await assert.rejects(two.store.change({ db1: { roWeight: 3 } }), /not in charge/);
+  });
+
+  test('the holder dies right after a promotion: the old primary never comes back, whoever starts alone', async () => {
+    const pair = await pairAtWork();
+    await pair.one.store.recordPromotion('main', 'db2');
+    pair.one.kill();
+    pair.two.kill();
+    pair.two.start();
+    assert.equal(pair.two.store.rememberedPrimary('main'), 'db2');
+    assert.equal(pair.two.store.epochOf('main'), 6);
+  });
+
+  test('one dies with a promotion on its own disk alone: what the other decides since then holds', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    pair.isCut = true;
+    const recorded = one.store.recordPromotion('main', 'db2');
+    await pair.pass(200);
+    assert.deepEqual([one.primary, two.primary], ['db2', 'db1'], 'on one disk, and not acknowledged');
+    one.kill();
+    void recorded.catch(() => undefined);
+    one.vip = false;
+    pair.isCut = false;
+    two.vip = true;
+    await pair.pass(4_000);
+    assert.equal(two.right, 'acts');
+    one.start();
+    await pair.pass(1_000);
+    assert.deepEqual([one.primary, two.primary], ['db1', 'db1']);
+    assert.ok(one.events.includes('peer.state_adopted'));
+  });
+
+  test('a cut line: who has the VIP goes on when the other is gone, the other stops before that', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    pair.isCut = true;
+    await pair.pass(2_000);
+    assert.deepEqual([one.sight, one.right], ['silent', 'PeerUnreachable']);
+    assert.equal(two.peer!.right.charge?.stopsWrites, true, 'while the first does not act yet');
+    await pair.pass(2_000);
+    assert.deepEqual([one.sight, one.right, two.right], ['gone', 'acts', 'PeerUnreachable']);
+    await one.store.recordPromotion('main', 'db2');
+    pair.isCut = false;
+    await pair.pass(2_500);
+    assert.deepEqual([one.right, two.right, two.primary], ['acts', 'NotInCharge', 'db2']);
+  });
+
+  test('a change waits for the other no longer than until it is gone', async () => {
+    const pair = await pairAtWork();
+    pair.isCut = true;
+    let isWritten = false;
+    const written = pair.one.store.change({ db1: { roWeight: 3 } }).then(() => (isWritten = true));
+    await pair.pass(1_000);
+    assert.equal(isWritten, false);
+    await pair.pass(4_000);
+    assert.equal(isWritten, true);
+    await written;
+  });
+
+  test('both have the VIP: nobody acts and nobody takes writes, until one has it no more', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    two.vip = true;
+    await pair.pass(300);
+    assert.deepEqual([one.right, two.right], ['BothInCharge', 'BothInCharge']);
+    one.vip = false;
+    await pair.pass(1_000);
+    assert.deepEqual([one.right, two.right], ['NotInCharge', 'acts']);
+  });
+
+  test('the VIP leaves in the middle of a promotion: it is brought to its end first', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    one.busy = ['main'];
+    one.vip = false;
+    two.vip = true;
+    await pair.pass(500);
+    assert.equal(two.right, 'NotInCharge');
+    await one.store.recordPromotion('main', 'db2');
+    one.busy = [];
+    await pair.pass(1_000);
+    assert.deepEqual([one.right, two.right, two.primary], ['NotInCharge', 'acts', 'db2']);
+  });
+
+  test('who loses the VIP and the other in the middle of a promotion does not record it', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    one.busy = ['main'];
+    pair.isCut = true;
+    one.vip = false;
+    two.vip = true;
+    const recorded = assert.rejects(one.store.recordPromotion('main', 'db2'), /VIP is not here any more/);
+    await pair.pass(5_000);
+    await recorded;
+    assert.deepEqual([one.primary, two.right], ['db1', 'acts']);
+  });
+
+  test('one process that dies is known to be gone at once', async () => {
+    const pair = await pairAtWork();
+    pair.one.kill();
+    pair.one.vip = false;
+    pair.two.vip = true;
+    await pair.pass(1_000);
+    assert.equal(pair.two.right, 'acts');
+  });
+});
+
+async function startedAlone(): Promise<{ one: Host; pass(timeMs: number): Promise<void> }> {
+  const pair = new Pair();
+  pair.one.vip = true;
+  pair.one.start();
+  await pair.pass(100);
+  return { one: pair.one, pass: (timeMs) => pair.pass(timeMs) };
+}

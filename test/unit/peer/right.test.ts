@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { rightOf, type Sight } from '../../../src/peer/right.ts';
+
+const OTHER = '10.0.0.2:6032';
+const connected = (over: Partial<Extract<Sight, { kind: 'connected' }>> = {}): Sight => ({
+  kind: 'connected',
+  holds: false,
+  busy: [],
+  knowsWeHold: true,
+  ...over,
+});
+const gone = (over: Partial<Extract<Sight, { kind: 'gone' }>> = {}): Sight => ({
+  kind: 'gone',
+  byWord: false,
+  hasTerm: true,
+  ...over,
+});
+
+/** What is known of the other, whether the VIP is here, and then: acts, takes writes, lets a primary go on alone, diagnosis. */
+const CASES: readonly [string, Sight, boolean, boolean, boolean, boolean, string | null][] = [
+  ['not heard since the start', { kind: 'unheard' }, true, false, false, false, 'PeerUnheard'],
+  ['not heard, without the VIP', { kind: 'unheard' }, false, false, false, false, 'PeerUnheard'],
+  ['the holder beside a standby', connected(), true, true, true, true, null],
+  [
+    'the holder, of which the other does not know',
+    connected({ knowsWeHold: false }),
+    true,
+    false,
+    true,
+    true,
+    null,
+  ],
+  ['the standby', connected({ holds: true }), false, false, true, false, 'NotInCharge'],
+  ['nobody holds it', connected(), false, false, true, false, 'NotInCharge'],
+  ['both hold it', connected({ holds: true }), true, false, false, false, 'BothInCharge'],
+  [
+    'the other promotes, as the VIP comes',
+    connected({ busy: ['main'] }),
+    true,
+    false,
+    false,
+    false,
+    'NotInCharge',
+  ],
+  [
+    'the other promotes, seen by the standby',
+    connected({ holds: true, busy: ['main'] }),
+    false,
+    false,
+    false,
+    false,
+    'NotInCharge',
+  ],
+  [
+    'the holder, and the other does not answer yet',
+    { kind: 'silent' },
+    true,
+    false,
+    true,
+    false,
+    'PeerUnreachable',
+  ],
+  [
+    'the standby, and the other does not answer yet',
+    { kind: 'silent' },
+    false,
+    false,
+    false,
+    false,
+    'PeerUnreachable',
+  ],
+  ['the holder alone', gone(), true, true, true, false, 'PeerUnreachable'],
+  [
+    'the holder alone, without a term of its own',
+    gone({ hasTerm: false }),
+    true,
+    false,
+    true,
+    false,
+    'PeerUnreachable',
+  ],
+  [
+    'the holder alone, by the word of an operator',
+    gone({ byWord: true }),
+    true,
+    true,
+    true,
+    true,
+    'PeerUnreachable',
+  ],
+  ['alone and without the VIP', gone(), false, false, false, false, 'PeerUnreachable'],
+];
+
+describe('who may act', () => {
+  for (const [what, sight, holds, acts, writes, alone, diagnosis] of CASES) {
+    test(what, () => {
+      const right = rightOf(sight, holds, OTHER);
+      assert.equal(right.mayAct, acts, 'acts');
+      assert.equal(right.charge?.stopsWrites !== true, writes, 'takes writes');
+      assert.equal(right.mayGoAlone, alone, 'lets a primary go on alone');
+      assert.equal(right.charge?.diagnosis ?? null, diagnosis);
+      if (right.charge !== null && right.charge.detail.includes('other dbproxy ('))
+        assert.ok(right.charge.detail.includes(OTHER));
+    });
+  }
+});
