@@ -1,12 +1,13 @@
 /**
  * Keeps the accounts of each cluster as fresh as somebody needs them: reads them from the primary's own
- * tables at an interval, after a change of primary, and whenever it is asked to.
+ * tables (or, while there is none, those of another server) at an interval, after a change of primary, and whenever it is asked to.
  *
  * Who asks waits for a read that began after the question, for an earlier one may have missed what the
  * question is about; all who ask meanwhile wait for the same one. Reads of a cluster are apart by at least
  * READ_GAP_MS, so that guessing passwords here costs the primary next to nothing. A read that fails changes
  * nothing: what was read last goes on being served.
  */
+import { messageOf } from '../base/message-of.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { accountName, type Account, type ClusterAccounts, type ImportStatus } from '../topology/account.ts';
@@ -16,15 +17,17 @@ import { isDenied } from './observation.ts';
 
 /** Least time between the beginnings of two reads of one cluster. */
 const READ_GAP_MS = 250;
+/** As long as none have been read it is tried again so often: until then nobody can log in. */
+const FIRST_READ_RETRY_MS = 500;
 /** A read that takes longer has failed; who waits for it has gone by then. */
 const READ_TIMEOUT_MS = 2_000;
 /** More accounts than this are not a list to keep in every process. */
 const ACCOUNTS_MAX = 50_000;
 
-/** Reads the accounts of a cluster from the server `primary`; rejects with the reason in words. */
+/** Reads the accounts of a cluster from the server `source`; rejects with the reason in words. */
 export type AccountReader = (
   cluster: ClusterConfig,
-  primary: BackendConfig,
+  source: BackendConfig,
   clock: Clock,
 ) => Promise<ClusterAccounts>;
 
@@ -32,8 +35,8 @@ export interface AccountImportOptions {
   /** Clusters whose accounts are imported. */
   readonly clusters: readonly ClusterConfig[];
   readonly clock: Clock;
-  /** The server of a cluster to read from now; null when there is none. */
-  readonly primaryOf: (cluster: string) => BackendConfig | null;
+  /** The server of a cluster to read from now; null when there is none. `hasNone`: none have been read yet. */
+  readonly sourceOf: (cluster: string, hasNone: boolean) => BackendConfig | null;
   /** Called with accounts that differ from what was read before. */
   readonly onChange: (accounts: ClusterAccounts) => void;
   /** Called when a first read, or one after failures, is good, and once for each new reason of a failure. */
@@ -50,6 +53,8 @@ interface Desk {
   accounts: ClusterAccounts | null;
   readMs: number;
   failure: string | null;
+  /** The last read has failed because the monitor account may not read them. */
+  isDenied: boolean;
   startedMs: number;
   running: Promise<void> | null;
   /** The read that has not begun yet, which all who ask now wait for. */
@@ -76,6 +81,7 @@ export class AccountImport {
           accounts: null,
           readMs: 0,
           failure: null,
+          isDenied: false,
           startedMs: -Infinity,
           running: null,
           next: null,
@@ -94,6 +100,12 @@ export class AccountImport {
       ageMs: desk.accounts === null ? null : this.#options.clock.nowMs() - desk.readMs,
       failure: desk.failure,
     }));
+  }
+
+  /** None of this cluster have been read yet, and the next try may do without anybody's help. */
+  awaitsFirst(cluster: string): boolean {
+    const desk = this.#desks.get(cluster);
+    return desk?.accounts === null && !desk.isDenied && !this.#closed;
   }
 
   /** Resolves, never rejects, when a read that began after this call has ended, well or not. */
@@ -141,18 +153,22 @@ export class AccountImport {
   }
 
   async #readNow(desk: Desk): Promise<void> {
-    const { clock, primaryOf } = this.#options;
+    const { clock, sourceOf } = this.#options;
+    const { name, usersIntervalMs } = desk.cluster;
     desk.interval?.cancel();
+    desk.isDenied = false;
     try {
-      const primary = primaryOf(desk.cluster.name);
-      if (primary === null) throw new Error('there is no server to read them from');
-      const accounts = await this.#read(desk.cluster, primary, clock);
+      const source = sourceOf(name, desk.accounts === null);
+      if (source === null) throw new Error('there is no server to read them from');
+      const accounts = await this.#read(desk.cluster, source, clock);
       if (!this.#closed) this.#take(desk, accounts);
     } catch (error) {
-      if (!this.#closed) this.#fail(desk, error instanceof Error ? error.message : String(error));
+      desk.isDenied = error instanceof Error && (isDenied(error) || isDenied(error.cause));
+      if (!this.#closed) this.#fail(desk, messageOf(error));
     }
     if (this.#closed) return;
-    desk.interval = clock.after(desk.cluster.usersIntervalMs, () => void this.refresh(desk.cluster.name));
+    const waitMs = this.awaitsFirst(name) ? Math.min(FIRST_READ_RETRY_MS, usersIntervalMs) : usersIntervalMs;
+    desk.interval = clock.after(waitMs, () => void this.refresh(name));
   }
 
   #take(desk: Desk, accounts: ClusterAccounts): void {
@@ -183,10 +199,10 @@ function describe(accounts: readonly Account[]): string {
 }
 
 /** Reads the accounts over a connection of its own. */
-const readAccounts: AccountReader = async (cluster, primary, clock) => {
+const readAccounts: AccountReader = async (cluster, source, clock) => {
   const endMs = clock.nowMs() + READ_TIMEOUT_MS;
   const leftMs = (): number => Math.max(1, endMs - clock.nowMs());
-  const connection = await ControlConnection.open(primary, cluster, clock, leftMs());
+  const connection = await ControlConnection.open(source, cluster, clock, leftMs());
   try {
     const [me] = await connection.run('SELECT VERSION() AS version, CURRENT_USER() AS account', leftMs());
     const { product, table, query, ...reader } = accountTableOf(String(me?.version));

@@ -1,7 +1,7 @@
 /**
  * Arbiters: third parties (a gateway, a switch, another machine) that tell whether it is we who are cut off.
  * Asked as servers are, on the same intervals; who answers is all that counts. One that we have no means to
- * ask is not one that is silent, and says so.
+ * ask is not one that is silent, and says so. An etcd also has a vote: who of several dbproxies acts (`vote.ts`).
  */
 import { spawn } from 'node:child_process';
 import net from 'node:net';
@@ -9,6 +9,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { parseArbiter, type ArbiterConfig } from '../config/arbiter.ts';
 import type { ClusterConfig } from '../config/config.ts';
 import { classifyError } from './observation.ts';
+import type { LeaseVote, VoteSight } from './vote.ts';
 
 /** What the arbiters of a cluster say. */
 export interface ArbiterSight {
@@ -22,6 +23,8 @@ export interface ArbiterSight {
   readonly reasons: readonly string[];
   /** When the oldest of these answers was had; null before each was asked once, and when there are none. */
   readonly freshMs: number | null;
+  /** What the one that votes says; null: none of them does. */
+  readonly vote: VoteSight | null;
 }
 
 export type ArbiterAnswer =
@@ -30,8 +33,11 @@ export type ArbiterAnswer =
   /** We ourselves could not ask. */
   | { readonly kind: 'broken'; readonly reason: string };
 
+/** One that is only asked whether it answers. */
+export type MuteArbiter = Exclude<ArbiterConfig, { kind: 'etcd' }>;
+
 /** Asks one arbiter; never rejects, and ends within the time. */
-export type AskArbiter = (arbiter: ArbiterConfig, clock: Clock, timeoutMs: number) => Promise<ArbiterAnswer>;
+export type AskArbiter = (arbiter: MuteArbiter, clock: Clock, timeoutMs: number) => Promise<ArbiterAnswer>;
 
 export interface ArbitersOptions {
   readonly cluster: ClusterConfig;
@@ -39,11 +45,19 @@ export interface ArbitersOptions {
   /** True while something about the cluster is in doubt: then they are asked at the fast interval. */
   readonly isWorried: () => boolean;
   readonly ask?: AskArbiter;
+  /** Of the one that votes, when there is one. */
+  readonly vote?: LeaseVote | null;
 }
 
 interface Arbiter {
   readonly name: string;
-  readonly config: ArbiterConfig;
+  readonly answer: ArbiterAnswer | null;
+  readonly answeredMs: number;
+}
+
+/** One that is asked in rounds. */
+interface Asked extends Arbiter {
+  readonly config: MuteArbiter;
   answer: ArbiterAnswer | null;
   answeredMs: number;
 }
@@ -53,6 +67,8 @@ export class Arbiters {
   readonly #options: ArbitersOptions;
   readonly #ask: AskArbiter;
   readonly #arbiters: readonly Arbiter[];
+  readonly #asked: readonly Asked[];
+  readonly #vote: LeaseVote | null;
   #timer: Timer | null = null;
   #lastStartMs = -Infinity;
   #running: Promise<void> | null = null;
@@ -61,16 +77,22 @@ export class Arbiters {
   constructor(options: ArbitersOptions) {
     this.#options = options;
     this.#ask = options.ask ?? askArbiter;
+    this.#vote = options.vote ?? null;
+    const asked: Asked[] = [];
+    this.#asked = asked;
     this.#arbiters = options.cluster.arbiter.map((name) => {
       const config = parseArbiter(name);
       if ('problem' in config) throw new TypeError(config.problem);
-      return { name, config, answer: null, answeredMs: -Infinity };
+      if (config.kind === 'etcd') return voting(name, this.#vote);
+      const arbiter = { name, config, answer: null, answeredMs: -Infinity };
+      asked.push(arbiter);
+      return arbiter;
     });
   }
 
   /** Starts to ask; resolves when each has been asked once. */
-  start(): Promise<void> {
-    return this.#arbiters.length === 0 ? Promise.resolve() : this.#round();
+  async start(): Promise<void> {
+    await Promise.all([this.#vote?.start(), this.#asked.length === 0 ? null : this.#round()]);
   }
 
   /** What they say now. */
@@ -89,19 +111,27 @@ export class Arbiters {
         return answer.kind === 'reachable' ? [] : [`${name}: ${answer.reason}`];
       }),
       freshMs: isComplete ? Math.min(...all.map(({ answeredMs }) => answeredMs)) : null,
+      vote: this.#vote?.sight ?? null,
     };
   }
 
   /** Something has come into doubt: they are asked as soon as the rate allows. */
   askSoon(): void {
-    if (this.#arbiters.length === 0 || this.#running !== null || this.#closed) return;
-    this.#schedule();
+    if (this.#closed) return;
+    this.#vote?.askSoon();
+    if (this.#asked.length > 0 && this.#running === null) this.#schedule();
+  }
+
+  /** The one that votes; null: there is none. */
+  get vote(): LeaseVote | null {
+    return this.#vote;
   }
 
   /** Stops asking. */
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#vote?.close();
   }
 
   #schedule(): void {
@@ -118,7 +148,7 @@ export class Arbiters {
     const { cluster, clock } = this.#options;
     this.#lastStartMs = clock.nowMs();
     this.#running = Promise.all(
-      this.#arbiters.map(async (arbiter) => {
+      this.#asked.map(async (arbiter) => {
         const answer = await this.#ask(arbiter.config, clock, cluster.checkTimeoutMs);
         arbiter.answer = answer;
         arbiter.answeredMs = clock.nowMs();
@@ -131,9 +161,23 @@ export class Arbiters {
   }
 }
 
+/** It asks by itself. */
+function voting(name: string, vote: LeaseVote | null): Arbiter {
+  if (vote === null) throw new TypeError(`${name} votes, and nobody asks it`);
+  return {
+    name,
+    get answer() {
+      return vote.answer;
+    },
+    get answeredMs() {
+      return vote.answeredMs;
+    },
+  };
+}
+
 /** Asks over the network. */
 export async function askArbiter(
-  arbiter: ArbiterConfig,
+  arbiter: MuteArbiter,
   clock: Clock,
   timeoutMs: number,
 ): Promise<ArbiterAnswer> {

@@ -44,6 +44,8 @@ export interface HealthRecord {
   /** When it was last seen so, and when that check had begun. */
   readonly seenMs: number | null;
   readonly askedMs: number | null;
+  /** It has been running since then at the latest. */
+  readonly startedMs: number | null;
   /** When replication was last seen working with a known lag, and that lag. */
   readonly lastInSync: { readonly atMs: number; readonly lagMs: number } | null;
   readonly lagMs: number | null;
@@ -58,6 +60,8 @@ export interface HealthRecord {
   readonly restartedMs: number | null;
   /** Why we ourselves cannot look at it, which says nothing of the server; null while we can. */
   readonly checkerBroken: string | null;
+  /** Why it refuses our account, be it a new login alone; null while it does not, as far as is known. */
+  readonly accountTrouble: string | null;
   /** Since when, how often in a row and why it takes no writes, by write_check; null while it does, or is not asked. */
   readonly writeFailing: WriteFailing | null;
 }
@@ -66,6 +70,8 @@ export interface WriteFailing {
   readonly sinceMs: number;
   readonly count: number;
   readonly reason: string;
+  /** It waits for a lock that somebody holds. */
+  readonly isLocked: boolean;
 }
 
 export const FIRST_RECORD: HealthRecord = {
@@ -76,6 +82,7 @@ export const FIRST_RECORD: HealthRecord = {
   facts: null,
   seenMs: null,
   askedMs: null,
+  startedMs: null,
   lastInSync: null,
   lagMs: null,
   lagging: false,
@@ -85,6 +92,7 @@ export const FIRST_RECORD: HealthRecord = {
   restarts: 0,
   restartedMs: null,
   checkerBroken: null,
+  accountTrouble: null,
   writeFailing: null,
 };
 
@@ -98,7 +106,7 @@ export function judgeCheck(
 ): HealthRecord {
   switch (observation.kind) {
     case 'seen':
-      return judgeGood(take(record, observation.facts, nowMs, startMs), limits);
+      return judgeGood(take(record, observation, nowMs, startMs), limits);
     case 'failed':
       break;
   }
@@ -111,7 +119,16 @@ export function judgeCheck(
   if (isAlive(failure)) {
     // It answers, we only cannot look: what was known stays, with the reason beside it.
     const reach = aliveReach(record.reach);
-    return { ...record, reach, reachReason: words, good: 0, failed: 0, checkerBroken: null };
+    const accountTrouble = failure.kind === 'access_denied' ? failure.message : record.accountTrouble;
+    return {
+      ...record,
+      reach,
+      reachReason: words,
+      good: 0,
+      failed: 0,
+      checkerBroken: null,
+      accountTrouble,
+    };
   }
   const failed = record.failed + 1;
   const isDown = record.reach === 'down' || record.reach === 'unknown' || failed >= limits.fall;
@@ -132,9 +149,12 @@ export function judgeWrite(record: HealthRecord, outcome: WriteOutcome, startMs:
   switch (outcome.kind) {
     case 'written':
       return { ...record, writeFailing: null };
-    case 'failing': {
-      const { sinceMs, count } = record.writeFailing ?? { sinceMs: startMs, count: 0 };
-      return { ...record, writeFailing: { sinceMs, count: count + 1, reason: outcome.reason } };
+    case 'failing':
+    case 'locked': {
+      const isLocked = outcome.kind === 'locked';
+      const before = record.writeFailing?.isLocked === isLocked ? record.writeFailing : null;
+      const { sinceMs, count } = before ?? { sinceMs: startMs, count: 0 };
+      return { ...record, writeFailing: { sinceMs, count: count + 1, reason: outcome.reason, isLocked } };
     }
     case 'unreachable':
       return record;
@@ -144,18 +164,42 @@ export function judgeWrite(record: HealthRecord, outcome: WriteOutcome, startMs:
 }
 
 /** The record with new facts, and what they mean beside the old ones. */
-function take(record: HealthRecord, facts: ServerFacts, nowMs: number, startMs: number): HealthRecord {
+function take(
+  record: HealthRecord,
+  { facts, metMs, accountTrouble = null }: Extract<Observation, { kind: 'seen' }>,
+  nowMs: number,
+  startMs: number,
+): HealthRecord {
   const restarted = wasRestarted(record, facts, nowMs);
   return {
     ...record,
     facts,
     seenMs: nowMs,
     askedMs: startMs,
+    startedMs: latestStart(facts, nowMs, metMs),
     checkerBroken: null,
+    accountTrouble,
     receiverSeenMs: whenReceiverWasSeen(record, facts, nowMs),
     restarts: record.restarts + (restarted ? 1 : 0),
     restartedMs: restarted ? nowMs : record.restartedMs,
   };
+}
+
+/** When it has started at the latest: by its uptime, a difference of whole seconds that may be one too many, or when we met. */
+function latestStart(facts: ServerFacts, nowMs: number, metMs = nowMs): number {
+  return Math.min(nowMs - (facts.uptimeSeconds - 1) * 1000, metMs);
+}
+
+/** The record after a look over another connection, which is none of the checks: what the server is now. */
+export function asSeenNow(record: HealthRecord, facts: ServerFacts, nowMs: number): HealthRecord {
+  return { ...record, facts, startedMs: startAsOf(record, facts, nowMs), reach: 'up', reachReason: '' };
+}
+
+/** When it has started, by such a look: it was restarted when that is later than could be taken for rounding. */
+function startAsOf({ startedMs }: HealthRecord, facts: ServerFacts, nowMs: number): number {
+  const latestMs = latestStart(facts, nowMs);
+  const isSame = startedMs !== null && latestMs <= startedMs + UPTIME_TOLERANCE_SECONDS * 1000;
+  return isSame ? startedMs : latestMs;
 }
 
 /** What a server's uptime may be behind by rounding and by the time of a check. */

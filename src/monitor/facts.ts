@@ -7,8 +7,16 @@ import type { ControlConnection } from './connection.ts';
 import type { Flavour } from './flavour/flavour.ts';
 import { numberOf, text, type Row, type Statement } from './flavour/row.ts';
 import { readSemiSyncFacts, SEMI_SYNC_QUERY } from './flavour/semi-sync.ts';
-import { readBinlogStatus, readIdentity, readReplicaStatus, readUptimeSeconds } from './flavour/status.ts';
+import {
+  ownOf,
+  readBinlogStatus,
+  readIdentity,
+  readReplicaStatus,
+  readUptimeSeconds,
+  type Identity,
+} from './flavour/status.ts';
 import { lastBeat, lastEpoch } from './flavour/tables.ts';
+import { recallLog, type Recalled } from './log-memory.ts';
 import { isConnectionLost, isDenied, isTimeout, type EpochRow, type ServerFacts } from './observation.ts';
 
 /** A connection together with what its server said it is. */
@@ -18,6 +26,13 @@ export interface Acquaintance {
   readonly flavour: Flavour;
   /** The questions that this connection was answered before, though they may be denied: they travel with others. */
   readonly allowed?: Set<Extra>;
+  /** What is known of the memory of its server: that begins anew with a restart, and so with a connection. */
+  readonly memory?: MemoryOfLog;
+}
+
+/** What the log of a server has told on one connection, when it said itself that the state of its log was `history`. */
+export interface MemoryOfLog {
+  recalled: { readonly history: string; readonly outcome: Recalled } | null;
 }
 
 /** Questions that a server may have no answer to. */
@@ -31,6 +46,9 @@ export type OwnRows = Pick<ServerFacts, 'epoch' | 'beat'>;
 
 /** How long a question to our tables may take: a reader waits for nobody there but a change of the table. */
 const TABLE_TIMEOUT_MS = 500;
+
+/** How long a question to its binary log may take; a server that does not answer it is well for all else. */
+const LOG_TIMEOUT_MS = 500;
 
 /** Asks all questions; rejects when one about the server itself has no answer. */
 export async function readFacts(
@@ -46,12 +64,13 @@ export async function readFacts(
   const [identityRows = [], replicas = [], status = [], settings = []] = answers;
   const identity = readIdentity(identityRows);
   const rows = await readOwnRows(acquaintance, questions, known, leftMs);
+  const follows = replicas.length > 0;
   return {
     version,
     greeting: connection.greeting,
     connectionId: connection.number,
     uptimeSeconds: readUptimeSeconds(status),
-    ...identity,
+    ...(follows ? identity : await asItsLogTells(acquaintance, identity, leftMs)),
     filePosition: identity.hasGtid
       ? null
       : readBinlogStatus(await connection.run(flavour.binlogStatus, leftMs())),
@@ -64,6 +83,45 @@ export async function readFacts(
       questions.channel,
     ),
   };
+}
+
+/**
+ * Of one that follows nobody and is read-only: as long as commits wait for a replica nobody can look into the log. What we
+ * are not let see in it nobody needs to know: the server is believed, then.
+ */
+async function asItsLogTells(
+  { connection, flavour, memory }: Acquaintance,
+  identity: Identity,
+  leftMs: () => number,
+): Promise<Identity & Pick<ServerFacts, 'forgotten'>> {
+  if (flavour.log === null || !identity.logsChanges || !identity.readOnly) return identity;
+  const known = memory?.recalled ?? null;
+  const outcome =
+    known !== null && (known.outcome.kind === 'agrees' || known.history === identity.history)
+      ? known.outcome
+      : await recallLog(flavour.log, identity.history, (sql) =>
+          connection.run(sql, Math.min(LOG_TIMEOUT_MS, leftMs())),
+        ).catch((error: unknown): Recalled => {
+          if (isTimeout(error)) return { kind: 'unclear', why: 'its binary log could not be read in time' };
+          if (isConnectionLost(error)) throw error;
+          return { kind: 'agrees' };
+        });
+  if (memory !== undefined) memory.recalled = { history: identity.history, outcome };
+  const { position, history } = identity;
+  switch (outcome.kind) {
+    case 'agrees':
+      return identity;
+    case 'unclear':
+      return { ...identity, forgotten: { position, history, why: outcome.why } };
+    case 'more':
+      return {
+        ...identity,
+        position: outcome.position,
+        history: outcome.history,
+        ownTransactions: ownOf(outcome.history, identity.serverId, identity.serverUuid),
+        forgotten: { position, history, why: null },
+      };
+  }
 }
 
 interface ExtraQuestion {

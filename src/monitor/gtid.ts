@@ -68,6 +68,53 @@ export function joinPositions(one: string, other: string): string {
   return [...furthest.values()].map(({ gtid }) => gtid).join(',');
 }
 
+/** A MariaDB position, and of the domains that it does not name what another one says of them. */
+export function completePosition(position: string, other: string): string {
+  const domainOf = (gtid: string): string => gtid.split('-', 1)[0]!;
+  const named = new Set(itemsOf(position).map(domainOf));
+  return [...itemsOf(position), ...itemsOf(other).filter((gtid) => !named.has(domainOf(gtid)))].join(',');
+}
+
+/**
+ * The state of a MariaDB binary log after it has gone on from `state` to `position`. Of a domain the last id stands
+ * last: that is what the server takes for its end.
+ */
+export function stateAt(state: string, position: string): string {
+  const writerOf = (gtid: string): string => gtid.slice(0, gtid.lastIndexOf('-'));
+  const moved = new Set(itemsOf(position).map(writerOf));
+  return [...itemsOf(state).filter((gtid) => !moved.has(writerOf(gtid))), ...itemsOf(position)].join(',');
+}
+
+/**
+ * The last ids of those servers (of MariaDB) that have written in a binary log with the state `whole`, and of which one
+ * with the state `part` knows nothing, though it has gone on in their domain.
+ */
+export function writersLacking(whole: string, part: string): string {
+  const sequenceOf = (gtid: string): bigint => BigInt(/\d+$/.exec(gtid)?.[0] ?? 0);
+  const known = itemsOf(part).map((gtid) => ({ gtid, sequence: sequenceOf(gtid) }));
+  const isLacking = (gtid: string): boolean => {
+    const [domain, server] = gtid.split('-');
+    const isKnown = known.some((one) => one.gtid.startsWith(`${domain}-${server}-`));
+    const isPast = known.some((one) => one.gtid.startsWith(`${domain}-`) && one.sequence > sequenceOf(gtid));
+    return !isKnown && isPast;
+  };
+  return itemsOf(whole)
+    .filter((gtid) => /^\d+-\d+-\d+$/.test(gtid) && isLacking(gtid))
+    .join(',');
+}
+
+function itemsOf(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+/** A union in fewer words: each item once, and of each of MariaDB's domains the furthest. */
+export function describePositions(text: string): string {
+  return joinPositions(text, '') || [...new Set(itemsOf(text))].join(',');
+}
+
 function parse(text: string): TransactionSet | null {
   const sets = new Map<string, Interval[]>();
   for (const item of text.split(',').map((part) => part.trim().toLowerCase())) {

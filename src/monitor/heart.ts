@@ -11,7 +11,7 @@ import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { areWritten, nextBeatMs, NO_BEATS, withBeat, type Beats } from './beats.ts';
 import { ControlConnection } from './connection.ts';
 import type { HealthRecord } from './detector.ts';
-import { isOn, type Statement } from './flavour/row.ts';
+import { isOn, text, type Statement } from './flavour/row.ts';
 import { beat, CREATE_TABLES } from './flavour/tables.ts';
 import { isTimeout } from './observation.ts';
 import { lacksTable, outcomeOfError, type WriteOutcome } from './write-outcome.ts';
@@ -51,10 +51,19 @@ export function takesBeats({ reach, facts }: HealthRecord, epoch: number): boole
 /** What of a connection a heart needs. */
 export type HeartConnection = Pick<ControlConnection, 'run' | 'close' | 'usable' | 'threadId'>;
 
-/** A lock that somebody holds on everything must not keep a thread of the server waiting for longer. */
-const PREPARE = 'SET SESSION autocommit = 1, lock_wait_timeout = 1, innodb_lock_wait_timeout = 1';
+/**
+ * A lock that somebody holds on everything must not keep a thread of the server waiting for long. Nobody but a dbproxy
+ * locks the row: who waits for that waits for a write of ours that hangs, so our own patience has to end first.
+ */
+function prepare({ checkTimeoutMs }: ClusterConfig): string {
+  const longerThanOurs = Math.ceil(checkTimeoutMs / 1000) + 1;
+  return `SET SESSION autocommit = 1, lock_wait_timeout = 1, innodb_lock_wait_timeout = ${longerThanOurs}`;
+}
+
 /** Our account may write on a read-only server, too, and must not: somebody else may have demoted it just now. */
 const IS_READ_ONLY = 'SELECT @@global.read_only AS read_only';
+/** What one of our own threads does. */
+const THREAD_STATE = 'SELECT state AS state FROM information_schema.processlist WHERE id = ';
 /** After a write that our account is not allowed, or that has no table, another one is tried after this. */
 const HOPELESS_PAUSE_MS = 5_000;
 
@@ -143,8 +152,9 @@ export class Heart {
       return { kind: 'written' };
     } catch (error) {
       this.#drop();
-      if (answering !== null && isTimeout(error)) await this.#endStuck(backend, answering.threadId);
-      return outcomeOfError(error, answering !== null);
+      const stuck = isTimeout(error) ? answering : null;
+      const doing = stuck === null ? '' : await this.#endStuck(backend, stuck.threadId);
+      return outcomeOfError(error, answering !== null, doing);
     }
   }
 
@@ -165,18 +175,29 @@ export class Heart {
     this.#drop();
     const connection = await this.#open(backend, leftMs());
     this.#kept = { backend: backend.name, connection };
-    await connection.run(PREPARE, leftMs());
+    await connection.run(prepare(this.#options.cluster), leftMs());
     return connection;
   }
 
-  /** Ends from outside what did not come back; a server that does not take that either has nothing to end. */
-  async #endStuck(backend: BackendConfig, threadId: number): Promise<void> {
+  /**
+   * Ends from outside what did not come back, and answers what it was doing; a server that does not take that either has
+   * nothing to end.
+   */
+  async #endStuck(backend: BackendConfig, threadId: number): Promise<string> {
+    const { checkTimeoutMs } = this.#options.cluster;
+    let doing = '';
     try {
-      const other = await this.#open(backend, this.#options.cluster.checkTimeoutMs);
-      await other.run(`KILL ${threadId}`, this.#options.cluster.checkTimeoutMs).finally(() => other.close());
+      const other = await this.#open(backend, checkTimeoutMs);
+      try {
+        const [row] = await other.run(`${THREAD_STATE}${threadId}`, checkTimeoutMs);
+        doing = text(row?.state);
+      } finally {
+        await other.run(`KILL ${threadId}`, checkTimeoutMs).finally(() => other.close());
+      }
     } catch {
       // It is said by the outcome of the write.
     }
+    return doing;
   }
 
   #open(backend: BackendConfig, timeoutMs: number): Promise<HeartConnection> {

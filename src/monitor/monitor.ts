@@ -8,6 +8,7 @@ import type { Log } from '../base/log.ts';
 import type { BackendConfig, ClusterConfig, ProxyConfig } from '../config/config.ts';
 import type { BackendHealth } from '../topology/health.ts';
 import { Arbiters, type ArbiterSight, type AskArbiter } from './arbiter.ts';
+import type { LeaseVote } from './vote.ts';
 import {
   FIRST_RECORD,
   judgeCheck,
@@ -48,6 +49,8 @@ export interface MonitorOptions {
   readonly makeChecker?: (backend: BackendConfig, cluster: ClusterConfig, onLost: () => void) => Checker;
   /** By default over the network. */
   readonly askArbiter?: AskArbiter;
+  /** Makes what asks the arbiter of a cluster that votes; null: none does. */
+  readonly makeVote?: (cluster: ClusterConfig, isWorried: () => boolean) => LeaseVote | null;
   readonly connectHeart?: (backend: BackendConfig, timeoutMs: number) => Promise<HeartConnection>;
 }
 
@@ -111,6 +114,22 @@ export class Monitor {
     for (const { heart } of clusters) heart?.start();
   }
 
+  /** Watches one more backend from now on. */
+  add(backend: BackendConfig): void {
+    const watch = this.#backendWatch(backend);
+    this.#watches.set(backend.name, watch);
+    if (this.#ticker !== null) void this.#run(watch);
+  }
+
+  /** Looks at a backend no more. */
+  remove(backend: string): void {
+    const watch = this.#watches.get(backend);
+    if (watch === undefined) return;
+    this.#watches.delete(backend);
+    watch.timer?.cancel();
+    watch.checker.close();
+  }
+
   /** What is known of a backend. */
   recordOf(backend: string): HealthRecord {
     return this.#watch(backend).record;
@@ -120,6 +139,16 @@ export class Monitor {
   get hasStalled(): boolean {
     const nowMs = this.#options.clock.nowMs();
     return this.#guard.stalledSince(nowMs - AFTER_STALL_MS, nowMs);
+  }
+
+  /** What asks the arbiter of a cluster that votes; null: none does. */
+  voteOf(cluster: string): LeaseVote | null {
+    return this.#cluster(cluster).arbiters.vote;
+  }
+
+  /** Gives back all rights to act that arbiters have given; never rejects. */
+  async releaseVotes(): Promise<void> {
+    await Promise.all([...this.#clusters.values()].map(async ({ arbiters }) => arbiters.vote?.release()));
   }
 
   /** What the arbiters of a cluster say. */
@@ -169,11 +198,13 @@ export class Monitor {
   // ---- what is watched -----------------------------------------------------------------------------
 
   #clusterWatch(cluster: ClusterConfig): ClusterWatch {
-    const { clock, askArbiter, connectHeart, mayBeat } = this.#options;
+    const { clock, askArbiter, connectHeart, makeVote, mayBeat } = this.#options;
+    const isWorried = (): boolean => this.#isPrimaryDoubted(cluster);
     const arbiters = new Arbiters({
       cluster,
       clock,
-      isWorried: () => this.#isPrimaryDoubted(cluster),
+      isWorried,
+      vote: makeVote?.(cluster, isWorried) ?? null,
       ...(askArbiter !== undefined && { ask: askArbiter }),
     });
     const isNeeded = mayBeat !== undefined && (cluster.lagSource !== 'status' || cluster.writeCheck);
@@ -209,6 +240,11 @@ export class Monitor {
       begun: 0,
       answered: 0,
     };
+  }
+
+  /** False once it has been removed, also when there is another one of its name. */
+  #isWatched(watch: Watch): boolean {
+    return this.#watches.get(watch.backend.name) === watch;
   }
 
   #watch(backend: string): Watch {
@@ -247,7 +283,7 @@ export class Monitor {
   /** Sets the timer for the check that is due when nothing happens until then. */
   #plan(watch: Watch): void {
     watch.timer?.cancel();
-    if (this.#closed) return;
+    if (this.#closed || !this.#isWatched(watch)) return;
     const { clock } = this.#options;
     const state = this.#stateOf(watch);
     const regularMs = nextCheckMs(state, watch.cluster) ?? Infinity;
@@ -276,7 +312,7 @@ export class Monitor {
 
   /** One check; never rejects. */
   #run(watch: Watch): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+    if (this.#closed || !this.#isWatched(watch)) return Promise.resolve();
     // That another one is not answered yet is a reason to ask the others for their witness.
     if (watch.record.reach === 'up' && this.#isDoubted(watch)) this.#comeIntoDoubt(watch);
     const running = this.#check(watch).finally(() => {
@@ -295,7 +331,7 @@ export class Monitor {
     watch.lastStartMs = startMs;
     watch.isWanted = false;
     const observation = await watch.checker.check(watch.cluster.checkTimeoutMs);
-    if (this.#closed) return;
+    if (this.#closed || !this.#isWatched(watch)) return;
 
     const nowMs = clock.nowMs();
     // A later check has been answered meanwhile: this one has nothing new to tell, and its silence means nothing.
@@ -392,7 +428,9 @@ export class Monitor {
     startMs: number,
   ): void {
     if (!writeCheck) return;
-    const watch = this.#watch(backend);
+    const watch = this.#watches.get(backend);
+    // A write may end after its server was replaced and dropped.
+    if (watch === undefined) return;
     const before = watch.record.writeFailing;
     watch.record = judgeWrite(watch.record, outcome, startMs);
     if (before !== watch.record.writeFailing) this.#judge(watch);

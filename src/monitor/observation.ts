@@ -4,6 +4,7 @@
  * that the server is gone.
  */
 import type { ServerGreeting } from '../topology/snapshot.ts';
+import type { Forgotten } from './log-memory.ts';
 
 export type ProbeErrorKind =
   /** Something is wrong on our own side: it says nothing of the server. */
@@ -45,6 +46,8 @@ export interface ReplicationFacts {
   readonly sourcePort: number;
   /** 0 when the server has not learnt it. */
   readonly sourceServerId: number;
+  /** Empty when the server has not learnt it, or its family has none. */
+  readonly sourceUuid: string;
   /** All that was received has been applied. */
   readonly drained: boolean;
   /** The transactions received in full, by their global ids; empty when that is not known. */
@@ -67,7 +70,7 @@ export interface ReplicationFacts {
 
 /** A server that waits for replicas with each commit, as its plugin for primaries says. */
 export interface SemiSyncPrimary {
-  /** The setting. */
+  /** Its commits are to wait, also while no replica is connected: it is switched on, and not standing by. */
   readonly enabled: boolean;
   /** Commits wait now: false after a wait that took too long, until a replica has caught up. */
   readonly live: boolean;
@@ -78,6 +81,8 @@ export interface SemiSyncPrimary {
   readonly waitForReplicas: number;
   /** Sessions whose commits wait just now. */
   readonly waiting: number;
+  /** Commits that replicas have acknowledged since its start. */
+  readonly acknowledged: number;
 }
 
 /** A server that tells its source what it has received, as its plugin for replicas says. */
@@ -104,6 +109,8 @@ export interface ServerFacts {
   readonly version: string;
   readonly greeting: ServerGreeting;
   readonly serverId: number;
+  /** Names the data directory, and with it the binary log, as no other; empty where the family has none. */
+  readonly serverUuid: string;
   /** How long the server runs; together with the number of the connection it tells a restart. */
   readonly uptimeSeconds: number;
   /** Our own number of the connection that it was asked on: no two have the same. */
@@ -115,6 +122,12 @@ export interface ServerFacts {
   readonly logsChanges: boolean;
   /** It numbers transactions globally, so that a replica can change its source without losing its place. */
   readonly hasGtid: boolean;
+  /** Why places in binary logs cannot stand in for the global ids that it has not; empty when they can. */
+  readonly whyNotByPlace: string;
+  /** What was in its binary log, and may have been sent, is there after any crash, of the server or of its machine. */
+  readonly keepsLog: boolean;
+  /** So is what its clients were told of. */
+  readonly keepsAcknowledged: boolean;
   /** The sql_mode that new sessions begin with. */
   readonly sqlMode: string;
   /** All that is in its binary log, by global ids. */
@@ -128,6 +141,11 @@ export interface ServerFacts {
   readonly history: string;
   /** What of `history` it has written itself. */
   readonly ownTransactions: string;
+  /**
+   * A crash has made it forget what is in its own log: the three above are by the log, where that tells. Absent: it says
+   * itself what it has.
+   */
+  readonly forgotten?: Forgotten;
   /** The end of its binary log, asked only of a server without global ids; null otherwise. */
   readonly filePosition: FilePosition | null;
   readonly semiSync: SemiSyncFacts;
@@ -140,7 +158,14 @@ export interface ServerFacts {
 }
 
 export type Observation =
-  | { readonly kind: 'seen'; readonly facts: ServerFacts }
+  | {
+      readonly kind: 'seen';
+      readonly facts: ServerFacts;
+      /** When the connection was made that told it; the server has been running since then at the latest. */
+      readonly metMs?: number;
+      /** Why a new login of our account was refused last; null or absent: none was. */
+      readonly accountTrouble?: string | null;
+    }
   | { readonly kind: 'failed'; readonly failure: ProbeFailure };
 
 /** True for a failure that an answering server has sent: it is alive, it only would not let us in. */

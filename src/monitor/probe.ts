@@ -4,13 +4,15 @@
  *
  * A connection is kept from one check to the next. While a check waits for its answer on that one, another may
  * be started beside it, on a connection of its own: so a frozen server is found out in the time of one check,
- * and a connection that is dead alone is not taken for a server that is.
+ * and a connection that is dead alone is not taken for a server that is. As one that is kept needs no login, a new
+ * login is made beside the checks from time to time.
  */
 import type { Clock } from '../base/clock.ts';
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { ControlConnection } from './connection.ts';
 import { readFacts, type Acquaintance, type OwnRows, type Questions } from './facts.ts';
 import { flavourOf } from './flavour/flavour.ts';
+import { LoginCheck } from './login-check.ts';
 import { classifyError, isConnectionLost, type Observation } from './observation.ts';
 
 const VERSION_QUERY = 'SELECT VERSION() AS version';
@@ -18,13 +20,20 @@ const VERSION_QUERY = 'SELECT VERSION() AS version';
 /** Whoever changes a table of ours must not keep a thread of the server waiting for longer: whole seconds, 1 is the least. */
 const BOUND_WAITS = 'SET SESSION lock_wait_timeout = 1';
 
+/** One whose connection is kept. */
+interface Met extends Acquaintance {
+  /** When the connection was made. */
+  readonly metMs: number;
+}
+
 export class Probe {
   readonly #backend: BackendConfig;
   readonly #cluster: ClusterConfig;
   readonly #questions: Questions;
   readonly #clock: Clock;
   readonly #onLost: () => void;
-  #idle: Acquaintance | null = null;
+  readonly #logins: LoginCheck;
+  #idle: Met | null = null;
   readonly #busy = new Set<ControlConnection>();
   #known: OwnRows = { epoch: null, beat: null };
   #closed = false;
@@ -40,6 +49,7 @@ export class Probe {
     };
     this.#clock = clock;
     this.#onLost = onLost;
+    this.#logins = new LoginCheck(cluster.checkLoginIntervalMs, clock, (timeoutMs) => this.#logIn(timeoutMs));
   }
 
   /** Checks the server once; several checks may run side by side. */
@@ -50,7 +60,9 @@ export class Probe {
       const kept = this.#takeIdle();
       if (kept !== null) {
         try {
-          return await this.#ask(kept, leftMs);
+          const seen = await this.#ask(kept, leftMs);
+          void this.#logins.tryIfDue(timeoutMs);
+          return seen;
         } catch (error) {
           // The server was restarted under us, perhaps: ask anew before calling that a failure.
           if (!isConnectionLost(error)) throw error;
@@ -70,14 +82,14 @@ export class Probe {
   }
 
   /** Asks, and keeps the connection when that went well. */
-  async #ask(acquaintance: Acquaintance, leftMs: () => number): Promise<Observation> {
+  async #ask(acquaintance: Met, leftMs: () => number): Promise<Observation> {
     const { connection } = acquaintance;
     this.#busy.add(connection);
     try {
       const facts = await readFacts(acquaintance, this.#questions, this.#known, leftMs);
       this.#known = { epoch: facts.epoch, beat: facts.beat };
       this.#keep(acquaintance);
-      return { kind: 'seen', facts };
+      return { kind: 'seen', facts, metMs: acquaintance.metMs, accountTrouble: this.#logins.trouble };
     } catch (error) {
       connection.close();
       throw error;
@@ -87,26 +99,36 @@ export class Probe {
   }
 
   /** Connects, and asks a server for its version. */
-  async #meet(leftMs: () => number): Promise<Acquaintance> {
-    const connection = await ControlConnection.open(
-      this.#backend,
-      this.#cluster,
-      this.#clock,
-      leftMs(),
-      true,
-    );
+  async #meet(leftMs: () => number): Promise<Met> {
+    const connection = await this.#logIn(leftMs()).catch((error: unknown) => {
+      this.#logins.note(error);
+      throw error;
+    });
+    this.#logins.note(null);
+    const metMs = this.#clock.nowMs();
     try {
       await connection.run(BOUND_WAITS, leftMs());
       const [row] = await connection.run(VERSION_QUERY, leftMs());
       const version = String(row?.version);
-      return { connection, version, flavour: flavourOf(version), allowed: new Set() };
+      return {
+        connection,
+        metMs,
+        version,
+        flavour: flavourOf(version),
+        allowed: new Set(),
+        memory: { recalled: null },
+      };
     } catch (error) {
       connection.close();
       throw error;
     }
   }
 
-  #takeIdle(): Acquaintance | null {
+  #logIn(timeoutMs: number): Promise<ControlConnection> {
+    return ControlConnection.open(this.#backend, this.#cluster, this.#clock, timeoutMs, true);
+  }
+
+  #takeIdle(): Met | null {
     const idle = this.#idle;
     this.#idle = null;
     if (idle === null) return null;
@@ -115,7 +137,7 @@ export class Probe {
   }
 
   /** One is enough: a second one comes from checks that ran side by side. */
-  #keep(acquaintance: Acquaintance): void {
+  #keep(acquaintance: Met): void {
     const { connection } = acquaintance;
     if (!connection.usable) return;
     if (this.#closed || this.#idle !== null) return connection.close();

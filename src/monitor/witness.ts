@@ -8,6 +8,8 @@ import { isSourceLost } from './observation.ts';
 /** What a replica's receiver says of its source. */
 export type Witness = 'receives' | 'silent' | 'lost' | 'answered' | 'unknown';
 
+type Waits = Pick<CheckLimits, 'checkIntervalMs' | 'checkTimeoutMs'>;
+
 /** A source that speaks less often than this cannot be missed soon enough to be of use. */
 const HEARTBEAT_USEFUL_MS = 1_000;
 /** Silence that is shorter than this means nothing. */
@@ -25,16 +27,10 @@ const SILENCE_MIN_MS = 1_000;
  * | unknown  | was stopped, or just connects, or its source may be silent for longer than we can wait,   |
  * |          | or what we know of it is old                                                              |
  */
-export function receiverWitness(
-  record: HealthRecord,
-  { checkIntervalMs, checkTimeoutMs }: Pick<CheckLimits, 'checkIntervalMs' | 'checkTimeoutMs'>,
-  nowMs: number,
-): Witness {
+export function receiverWitness(record: HealthRecord, limits: Waits, nowMs: number): Witness {
   const replication = record.facts?.replication ?? null;
   const { seenMs, receiverSeenMs } = record;
-  if (replication === null || seenMs === null || nowMs - seenMs > checkIntervalMs + checkTimeoutMs) {
-    return 'unknown';
-  }
+  if (replication === null || seenMs === null || isOld(record, limits, nowMs)) return 'unknown';
   const { receiver, receiverErrno, heartbeatPeriodMs } = replication;
   if (receiver !== 'running') {
     if (receiverErrno === 0) return 'unknown';
@@ -47,4 +43,25 @@ export function receiverWitness(
   // Both are times of checks, so that our own pauses cannot look like its silence.
   const silentMs = seenMs - (receiverSeenMs ?? seenMs);
   return silentMs > Math.max(2 * heartbeatPeriodMs, SILENCE_MIN_MS) ? 'silent' : 'receives';
+}
+
+/** Why its receiver bears no witness; only of one that is `unknown`. */
+export function whyItCannotTell(record: HealthRecord, limits: Waits, nowMs: number): string {
+  const replication = record.facts?.replication ?? null;
+  if (replication === null) return 'it replicates from nobody';
+  if (isOld(record, limits, nowMs)) return 'it has not been looked at since';
+  switch (replication.receiver) {
+    case 'stopped':
+      return replication.receiverError === ''
+        ? 'its receiver is stopped, so start it'
+        : `its receiver has stopped (${replication.receiverError})`;
+    case 'connecting':
+      return 'it is just connecting';
+    case 'running':
+      return 'replication speaks too seldom (heartbeat period; see doctor)';
+  }
+}
+
+function isOld({ seenMs }: HealthRecord, { checkIntervalMs, checkTimeoutMs }: Waits, nowMs: number): boolean {
+  return seenMs === null || nowMs - seenMs > checkIntervalMs + checkTimeoutMs;
 }

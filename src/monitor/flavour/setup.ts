@@ -38,6 +38,12 @@ export interface SemiSyncWords {
   readonly waitPoint: string | null;
   /** How many replicas have to answer; null where it is one and nothing can be set. */
   readonly waitCount: string | null;
+  /**
+   * Switching a primary's side off takes up to a second, in which nobody can read a global variable: the thread that
+   * reads the replicas' answers has to end (MySQL 5.7.5 and later). So it stays on, and `waitWithoutReplica` says
+   * whether commits wait.
+   */
+  readonly standsBy: boolean;
 }
 
 /** A privilege that an account needs, and what for. */
@@ -50,6 +56,13 @@ export interface NeededPrivilege {
   readonly optional?: true;
 }
 
+/** What another server has: the parts of `Identity` with these names. */
+export interface StartingPoint {
+  readonly position: string;
+  readonly replicatedPosition: string;
+  readonly history: string;
+}
+
 export interface SetupWords {
   readonly family: 'mariadb' | 'mysql';
   readonly semiSync: SemiSyncWords;
@@ -58,14 +71,23 @@ export interface SetupWords {
   /** Global ids can be switched on while the server runs; null: they always are. */
   readonly gtidOnline: boolean | null;
   readonly forgetHistory: string;
-  /** Begins the history of an empty server at what another one has. */
-  startAt(position: string, replicatedPosition: string): readonly Statement[];
+  /**
+   * Begins the history of a server whose binary log is empty at what another one has. `history`: with the last number
+   * of each server that has written (`Identity.history`). A log that lacked one of them would say, once this server
+   * is the primary, that it does not have what that one wrote.
+   */
+  startAt(has: StartingPoint): readonly Statement[];
   /** Makes an account where it is missing; its password is left as it is where it is there. */
   createAccount(user: string, password: string): readonly Statement[];
   /** What looks at the servers, and promotes one. */
   readonly monitorPrivileges: readonly NeededPrivilege[];
   /** What bootstrap takes beyond that. */
   readonly bootstrapPrivileges: readonly NeededPrivilege[];
+  /** What REJOIN takes beyond that of looking: at the server that is brought back, and at the tables of what is lost. */
+  readonly rejoinPrivileges: {
+    readonly onServer: readonly NeededPrivilege[];
+    readonly onTables: readonly NeededPrivilege[];
+  };
   /** What replicas log in with. */
   readonly replicationPrivileges: readonly NeededPrivilege[];
   /** The plugin by which one server takes all data of another, where there is one. */
@@ -117,7 +139,7 @@ export function setupWordsOf(version: string, hasVariable: (name: string) => boo
     persists,
     gtidOnline: from(5, 7, 6),
     forgetHistory: from(8, 2, 0) ? 'RESET BINARY LOGS AND GTIDS' : 'RESET MASTER',
-    startAt: (position) =>
+    startAt: ({ position }) =>
       position === '' ? [] : [{ sql: 'SET GLOBAL gtid_purged = ?', values: [position] }],
     createAccount: (user, password) => [
       from(5, 7, 6)
@@ -126,6 +148,7 @@ export function setupWordsOf(version: string, hasVariable: (name: string) => boo
     ],
     monitorPrivileges: persists ? MYSQL8_MONITOR : from(5, 7, 2) ? MYSQL57_MONITOR : MYSQL56_MONITOR,
     bootstrapPrivileges: persists ? MYSQL8_BOOTSTRAP : MYSQL5_BOOTSTRAP,
+    rejoinPrivileges: { onServer: [], onTables: LOST_ROWS },
     replicationPrivileges: REPLICATION,
     clonePlugin: from(8, 0, 17) ? CLONE_PLUGIN : null,
     clonePrivileges: from(8, 0, 17) ? BY_PLUGIN : BY_DUMP,
@@ -176,18 +199,25 @@ function mariadbWords(hasFinePrivileges: boolean): SetupWords {
       plugins: null,
       waitCount: null,
       waitPoint: 'rpl_semi_sync_master_wait_point',
+      standsBy: false,
     },
     persists: false,
     gtidOnline: null,
     forgetHistory: 'RESET MASTER',
-    startAt: (position, replicated) => [
-      { sql: 'SET GLOBAL gtid_slave_pos = ?', values: [joinPositions(position, replicated)] },
+    startAt: ({ position, replicatedPosition, history }) => [
+      ...(history === '' ? [] : [{ sql: 'SET GLOBAL gtid_binlog_state = ?', values: [history] }]),
+      { sql: 'SET GLOBAL gtid_slave_pos = ?', values: [joinPositions(position, replicatedPosition)] },
     ],
     createAccount: (user, password) => [
       { sql: "CREATE USER IF NOT EXISTS ?@'%' IDENTIFIED BY ?", values: [user, password] },
     ],
     monitorPrivileges: hasFinePrivileges ? MARIADB_MONITOR : MARIADB_OLD_MONITOR,
     bootstrapPrivileges: hasFinePrivileges ? MARIADB_BOOTSTRAP : MYSQL5_BOOTSTRAP,
+    rejoinPrivileges: {
+      // Before 10.5.2 it takes this one to see where a binary log begins.
+      onServer: everywhere(REJOIN, hasFinePrivileges ? 'BINLOG ADMIN' : 'REPLICATION SLAVE'),
+      onTables: LOST_ROWS,
+    },
     replicationPrivileges: REPLICATION,
     clonePlugin: null,
     clonePrivileges: BY_DUMP,
@@ -217,6 +247,7 @@ function mysqlSemiSync(
       waitWithoutReplica: 'rpl_semi_sync_source_wait_no_replica',
       waitPoint: 'rpl_semi_sync_source_wait_point',
       waitCount: 'rpl_semi_sync_source_wait_for_replica_count',
+      standsBy: true,
     };
   }
   return {
@@ -224,6 +255,7 @@ function mysqlSemiSync(
     plugins: { primary: pluginOf('master'), replica: pluginOf('slave') },
     waitPoint: from(5, 7, 2) ? 'rpl_semi_sync_master_wait_point' : null,
     waitCount: from(5, 7, 3) ? 'rpl_semi_sync_master_wait_for_slave_count' : null,
+    standsBy: from(5, 7, 5),
   };
 }
 
@@ -321,6 +353,9 @@ const MYSQL8_BOOTSTRAP: readonly NeededPrivilege[] = [
   ...MYSQL5_BOOTSTRAP,
   ...everywhere('to set what holds from the next start on', 'PERSIST_RO_VARIABLES_ADMIN'),
 ];
+
+const REJOIN = 'so that REJOIN can list, make again and undo what only an old primary has';
+const LOST_ROWS = everywhere(REJOIN, 'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRIGGER');
 
 const CLONE = 'to fill a server from another one';
 

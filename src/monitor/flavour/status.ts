@@ -7,14 +7,16 @@
  *         .../performance-schema-replication-connection-status-table.html
  */
 import { countLacking } from '../gtid.ts';
+import type { LogQuestions } from '../log-memory.ts';
 import type { ApplierState, FilePosition, ReceiverState, ReplicationFacts } from '../observation.ts';
 import { byName, isOn, numberOf, text, withoutLineBreaks, type Row } from './row.ts';
 
 export interface StatusWords {
   /**
    * One row: server_id, server_uuid (where it has one), read_only, super_read_only, log_bin, gtid_mode,
-   * sql_mode, position (all it has in its binary log), history (the same with the last number of each
-   * server), replicated_position (what it has applied as a replica, where that is kept apart).
+   * keeps_log, keeps_acknowledged, sql_mode, position (all it has in its binary log), history (the same with the last
+   * number of each server), replicated_position (what it has applied as a replica, where that is kept apart); and of a
+   * server that can do without global ids log_replica_updates and parallel_appliers.
    */
   readonly identity: string;
   /** One row a source, none when it does not replicate. */
@@ -26,6 +28,8 @@ export interface StatusWords {
   readonly receiverSigns: string | null;
   /** One row: the end of the binary log. */
   readonly binlogStatus: string;
+  /** How a server that may have forgotten what is in its log is asked for that; null: such a one does not forget. */
+  readonly log: LogQuestions | null;
 }
 
 interface ReplicaStatusColumns {
@@ -36,6 +40,7 @@ interface ReplicaStatusColumns {
   readonly sourceHost: string;
   readonly sourcePort: string;
   readonly sourceServerId: string;
+  readonly sourceUuid: string;
   readonly receivedFile: string;
   readonly receivedPosition: string;
   readonly appliedFile: string;
@@ -59,6 +64,10 @@ export interface Identity {
   readonly superReadOnly: boolean;
   readonly logsChanges: boolean;
   readonly hasGtid: boolean;
+  readonly whyNotByPlace: string;
+  readonly serverUuid: string;
+  readonly keepsLog: boolean;
+  readonly keepsAcknowledged: boolean;
   /** What new sessions begin with. */
   readonly sqlMode: string;
   /** All that is in its binary log. */
@@ -92,6 +101,7 @@ const SLAVE_COLUMNS: ReplicaStatusColumns = {
   sourceHost: 'Master_Host',
   sourcePort: 'Master_Port',
   sourceServerId: 'Master_Server_Id',
+  sourceUuid: 'Master_UUID',
   receivedFile: 'Master_Log_File',
   receivedPosition: 'Read_Master_Log_Pos',
   appliedFile: 'Relay_Master_Log_File',
@@ -108,6 +118,7 @@ const REPLICA_COLUMNS: ReplicaStatusColumns = {
   sourceHost: 'Source_Host',
   sourcePort: 'Source_Port',
   sourceServerId: 'Source_Server_Id',
+  sourceUuid: 'Source_UUID',
   receivedFile: 'Source_Log_File',
   receivedPosition: 'Read_Source_Log_Pos',
   appliedFile: 'Relay_Source_Log_File',
@@ -131,27 +142,49 @@ function statusOf(...names: string[]): string {
   return `SHOW GLOBAL STATUS WHERE Variable_name IN (${list})`;
 }
 
+const mariadbLog: LogQuestions = {
+  files: 'SHOW BINARY LOGS',
+  events: (file, most) => `SHOW BINLOG EVENTS IN ${quoted(file)} LIMIT ${most}`,
+  endOf: (file, size) => `SELECT BINLOG_GTID_POS(${quoted(file)}, ${size}) AS position`,
+};
+
+function quoted(name: string): string {
+  return `'${name.replaceAll("'", "''")}'`;
+}
+
+/**
+ * MariaDB keeps no log for certain: one that starts as a replica (`init_rpl_role`, which it does not tell) takes out of
+ * its binary log what had not been committed in the storage engine. A commit whose client was told comes there with the
+ * next one, or within a second; with innodb_flush_log_at_trx_commit = 3 before the client is told.
+ */
 export const mariadbStatus: StatusWords = {
   columns: { ...SLAVE_COLUMNS, ...MARIADB_GTID_COLUMNS, channel: 'Connection_name' },
   identity:
-    "SELECT @@global.server_id AS server_id, '' AS server_uuid, @@global.gtid_binlog_state AS history, @@global.read_only AS read_only, 0 AS super_read_only, @@global.gtid_binlog_pos AS position, @@global.gtid_slave_pos AS replicated_position, @@global.log_bin AS log_bin, 'ON' AS gtid_mode, @@global.sql_mode AS sql_mode",
+    "SELECT @@global.server_id AS server_id, '' AS server_uuid, @@global.gtid_binlog_state AS history, @@global.read_only AS read_only, 0 AS super_read_only, @@global.gtid_binlog_pos AS position, @@global.gtid_slave_pos AS replicated_position, @@global.log_bin AS log_bin, 'ON' AS gtid_mode, 0 AS keeps_log, @@global.sync_binlog = 1 AND @@global.innodb_flush_log_at_trx_commit = 3 AS keeps_acknowledged, @@global.sql_mode AS sql_mode",
   replicaStatus: 'SHOW ALL SLAVES STATUS',
   status: statusOf(),
   receiverSigns: null,
   binlogStatus: 'SHOW MASTER STATUS',
+  log: mariadbLog,
 };
 
-const mysqlIdentity = (superReadOnly: string): string =>
-  `SELECT @@global.server_id AS server_id, @@global.server_uuid AS server_uuid, @@global.gtid_executed AS history, @@global.read_only AS read_only, ${superReadOnly} AS super_read_only, @@global.gtid_executed AS position, '' AS replicated_position, @@global.log_bin AS log_bin, @@global.gtid_mode AS gtid_mode, @@global.sql_mode AS sql_mode`;
+const FLUSHES_ALL = '@@global.sync_binlog = 1 AND @@global.innodb_flush_log_at_trx_commit = 1';
+
+const mysqlIdentity = (superReadOnly: string, further = ''): string =>
+  `SELECT @@global.server_id AS server_id, @@global.server_uuid AS server_uuid, @@global.gtid_executed AS history, @@global.read_only AS read_only, ${superReadOnly} AS super_read_only, @@global.gtid_executed AS position, '' AS replicated_position, @@global.log_bin AS log_bin, @@global.gtid_mode AS gtid_mode, ${FLUSHES_ALL} AS keeps_log, ${FLUSHES_ALL} AS keeps_acknowledged, @@global.sql_mode AS sql_mode${further}`;
 
 export const mysql56Status: StatusWords = {
   columns: { ...SLAVE_COLUMNS, applierActivity: 'Slave_SQL_Running_State' },
-  identity: mysqlIdentity('0'),
+  identity: mysqlIdentity(
+    '0',
+    ', @@global.log_slave_updates AS log_replica_updates, @@global.slave_parallel_workers AS parallel_appliers',
+  ),
   replicaStatus: 'SHOW SLAVE STATUS',
   // Its performance schema does not tell of replication, and is often off.
   status: statusOf('Slave_received_heartbeats', 'Slave_heartbeat_period'),
   receiverSigns: null,
   binlogStatus: 'SHOW MASTER STATUS',
+  log: null,
 };
 
 const RECEIVER_SIGNS = `SELECT CHANNEL_NAME AS channel, s.COUNT_RECEIVED_HEARTBEATS AS heartbeats, c.HEARTBEAT_INTERVAL AS period_seconds
@@ -178,13 +211,18 @@ export const mysql82Status: StatusWords = { ...mysql8Status, binlogStatus: 'SHOW
 /** Reads the answer to a flavour's `identity`. */
 export function readIdentity(rows: readonly Row[]): Identity {
   const row = rows[0] ?? {};
+  const hasGtid = text(row.gtid_mode).toUpperCase() === 'ON';
   const history = withoutLineBreaks(text(row.history));
   return {
     serverId: Number(row.server_id),
+    serverUuid: text(row.server_uuid).toLowerCase(),
     readOnly: isOn(row.read_only),
     superReadOnly: isOn(row.super_read_only),
     logsChanges: isOn(row.log_bin),
-    hasGtid: text(row.gtid_mode).toUpperCase() === 'ON',
+    hasGtid,
+    whyNotByPlace: hasGtid ? '' : whyNotByPlace(row),
+    keepsLog: isOn(row.keeps_log),
+    keepsAcknowledged: isOn(row.keeps_acknowledged),
     sqlMode: text(row.sql_mode),
     position: withoutLineBreaks(text(row.position)),
     replicatedPosition: withoutLineBreaks(text(row.replicated_position)),
@@ -193,8 +231,24 @@ export function readIdentity(rows: readonly Row[]): Identity {
   };
 }
 
+/**
+ * Places in binary logs take the place of global ids only where those cannot be had without a restart (MySQL 5.6), and
+ * where a place says all there is to know: what it has applied is in its own log, and one after the other.
+ */
+function whyNotByPlace({
+  log_replica_updates: logsReplicaUpdates,
+  parallel_appliers: appliers,
+}: Row): string {
+  if (logsReplicaUpdates === undefined)
+    return 'its global transaction ids (gtid_mode) can be switched on while it runs';
+  if (!isOn(logsReplicaUpdates)) return 'without global ids log_slave_updates must be on';
+  return Number(appliers) > 0
+    ? `without global ids it must apply one change after the other (slave_parallel_workers = ${Number(appliers)})`
+    : '';
+}
+
 /** The items of a history that a server has written itself: by its id in MariaDB, by its uuid in MySQL. */
-function ownOf(history: string, serverId: number, serverUuid: string): string {
+export function ownOf(history: string, serverId: number, serverUuid: string): string {
   const isOwn = (item: string): boolean =>
     serverUuid === ''
       ? Number(/^\d+-(\d+)-\d+$/.exec(item)?.[1]) === serverId
@@ -259,6 +313,7 @@ function readChannel(
     sourceHost: text(row[columns.sourceHost]),
     sourcePort: Number(row[columns.sourcePort] ?? 0),
     sourceServerId: Number(row[columns.sourceServerId] ?? 0),
+    sourceUuid: text(row[columns.sourceUuid]).toLowerCase(),
     drained: isDrained(columns, row),
     receivedPosition,
     receivedFile,
@@ -307,7 +362,8 @@ function filePosition(file: unknown, position: unknown): FilePosition | null {
  * 3. or it has applied every transaction it has received in full, perhaps none. A primary that died in the middle of
  *    sending one leaves the place read ahead for ever, and that half is worth nothing to anybody;
  * 4. or, where that half counts as received, it is the only one that is not applied, and the applier has
- *    read all there is. One that is whole and being applied just then is finished before the applier stops.
+ *    read all there is. One that is whole and being applied just then is finished before the applier stops;
+ * 5. or, without global ids, the applier has read all there is: so what is not applied is such a half.
  */
 function isDrained(columns: ReplicaStatusColumns, row: Row): boolean {
   const receivedFile = text(row[columns.receivedFile]);
@@ -317,7 +373,10 @@ function isDrained(columns: ReplicaStatusColumns, row: Row): boolean {
   if (received === applied) return true;
   const receivedGtids = withoutLineBreaks(text(row[columns.receivedGtids]));
   const appliedGtids = withoutLineBreaks(text(row[columns.appliedGtids]));
-  if (receivedGtids === '') return columns.byGtids !== null && isOn(row[columns.byGtids]);
+  if (receivedGtids === '') {
+    const isByGtids = columns.byGtids !== null && isOn(row[columns.byGtids]);
+    return isByGtids || (appliedGtids === '' && hasReadAll(columns, row));
+  }
   const lacking = countLacking(appliedGtids, receivedGtids);
   return lacking === 0n || (lacking === 1n && hasReadAll(columns, row));
 }

@@ -40,6 +40,11 @@ export function noteEpoch(cluster: string, epoch: number, backend: string, atMs:
   };
 }
 
+/** True for what a binary log says of the note of an epoch, or of the making of its table. */
+export function isAboutEpoch(info: string): boolean {
+  return /\bdbproxy`?\.`?epoch\b|\bDATABASE IF NOT EXISTS `?dbproxy\b/i.test(info);
+}
+
 /** One row: the last promotion of a cluster that a server knows of; none when there was none. */
 export function lastEpoch(cluster: string): Statement {
   return {

@@ -18,7 +18,7 @@ function setUp(primary: () => boolean = () => true) {
   const accounts = new AccountImport({
     clusters: [cluster],
     clock,
-    primaryOf: () => (primary() ? backendConfig('db1') : null),
+    sourceOf: () => (primary() ? backendConfig('db1') : null),
     onChange: (changed) => changes.push(changed),
     onNews: (_cluster, piece) => news.push(piece),
     read: () => {
@@ -140,6 +140,23 @@ suite('the import of accounts', () => {
     await asked;
     await clock.pass(5);
     assert.equal(accounts.statuses()[0]!.ageMs, 5);
+  });
+
+  test('is tried again at short intervals until there are some, unless somebody has to help', async () => {
+    const { clock, accounts, reads } = setUp();
+    const denied = Object.assign(new Error('SELECT command denied'), { errno: 1142 });
+    void accounts.refresh('main');
+    await clock.pass(0);
+    reads[0]!.reject(new Error('connection refused'));
+    await clock.pass(500);
+    assert.deepEqual([reads.length, accounts.awaitsFirst('main')], [2, true]);
+    reads[1]!.reject(new Error('with the grant', { cause: denied }));
+    await clock.pass(29_999);
+    assert.deepEqual([reads.length, accounts.awaitsFirst('main')], [2, false]);
+    await clock.pass(1);
+    reads[2]!.resolve(ONE);
+    await clock.pass(29_999);
+    assert.deepEqual([reads.length, accounts.awaitsFirst('main')], [3, false]);
   });
 
   test('the first reads are waited for once', async () => {

@@ -101,6 +101,7 @@ test('what is said of several: who does not answer, why, and how old that is', a
     broken: 1,
     reasons: ['tcp:10.0.0.2:80: no answer within 1000 ms', 'ping:10.0.0.3: no ping'],
     freshMs: 1_000,
+    vote: null,
   });
   arbiters.close();
   assert.equal(clock.pending, 0);

@@ -55,6 +55,23 @@ function after(...checks: Observation[]): HealthRecord {
   return checks.reduce((record, check) => judgeCheck(record, check, LIMITS, 0), FIRST_RECORD);
 }
 
+suite('an account that is refused', () => {
+  const refused: Observation = { kind: 'seen', facts: facts(), accountTrouble: 'Access denied' };
+
+  test('is noted by a check that was answered, and changes nothing else', () => {
+    assert.deepEqual(after(good(), refused), { ...after(good(), good()), accountTrouble: 'Access denied' });
+    assert.equal(after(refused, good()).accountTrouble, null);
+  });
+
+  test('is noted by a check that was refused itself, and stays until one is not', () => {
+    const record = after(good(), bad('access_denied'));
+    assert.equal(record.accountTrouble, 'as the system says it');
+    assert.equal(record.reach, 'up');
+    assert.equal(after(refused, bad('timed_out')).accountTrouble, 'Access denied');
+    assert.equal(after(good(), bad('too_many_connections')).accountTrouble, null);
+  });
+});
+
 suite('reach', () => {
   test('the first check decides alone, either way', () => {
     assert.equal(after(good()).reach, 'up');
@@ -328,6 +345,23 @@ suite('a check that we ourselves could not make', () => {
   });
 });
 
+suite('when a server has started at the latest', () => {
+  const startedMs = (uptimeSeconds: number, metMs?: number): number | null =>
+    judgeCheck(
+      FIRST_RECORD,
+      { kind: 'seen', facts: serverFacts({ uptimeSeconds }), ...(metMs !== undefined && { metMs }) },
+      LIMITS,
+      20_000,
+    ).startedMs;
+
+  test('is told by its uptime, which may be one too many', () => assert.equal(startedMs(5), 16_000));
+  test('is not later than our connection to it was made', () => {
+    assert.equal(startedMs(1, 19_700), 19_700);
+    assert.equal(startedMs(0), 20_000);
+    assert.equal(startedMs(500, 19_700), 20_000 - 499_000);
+  });
+});
+
 suite('a restart between two checks', () => {
   const seenAt = (record: HealthRecord, nowMs: number, over: Partial<ServerFacts>): HealthRecord =>
     judgeCheck(record, { kind: 'seen', facts: serverFacts(over) }, LIMITS, nowMs);
@@ -414,8 +448,21 @@ suite('writes that fail', () => {
   test('are counted from the first one on, until one is taken', () => {
     const once = judgeWrite(after(good(null)), failing, 100);
     const twice = judgeWrite(once, { ...failing, reason: 'the disk is full' }, 400);
-    assert.deepEqual(twice.writeFailing, { sinceMs: 100, count: 2, reason: 'the disk is full' });
+    assert.deepEqual(twice.writeFailing, {
+      sinceMs: 100,
+      count: 2,
+      reason: 'the disk is full',
+      isLocked: false,
+    });
     assert.equal(judgeWrite(twice, { kind: 'written' }, 700).writeFailing, null);
+  });
+
+  test('and that wait for a lock are counted apart', () => {
+    const locked = { kind: 'locked', reason: 'Waiting for backup lock' } as const;
+    const once = judgeWrite(judgeWrite(after(good(null)), failing, 100), locked, 400);
+    assert.deepEqual(once.writeFailing, { sinceMs: 400, count: 1, reason: locked.reason, isLocked: true });
+    assert.deepEqual(judgeWrite(once, locked, 700).writeFailing?.count, 2);
+    assert.deepEqual(judgeWrite(once, failing, 700).writeFailing?.count, 1);
   });
 
   test('say nothing when they did not get there, or may not be made', () => {

@@ -319,6 +319,7 @@ suite('the heart', () => {
         waitPoint: 'after_sync',
         waitForReplicas: 1,
         waiting: 0,
+        acknowledged: 0,
       },
       replica: null,
     } as const;
@@ -351,6 +352,36 @@ suite('the heart', () => {
     heart.fails = null;
     await clock.pass(250);
     assert.equal(monitor.recordOf('db1').writeFailing, null);
+  });
+
+  test('a write that ends after its server was replaced and dropped says nothing', async () => {
+    let primary = 'db1';
+    let answer: (() => void) | null = null;
+    const connection = {
+      usable: true,
+      threadId: 7,
+      close: () => undefined,
+      run: async (statement: Statement | string) => {
+        const hangs = typeof statement !== 'string' && primary === 'db1';
+        if (hangs) await new Promise<void>((resolve) => (answer = resolve));
+        return [];
+      },
+    };
+    const { clock, monitor } = await watched(
+      {
+        mayBeat: () => ({ epoch: 4 }),
+        connectHeart: async () => connection,
+        primaryOf: () => primary,
+      },
+      beating,
+    );
+    await clock.pass(10);
+    primary = 'db2';
+    monitor.remove('db1');
+    assert.ok(answer !== null);
+    // An unhandled rejection fails this test, and would end dbproxy.
+    (answer as () => void)();
+    await clock.pass(1_000);
   });
 
   test('takes a replica out that does not get the beats, within two check intervals', async () => {
@@ -387,7 +418,7 @@ suite('the arbiters', () => {
     await clock.pass(3_010);
     assert.equal(asked, 8);
     const { freshMs, ...sight } = monitor.arbiterSight('main');
-    assert.deepEqual(sight, { configured: true, reachable: 2, total: 2, broken: 0, reasons: [] });
+    assert.deepEqual(sight, { configured: true, reachable: 2, total: 2, broken: 0, reasons: [], vote: null });
     assert.equal(freshMs, clock.nowMs() - 10);
     db1.answer = REFUSED;
     db1.onLost();
@@ -397,7 +428,53 @@ suite('the arbiters', () => {
 
   test('a cluster without any says so', async () => {
     const { monitor } = await watched();
-    const none = { configured: false, reachable: 0, total: 0, broken: 0, reasons: [], freshMs: null };
+    const none = {
+      configured: false,
+      reachable: 0,
+      total: 0,
+      broken: 0,
+      reasons: [],
+      freshMs: null,
+      vote: null,
+    };
     assert.deepEqual(monitor.arbiterSight('main'), none);
+  });
+});
+
+suite('servers that come and go', () => {
+  test('one that is added is looked at from then on', async () => {
+    const { clock, monitor, health } = await watched({
+      config: { clusters: [CLUSTER], backends: [backendConfig('db1')] },
+    });
+    assert.throws(() => monitor.recordOf('db2'), /no such backend/);
+    monitor.add(backendConfig('db2'));
+    assert.equal(monitor.recordOf('db2').reach, 'unknown');
+    await clock.pass(0);
+    assert.equal(health.get('db2')?.reach, 'up');
+  });
+
+  test('of one that is removed nothing is told any more, not even what was asked before', async () => {
+    const { clock, monitor, db2, health } = await watched();
+    const answers: (() => void)[] = [];
+    db2.held = answers;
+    monitor.checkSoon('db2');
+    await clock.pass(1_000);
+    assert.equal(answers.length > 0, true);
+    health.delete('db2');
+    monitor.remove('db2');
+    const { checks } = db2;
+    for (const answer of answers) answer();
+    await clock.pass(5_000);
+    assert.deepEqual([health.has('db2'), db2.checks], [false, checks]);
+  });
+
+  test('one that gets the name of another begins anew', async () => {
+    const { clock, monitor, db2 } = await watched();
+    monitor.remove('db2');
+    db2.answer = REFUSED;
+    monitor.add(backendConfig('db2'));
+    assert.equal(monitor.recordOf('db2').facts, null);
+    await clock.pass(0);
+    assert.equal(monitor.recordOf('db2').facts, null);
   });
 });

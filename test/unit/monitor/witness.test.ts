@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { FIRST_RECORD, judgeCheck, type HealthRecord } from '../../../src/monitor/detector.ts';
 import type { ReplicationFacts } from '../../../src/monitor/observation.ts';
-import { receiverWitness } from '../../../src/monitor/witness.ts';
+import { receiverWitness, whyItCannotTell } from '../../../src/monitor/witness.ts';
 import { clusterConfig } from '../../support/configs.ts';
 import { replicationFacts, serverFacts } from '../../support/facts.ts';
 
@@ -74,6 +74,21 @@ suite('a receiver that does not run', () => {
   for (const [replication, witness] of table) {
     test(`${replication.receiver} with error ${replication.receiverErrno}: ${witness}`, () => {
       assert.equal(receiverWitness(after([0, { ...HEARS, ...replication }]), LIMITS, 0), witness);
+    });
+  }
+
+  const reasons: [Partial<ReplicationFacts>, RegExp][] = [
+    [{ receiver: 'stopped', receiverErrno: 0 }, /its receiver is stopped/],
+    [{ receiver: 'stopped', receiverErrno: 1236, receiverError: 'no log' }, /has stopped \(no log\)/],
+    [{ receiver: 'connecting', receiverErrno: 0 }, /just connecting/],
+    [{ receiver: 'running', heartbeatPeriodMs: 30_000 }, /heartbeat period/],
+  ];
+  for (const [replication, why] of reasons) {
+    test(`cannot tell, as ${why.source}`, () => {
+      const record = after([0, { ...HEARS, ...replication }]);
+      assert.equal(receiverWitness(record, LIMITS, 0), 'unknown');
+      assert.match(whyItCannotTell(record, LIMITS, 0), why);
+      assert.match(whyItCannotTell(record, LIMITS, 60_000), /not been looked at since/);
     });
   }
 

@@ -72,6 +72,7 @@ suite('replica status', () => {
       sourceHost: '10.0.0.1',
       sourcePort: 3306,
       sourceServerId: 7,
+      sourceUuid: '',
       drained: true,
       receivedPosition: '',
       receivedFile: { file: 'bin.000002', position: 900 },
@@ -235,6 +236,10 @@ test('an identity without GTIDs is known as such, and a set over several lines i
     superReadOnly: false,
     logsChanges: true,
     hasGtid: false,
+    serverUuid: '',
+    whyNotByPlace: 'its global transaction ids (gtid_mode) can be switched on while it runs',
+    keepsLog: false,
+    keepsAcknowledged: false,
     sqlMode: 'ANSI',
     position: 'a:1,b:2',
     replicatedPosition: '',
@@ -341,6 +346,7 @@ suite('the live status of semi-sync', () => {
         waitPoint: 'after_commit',
         waitForReplicas: 1,
         waiting: 0,
+        acknowledged: 0,
       },
       replica: { enabled: false, live: false },
     });
@@ -364,6 +370,14 @@ suite('the live status of semi-sync', () => {
     ['master', 'slave'],
     ['source', 'replica'],
   ] as const) {
+    test(`a server that is told to do without ${other}s does not wait`, () => {
+      const [settings, status] = named(one, other);
+      const standsBy = rows({ [`rpl_semi_sync_${one}_wait_no_${other}`]: 'OFF' });
+      assert.equal(readSemiSyncFacts([...settings, ...standsBy], status).primary?.enabled, false);
+      const waits = rows({ [`rpl_semi_sync_${one}_wait_no_${other}`]: 'ON' });
+      assert.equal(readSemiSyncFacts([...settings, ...waits], status).primary?.enabled, true);
+    });
+
     test(`MySQL, by the names of ${one} and ${other}`, () => {
       assert.deepEqual(readSemiSyncFacts(...named(one, other)), {
         primary: {
@@ -374,6 +388,7 @@ suite('the live status of semi-sync', () => {
           waitPoint: 'after_sync',
           waitForReplicas: 2,
           waiting: 0,
+          acknowledged: 0,
         },
         replica: { enabled: true, live: true },
       });
@@ -390,6 +405,13 @@ test('a new source is to speak often enough to be missed', () => {
     const { sql } = flavourOf(version).changeSource({ host: 'h', port: 1, login: null });
     assert.match(sql, /_HEARTBEAT_PERIOD = 0\.5, /);
     assert.match(sql, /_CONNECT_RETRY = 1, /);
+  }
+});
+
+test('a new source is not given up after ten seconds, as MySQL would by default', () => {
+  for (const version of ['5.6.24', '5.7.44', '8.0.30', '9.0.0']) {
+    const { sql } = flavourOf(version).changeSource({ host: 'h', port: 1, login: null });
+    assert.match(sql, /_RETRY_COUNT = 31536000, /);
   }
 });
 

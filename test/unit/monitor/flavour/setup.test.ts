@@ -49,10 +49,12 @@ describe('the words of setting a server up', () => {
   });
 
   test('begin a history at the place of another server', () => {
-    assert.deepEqual(wordsOf('10.11.6-MariaDB').startAt('0-1-5', '0-2-9,1-1-1'), [
+    const mariadb = { position: '0-1-5', replicatedPosition: '0-2-9,1-1-1', history: '0-3-4,0-1-5' };
+    assert.deepEqual(wordsOf('10.11.6-MariaDB').startAt(mariadb), [
+      { sql: 'SET GLOBAL gtid_binlog_state = ?', values: ['0-3-4,0-1-5'] },
       { sql: 'SET GLOBAL gtid_slave_pos = ?', values: ['0-2-9,1-1-1'] },
     ]);
-    assert.deepEqual(wordsOf('9.7.4').startAt('', ''), []);
+    assert.deepEqual(wordsOf('9.7.4').startAt({ position: '', replicatedPosition: '', history: '' }), []);
     assert.equal(wordsOf('9.7.4').forgetHistory, 'RESET BINARY LOGS AND GTIDS');
     assert.equal(wordsOf('8.0.36').forgetHistory, 'RESET MASTER');
   });
