@@ -4,9 +4,14 @@
  * replication that is not as it should be. Pure: from a survey to a list of small acts, each harmless if it is
  * done twice, none of which makes a second writer.
  */
+import { agree } from '../base/grammar.ts';
+import { isSourceLost } from '../monitor/observation.ts';
+import { semiSyncWanted, type SemiSyncWish } from '../monitor/semi-sync.ts';
 import { receiverWitness } from '../monitor/witness.ts';
-import type { Finding } from './diagnosis.ts';
-import { extrasOver, hasAllOf, ownExtras } from './history.ts';
+import { acknowledgersOf } from './acknowledgements.ts';
+import type { Finding } from './findings/finding.ts';
+import { hasAllOf, ownExtras, whyItsPlaceIsUnknown } from './history.ts';
+import { standingOf } from './place.ts';
 import { NEVER_MS } from './semi-sync.ts';
 import type { SemiSyncSide } from './server-control.ts';
 import {
@@ -14,6 +19,9 @@ import {
   followsServer,
   isSeen,
   memberOf,
+  isDiverged,
+  isOrphaned,
+  namesOf,
   sourceOf,
   type Member,
   type SeenMember,
@@ -41,25 +49,12 @@ export type Chore =
   /** Has it wait for its replicas again. */
   | { readonly kind: 'take_back'; readonly backend: string; readonly because: string };
 
-/** An old primary that has what nobody else has: it is not brought back by itself. */
-export interface Divergence {
-  readonly backend: string;
-  /** What it has, in words. */
-  readonly extras: string;
-}
-
 /** A replica that hears from its source less often cannot tell soon that it is gone. */
 const WITNESS_PERIOD_MS = 1_000;
 
-export interface Work {
-  readonly chores: readonly Chore[];
-  readonly divergences: readonly Divergence[];
-}
-
-/** All that is to be done now; `replicalessMs`: how long the primary has had no replica that answers it, 0 when it has one. */
-export function choresOf(survey: Survey, findings: readonly Finding[], replicalessMs: number): Work {
+/** All that is to be done now; `unacknowledgedMs`: for how long nothing of what the primary writes has been acknowledged. */
+export function choresOf(survey: Survey, findings: readonly Finding[], unacknowledgedMs: number): Chore[] {
   const chores: Chore[] = [];
-  const divergences: Divergence[] = [];
   if (survey.cluster.enforceReadOnly) chores.push(...locks(survey, findings));
   const primary = memberOf(survey, survey.remembered);
   if (primary !== undefined && isSeen(primary) && stopsShort(survey, primary)) {
@@ -67,8 +62,7 @@ export function choresOf(survey: Survey, findings: readonly Finding[], replicale
       'a promotion had stopped it and got no further; it takes in what the one before it still has';
     chores.push({ kind: 'reconnect', backend: primary.backend.name, because });
   }
-  if (primary === undefined || !isSeen(primary) || primary.record.facts.readOnly)
-    return { chores, divergences };
+  if (primary === undefined || !isSeen(primary) || primary.record.facts.readOnly) return chores;
   for (const member of survey.members) {
     if (member === primary || !isSeen(member) || member.admin === 'offline') continue;
     if (isDeaf(survey, member, primary)) {
@@ -81,24 +75,34 @@ export function choresOf(survey: Survey, findings: readonly Finding[], replicale
       chores.push({ kind: 'reconnect', backend: member.backend.name, because });
       continue;
     }
-    const own = ownExtras(member.record.facts, primary.record.facts);
-    const why = whyItShouldFollow(survey, member, primary);
-    if (why === null) {
-      if (own !== null) divergences.push({ backend: member.backend.name, extras: own });
+    if (followsServer(member, primary) && hasGivenUp(member)) {
+      const because = `it had given up reaching ${primary.backend.name}, which is well`;
+      chores.push({ kind: 'reconnect', backend: member.backend.name, because });
       continue;
     }
-    const extras = extrasOver(member.record.facts, primary.record.facts);
-    // What a replica has that is looked at after the primary may only be newer: who moves it looks again, in order.
-    const isSure = member.record.facts.replication === null || wasSeenBefore(member, primary);
-    if (extras.count !== 0n && isSure)
-      divergences.push({ backend: member.backend.name, extras: extras.detail });
-    else if (survey.cluster.rejoin === 'auto' && member.record.facts.readOnly) {
+    if (!member.record.facts.hasGtid) {
+      chores.push(...placeChores(survey, member, primary));
+      continue;
+    }
+    const why = whyItShouldFollow(survey, member, primary);
+    if (
+      why !== null &&
+      !isDiverged(survey, member) &&
+      survey.cluster.rejoin === 'auto' &&
+      member.record.facts.readOnly
+    ) {
       const { name: source } = primary.backend;
       chores.push({ kind: 'follow', backend: member.backend.name, source, because: why });
     }
   }
-  chores.push(...semiSyncChores(survey, primary, replicalessMs));
-  return { chores, divergences };
+  chores.push(...semiSyncChores(survey, primary, unacknowledgedMs));
+  return chores;
+}
+
+/** Of the chores those that keep who is not the primary from being written to. */
+export function fencesOf(survey: Survey, findings: readonly Finding[]): Chore[] {
+  if (!survey.cluster.enforceReadOnly) return [];
+  return locks(survey, findings).filter(({ kind }) => kind === 'fence');
 }
 
 function locks(survey: Survey, findings: readonly Finding[]): Chore[] {
@@ -114,6 +118,7 @@ function locks(survey: Survey, findings: readonly Finding[]): Chore[] {
         return [{ kind: 'unlock', backend: action.backend, because: detail }];
       case 'none':
       case 'watch':
+      case 'take_up':
       case 'failover':
       case 'adopt_epoch':
       case 'finish':
@@ -124,24 +129,60 @@ function locks(survey: Survey, findings: readonly Finding[]): Chore[] {
 
 /**
  * Why a member is to be pointed at the primary; null: it is well where it is, or not ours to move.
- * 1. It follows nobody, and has a history: a server that is empty is filled first (BOOTSTRAP, CLONE).
+ * 1. It follows nobody, and has a history that is known: a server that is empty is filled first (BOOTSTRAP, CLONE).
  * 2. It follows a member of the cluster, or is told to (`follow = on`), but does not get to the primary that way.
  */
 function whyItShouldFollow(survey: Survey, member: SeenMember, primary: SeenMember): string | null {
   const { replication, position } = member.record.facts;
-  if (replication === null) return position === '' ? null : 'it follows nobody';
+  if (replication === null)
+    return position === '' || whyItsPlaceIsUnknown(member.backend.name, member.record.facts) !== null
+      ? null
+      : 'it follows nobody';
   if (replication.channels > 1) return null;
   const source = sourceOf(survey, member);
   if (source === primary) return whyItHearsTooSeldom(survey, member);
   // A chain is well as long as it hands on; one whose receiver a promotion has stopped hangs on to the old primary.
-  const isStopped = replication.receiver === 'stopped' && replication.receiverError === '';
-  if (descendsFrom(survey, member, primary) && !isStopped) {
-    return source === undefined ? null : whyItHangs(source, primary);
+  if (descendsFrom(survey, member, primary) && !isLeftStopped(survey, member)) {
+    return source === undefined ? null : whyItHangs(survey, member, source, primary);
   }
   if (source !== undefined) return `it follows ${source.backend.name}, which is not the primary`;
   return member.backend.follow
     ? `it follows ${replication.sourceHost}:${replication.sourcePort}, and follow = on`
     : null;
+}
+
+/**
+ * The same where there are no global ids. Whether it can follow, and whether it has something of its own, is read out
+ * of its log by who moves it. Who cannot be moved is a finding (`ReplicaLeftBehind`).
+ * 1. It follows the primary: it is only to hear more often.
+ * 2. It gets to the primary through others: that is well, and its place would not be known anywhere else.
+ * 3. It is, or follows, the primary before this one: from there a place in this one's log is known.
+ */
+function placeChores(survey: Survey, member: SeenMember, primary: SeenMember): Chore[] {
+  if (survey.cluster.rejoin !== 'auto' || !member.record.facts.readOnly) return [];
+  const { name: backend } = member.backend;
+  const follow = (because: string): Chore[] => [
+    { kind: 'follow', backend, source: primary.backend.name, because },
+  ];
+  const { facts } = member.record;
+  if (facts.replication !== null && sourceOf(survey, member) === primary) {
+    const why = whyItHearsTooSeldom(survey, member);
+    return why === null ? [] : follow(why);
+  }
+  if (descendsFrom(survey, member, primary)) {
+    const because = 'dbproxy had stopped it, and its source follows the primary';
+    return isLeftStopped(survey, member) ? [{ kind: 'reconnect', backend, because }] : [];
+  }
+  const standing = standingOf(facts, primary.record.facts, survey.handover, false);
+  switch (standing.kind) {
+    case 'old_primary':
+      return follow('it follows nobody');
+    case 'replica':
+      return follow('it follows the primary before this one');
+    case 'there':
+    case 'unknown':
+      return [];
+  }
 }
 
 /** We have stopped it, and did not come to start it again. One that an operator has stopped is left alone. */
@@ -152,22 +193,23 @@ function isLeftStopped({ inHand }: Survey, { backend, record }: SeenMember): boo
   );
 }
 
+/** Its source could not be reached so often that it does not try any more (MySQL's `SOURCE_RETRY_COUNT`). */
+function hasGivenUp({ record }: SeenMember): boolean {
+  const { replication } = record.facts;
+  return replication?.receiver === 'stopped' && isSourceLost(replication.receiverErrno);
+}
+
 /** Why nothing good comes from a replica to those below it; null: it does. */
-function whyItHangs(source: Member, primary: SeenMember): string | null {
-  if (!isSeen(source)) return null;
+function whyItHangs(survey: Survey, member: SeenMember, source: Member, primary: SeenMember): string | null {
   const { name } = source.backend;
+  if (isOrphaned(survey, member, source)) return `it follows ${name}, which is down`;
+  if (!isSeen(source)) return null;
   if (source.record.facts.replication?.applier === 'stopped') {
     return `it follows ${name}, whose own replication is stopped`;
   }
   return ownExtras(source.record.facts, primary.record.facts) === null
     ? null
     : `it follows ${name}, which has transactions of its own`;
-}
-
-/** The primary's last look began when that at the member had ended. */
-function wasSeenBefore({ record }: SeenMember, primary: SeenMember): boolean {
-  const { askedMs } = primary.record;
-  return askedMs !== null && record.seenMs !== null && askedMs >= record.seenMs;
 }
 
 /** It is to be the primary, is still a replica, and does not replicate: whatever it lacks it will not get so. */
@@ -199,40 +241,56 @@ function whyItHearsTooSeldom({ cluster }: Survey, { record }: SeenMember): strin
  * 1. a replica answers its source, and waits for nobody itself (its applier would);
  * 2. the primary waits for its replicas when there is one that answers;
  * 3. one that has been let go on alone waits again when a replica has caught up;
- * 4. one whose replicas are all gone, and that must wait for them, is let go on alone.
+ * 4. one that must wait for replicas, and waits in vain, is let go on alone.
  */
-function semiSyncChores(survey: Survey, primary: SeenMember, replicalessMs: number): Chore[] {
+function semiSyncChores(survey: Survey, primary: SeenMember, unacknowledgedMs: number): Chore[] {
   const { cluster } = survey;
   if (cluster.semiSync === 'off') return [];
   const chores: Chore[] = [];
+  const { name } = primary.backend;
   const followers = survey.members.filter((member): member is SeenMember => followsServer(member, primary));
-  for (const { backend, record } of followers) {
-    const { semiSync } = record.facts;
-    if (semiSync.replica?.enabled !== true) {
+  const answering = acknowledgersOf(survey, primary);
+  const wanted = semiSyncWanted(
+    cluster.semiSync,
+    name,
+    [primary, ...followers].map((member) => ({
+      name: member.backend.name,
+      follows: answering.includes(member),
+      waits: member.record.facts.semiSync.primary?.enabled === true,
+    })),
+  );
+  const wish = (member: Member): SemiSyncWish => wanted.find((one) => one.name === member.backend.name)!;
+  for (const member of followers) {
+    const { semiSync } = member.record.facts;
+    const { name: backend } = member.backend;
+    const answers = semiSync.replica?.enabled === true && !isConnectedMutely(member.record, primary);
+    // One that is never elected need not answer, and what it answers to others is not ours.
+    if (wish(member).acknowledges && !member.backend.follow && !answers) {
       const because = `semi_sync = ${cluster.semiSync}, and it does not answer its primary`;
-      chores.push({ kind: 'semi_sync', backend: backend.name, side: 'replica', on: true, because });
+      chores.push({ kind: 'semi_sync', backend, side: 'replica', on: true, because });
     }
-    if (semiSync.primary?.enabled === true) {
+    if (!wish(member).waits && semiSync.primary?.enabled === true) {
       const because = 'it is a replica: its applier would wait for replicas of its own';
-      chores.push({ kind: 'semi_sync', backend: backend.name, side: 'primary', on: false, because });
+      chores.push({ kind: 'semi_sync', backend, side: 'primary', on: false, because });
     }
   }
-  const { name } = primary.backend;
   const side = primary.record.facts.semiSync.primary;
-  const answering = followers.filter(({ record }) => answersNow(record));
-  const caughtUp = answering.filter(({ record }) => hasAllOf(record.facts, primary.record.facts));
+  const needed = side?.waitForReplicas ?? 1;
+  const caughtUp = answering.filter(
+    (member) => hasAllOf(member.record.facts, primary.record.facts) && !isDiverged(survey, member),
+  );
   if (survey.alone) {
-    if (caughtUp.length > 0) {
+    if (caughtUp.length >= needed) {
       chores.push({ kind: 'take_back', backend: name, because: `${namesOf(caughtUp)} has caught up` });
-    } else if (side?.enabled === true && side.clients === 0) {
-      const because = 'it was to go on alone, and waits for replicas again since a restart';
+    } else if (side !== null && ((side.enabled && side.clients < needed) || side.waiting > 0)) {
+      const because = 'it was to go on alone, and waits for replicas all the same';
       chores.push({ kind: 'go_alone', backend: name, because });
     }
     return chores;
   }
   if (side?.enabled !== true) {
-    if (answering.length > 0) {
-      const because = `${namesOf(answering)} answer(s) it`;
+    if (wish(primary).waits) {
+      const because = `${namesOf(answering)} ${agree(answering, 'answers', 'answer')} it`;
       chores.push({ kind: 'semi_sync', backend: name, side: 'primary', on: true, because });
     }
     return chores;
@@ -242,34 +300,31 @@ function semiSyncChores(survey: Survey, primary: SeenMember, replicalessMs: numb
     chores.push({ kind: 'semi_sync', backend: name, side: 'primary', on: true, because });
   }
   const mayActAlone = survey.arbiters.total === 0 || survey.arbiters.reachable > 0;
-  const patienceMs = allDown(survey, primary) ? 0 : cluster.holdTimeoutMs;
-  // One that is frozen, or cut off, stays connected for long, and its primary waits for it.
-  const isInVain = side.clients === 0 || (side.waiting > 0 && allDown(survey, primary));
-  if (isInVain && answering.length === 0 && mayActAlone && replicalessMs > patienceMs) {
+  // One that is frozen, or cut off, or that comes and goes, stays connected for long, and its primary waits for it.
+  const isInVain = side.waiting > 0 || (side.clients < needed && answering.length < needed);
+  if (isInVain && mayActAlone && unacknowledgedMs > patienceOf(survey, primary, side.clients >= needed)) {
     chores.push({
       kind: 'go_alone',
       backend: name,
-      because: 'it has no replica any more, so its writes wait',
+      because: 'no replica acknowledges what it writes, so its writes wait',
     });
   }
   return chores;
 }
 
-/** Some replica tells the primary what it has received. */
-export function isAnswered(survey: Survey): boolean {
-  const primary = memberOf(survey, survey.remembered);
-  if (primary === undefined) return false;
-  return survey.members.some((member) => followsServer(member, primary) && answersNow(member.record));
+/** It was switched on when its receiver was connected already; to a primary that could take its answers. */
+function isConnectedMutely({ facts }: SeenMember['record'], primary: SeenMember): boolean {
+  if (primary.record.facts.semiSync.primary === null) return false;
+  return facts.semiSync.replica?.live === false && facts.replication?.receiver === 'running';
 }
 
-function answersNow({ facts }: SeenMember['record']): boolean {
-  return facts.semiSync.replica?.enabled === true && facts.replication?.receiver === 'running';
+/** Replicas that are down for us may be there for the primary: as long as they are connected, each gets the time of a check. */
+function patienceOf(survey: Survey, primary: Member, areConnected: boolean): number {
+  const { checkTimeoutMs, holdTimeoutMs } = survey.cluster;
+  if (!allDown(survey, primary)) return holdTimeoutMs;
+  return areConnected ? checkTimeoutMs : 0;
 }
 
 function allDown(survey: Survey, primary: Member): boolean {
   return survey.members.every((member) => member === primary || member.record.reach === 'down');
-}
-
-function namesOf(members: readonly Member[]): string {
-  return members.map(({ backend }) => backend.name).join(', ');
 }

@@ -4,19 +4,27 @@
  * the simulator a world of its own: what runs between them is the same.
  */
 import type { Clock, Timer } from '../base/clock.ts';
+import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ClusterConfig, ProxyConfig } from '../config/config.ts';
 import { isSeenWell } from '../monitor/detector.ts';
 import type { Monitor } from '../monitor/monitor.ts';
+import type { Charge } from '../topology/charge.ts';
 import type { TopologyStore } from '../topology/store.ts';
-import type { HoldWrites, PromotionWorld } from './actions.ts';
+import type { HoldWrites, PromotionWorld } from './steps/world.ts';
 import { careFor } from './care.ts';
+import { chargeOf, serversInCharge, whyNotHere, type Standing } from './charge.ts';
+import type { Chore } from './chores.ts';
+import { ownWritesIn } from './divergence.ts';
 import { Governor, type GovernorWorld } from './governor.ts';
 import type { Journal } from './journal.ts';
+import { NO_MEMORY, noteLook, type Memory } from './memory.ts';
 import { Promotions } from './promotion.ts';
 import type { RejoinWorld, SavedLost } from './rejoin.ts';
 import type { OpenServer } from './server-control.ts';
-import type { Survey } from './survey.ts';
+import { inCluster, type Member, type Survey } from './survey.ts';
+import { serversInTurn, Turns } from './turns.ts';
+import type { WorkUnderWay } from './work-under-way.ts';
 
 export interface ControlOptions {
   readonly config: Pick<ProxyConfig, 'clusters' | 'backends'>;
@@ -32,12 +40,16 @@ export interface ControlOptions {
   };
   /** Where lost transactions are saved. */
   readonly stateDir: string;
+  /** Why nothing can be written there; null: as far as is known it can be. */
+  readonly stateTrouble?: () => string | null;
   readonly openServer: OpenServer;
   readonly holdWrites: PromotionWorld['holdWrites'];
+  /** The right of this dbproxy among a pair; absent: it is the only one. */
+  readonly right?: () => { mayAct: boolean; mayGoAlone: boolean; charge: Charge | null };
   /** A line for the log and for SHOW EVENTS. */
   readonly tell: GovernorWorld['tell'];
-  /** Servers are being set up on an operator's word (BOOTSTRAP, CLONE): nothing is done to them by itself meanwhile. */
-  readonly isSettingUp?: () => boolean;
+  /** What is being done to the servers of a cluster on an operator's word; null: nothing. */
+  readonly workUnderWay?: (cluster: string) => WorkUnderWay | null;
   /** A line for SHOW EVENTS alone: its event is in the log already. */
   readonly onEvent: (event: string, subject: string, detail: string) => void;
 }
@@ -46,17 +58,31 @@ const RESUME_EVERY_MS = 1_000;
 
 export class ControlPlane {
   readonly promotions: Promotions;
+  readonly #turns: Turns;
   readonly #options: ControlOptions;
-  readonly #governors: ReadonlyMap<string, Governor>;
+  readonly #openServer: OpenServer;
+  readonly #governors = new Map<string, Governor>();
+  /** By cluster. */
+  readonly #memories = new Map<string, Memory>();
   #isReady = false;
   #resuming: Timer | null = null;
 
   constructor(options: ControlOptions) {
-    const { config, clock, log, journal, onEvent } = options;
+    const { config, clock, log, journal, store, onEvent } = options;
     this.#options = options;
+    this.#openServer = serversInCharge(options.openServer, {
+      charge: (cluster) => this.charge(cluster),
+      confirm: async (cluster, forMs) => (await options.monitor.voteOf(cluster)?.confirm(forMs)) ?? true,
+    });
+    this.#turns = new Turns({
+      clock,
+      isBusy: (cluster) => this.promotions.isBusy(cluster) || this.#work(cluster)?.isExclusive === true,
+      epochOf: (cluster) => store.epochOf(cluster),
+      isInCharge: (cluster) => this.charge(cluster).isOurs,
+    });
     this.promotions = new Promotions({ config, clock, log, journal, world: this.#promotionWorld(), onEvent });
     const world = this.#governorWorld();
-    this.#governors = new Map(config.clusters.map((cluster) => [cluster.name, new Governor(cluster, world)]));
+    for (const cluster of config.clusters) this.#governors.set(cluster.name, new Governor(cluster, world));
   }
 
   /** Holds what an unfinished promotion had held; to be called before any worker is given a snapshot. */
@@ -65,17 +91,31 @@ export class ControlPlane {
     for (const { name } of config.clusters) if (this.promotions.isBusy(name)) store.hold(name, true);
   }
 
-  /** When every server has been looked at once: takes up what was left unfinished, then begins to govern. */
+  /**
+   * When every server has been looked at once: begins to govern, and takes up what was left unfinished; resolves when
+   * that has ended, well or not. A cluster in which it has not is left alone by its governor.
+   */
   async start(): Promise<void> {
-    await this.promotions.resume();
     this.#isReady = true;
+    const resumed = this.#resume();
     // What could not be taken up now is tried again.
-    this.#resuming = this.#options.clock.every(RESUME_EVERY_MS, () => void this.promotions.resume());
+    this.#resuming = this.#options.clock.every(RESUME_EVERY_MS, () => void this.#resume());
     for (const governor of this.#governors.values()) governor.start();
+    await resumed;
+  }
+
+  async #resume(): Promise<void> {
+    if (this.#right?.mayAct !== false) await this.promotions.resume();
+  }
+
+  get #right(): { mayAct: boolean; mayGoAlone: boolean; charge: Charge | null } | undefined {
+    return this.#options.right?.();
   }
 
   /** Something has been seen of this cluster. */
   consider(cluster: string): void {
+    const survey = this.survey(cluster);
+    this.#memories.set(cluster, noteLook(survey.memory, survey));
     if (this.#isReady) this.#governors.get(cluster)?.consider();
   }
 
@@ -85,12 +125,24 @@ export class ControlPlane {
     return governor;
   }
 
-  /** The cluster as it is known now. */
+  /**
+   * The cluster as it is known now, without servers that were added and have never been seen to replicate from it:
+   * nobody is to be judged by them, and they are nobody's business yet.
+   */
   survey(name: string): Survey {
+    const whole = this.wholeSurvey(name);
+    const { store } = this.#options;
+    const isOurs = ({ backend }: Member): boolean =>
+      whole.remembered === null || backend.name === whole.remembered || !store.settingsOf(backend.name).isNew;
+    return { ...whole, members: whole.members.filter(isOurs) };
+  }
+
+  /** The cluster with all of its servers. */
+  wholeSurvey(name: string): Survey {
     const { clock, config, monitor, store } = this.#options;
     const cluster = config.clusters.find((one) => one.name === name);
     if (cluster === undefined) throw new TypeError(`no such cluster: ${name}`);
-    return {
+    return inCluster({
       cluster,
       members: config.backends
         .filter((backend) => backend.cluster === name)
@@ -102,23 +154,55 @@ export class ControlPlane {
       epoch: store.epochOf(name),
       alone: store.decisionsOf(name).alone ?? false,
       inHand: store.decisionsOf(name).inHand ?? [],
+      handover: store.decisionsOf(name).handover ?? null,
+      diverged: this.#governors.get(name)?.divergences ?? [],
+      ownWrites: ownWritesIn(store.epochOf(name), store.decisionsOf(name).ownWrites),
+      memory: this.#memories.get(name) ?? NO_MEMORY,
       arbiters: monitor.arbiterSight(name),
+      maintenance: store.decisionsOf(name).maintenance ?? false,
+      stateTrouble: this.#options.stateTrouble?.() ?? null,
+      failoverFailure: this.#governors.get(name)?.failoverFailure ?? null,
+      promotion: this.promotions.standOf(name),
+      charge: this.#right?.charge ?? null,
       nowMs: clock.nowMs(),
-    };
+    });
   }
 
   /** What REJOIN works with. */
   rejoinWorld(cluster: string): RejoinWorld {
-    const { clock, monitor, openServer, stateDir } = this.#options;
+    const { clock, monitor, stateDir, store } = this.#options;
+    const openServer = this.#openServer;
+    const turn = this.#turns.begin(cluster);
     return {
       clock,
-      openServer,
+      turn,
+      openServer: serversInTurn(openServer, turn),
       stateDir,
-      survey: () => this.survey(cluster),
-      isBusy: () => this.promotions.isBusy(cluster),
-      takeInHand: (backends) => this.#takeInHand(cluster, backends),
+      survey: () => this.wholeSurvey(cluster),
+      inTheWay: () => this.#inTheWay(cluster),
+      takeInHand: (backends) => store.takeInHand(cluster, backends),
       checkNow: async (backend) => isSeenWell(await monitor.checkNow(backend)),
     };
+  }
+
+  /** Whether this proxy is the one that acts on the servers of a cluster. */
+  charge(cluster: string): Standing {
+    return chargeOf(this.#options.monitor.arbiterSight(cluster).vote);
+  }
+
+  /** Throws DBPROXY_SETUP_REFUSED for a statement that acts on servers, unless this proxy is the one that does. */
+  requireCharge(cluster: string, said: string): void {
+    const notHere = whyNotHere(this.charge(cluster));
+    if (notHere !== null) throw refusal('DBPROXY_SETUP_REFUSED', said, notHere);
+  }
+
+  /** Another proxy has written down what is newer than what was known here. */
+  takeOver(cluster: string): void {
+    const { monitor, store } = this.#options;
+    const governor = this.governorOf(cluster);
+    for (const one of store.decisionsOf(cluster).diverged ?? []) governor.setDivergence(one);
+    monitor.rejudge(cluster);
+    this.consider(cluster);
   }
 
   /** Begins nothing more; resolves when the promotion under way has ended. */
@@ -131,28 +215,87 @@ export class ControlPlane {
   /** The epoch in which the monitor may write a row on the primary of a cluster; null: nothing is to be written now. */
   mayBeat(cluster: string): { readonly epoch: number } | null {
     const { store } = this.#options;
-    if (!this.#isReady || this.promotions.isBusy(cluster)) return null;
+    if (!this.#isReady || this.promotions.isBusy(cluster) || this.#right?.mayAct === false) return null;
     if (store.decisionsOf(cluster).maintenance === true) return null;
     return { epoch: store.epochOf(cluster) };
   }
 
-  #takeInHand(cluster: string, backends: readonly string[]): Promise<void> {
-    const { store } = this.#options;
-    const inHand = [...new Set([...(store.decisionsOf(cluster).inHand ?? []), ...backends])];
-    return store.decide(cluster, { inHand });
+  /** To be called in the same moment in which the chore is decided on. */
+  #carryOut(cluster: ClusterConfig, chore: Chore): Promise<string> {
+    const { monitor, store } = this.#options;
+    const openServer = this.#openServer;
+    const { name } = cluster;
+    const turn = this.#turns.begin(name);
+    return careFor(cluster, chore, {
+      turn,
+      openServer: serversInTurn(openServer, turn),
+      survey: () => this.survey(name),
+      setAlone: (alone) => turn.act(null, () => store.decide(name, { alone })),
+      takeInHand: (backends) => turn.act(null, () => store.takeInHand(name, backends)),
+      checkNow: async (backend) => isSeenWell(await monitor.checkNow(backend)),
+    });
+  }
+
+  /** What is known may be from before it was stopped, so each is looked at once more; not while anything else begins. */
+  async #letGo(
+    cluster: string,
+    backends: readonly string[],
+    isAtRest: (backend: string) => boolean,
+  ): Promise<void> {
+    const { clock, monitor, store } = this.#options;
+    const turn = this.#turns.begin(cluster);
+    const sinceMs = clock.nowMs();
+    const records = await Promise.all(backends.map((backend) => monitor.checkNow(backend)));
+    const running = backends.filter((_, index) => {
+      const { askedMs, facts } = records[index]!;
+      return askedMs !== null && askedMs >= sinceMs && facts?.replication?.receiver === 'running';
+    });
+    // One that is acted on from here on is written down again, after this.
+    await turn.act(null, () => store.letGo(cluster, running.filter(isAtRest)));
+  }
+
+  /** Has chores do nothing more, once something else is under way, and waits for what they have begun. */
+  overtakeChores(name: string): Promise<boolean> {
+    const { config, monitor } = this.#options;
+    const { holdTimeoutMs } = config.clusters.find((cluster) => cluster.name === name)!;
+    // One that was dropped meanwhile is as good as one that is down; a failed check alone says nothing yet.
+    const answers = (backend: string): boolean =>
+      config.backends.some((one) => one.name === backend) && monitor.recordOf(backend).reach !== 'down';
+    return this.#turns.overtake(name, holdTimeoutMs, answers);
+  }
+
+  /** What forbids an operator to have anything else done to the servers of a cluster now, in words. */
+  #inTheWay(cluster: string): string | null {
+    if (this.promotions.isBusy(cluster)) return 'a promotion';
+    return this.#work(cluster)?.title ?? null;
+  }
+
+  #work(cluster: string): WorkUnderWay | null {
+    return this.#options.workUnderWay?.(cluster) ?? null;
   }
 
   #promotionWorld(): PromotionWorld {
-    const { clock, store, monitor, openServer, holdWrites } = this.#options;
+    const { clock, store, monitor, holdWrites } = this.#options;
     return {
       clock,
-      openServer,
-      holdWrites: (request: HoldWrites, timeoutMs) => holdWrites(request, timeoutMs),
+      openServer: this.#openServer,
+      charge: (cluster) => this.charge(cluster),
+      overtakeChores: (cluster) => this.overtakeChores(cluster),
+      workUnderWay: (cluster) => this.#work(cluster),
+      holdWrites: (request: HoldWrites, bounds) => holdWrites(request, bounds),
       hold: (cluster, held) => store.hold(cluster, held),
-      recordPromotion: (cluster, primary) => store.recordPromotion(cluster, primary),
+      recordPromotion: (...record) => store.recordPromotion(...record),
+      failoverWallMs: (cluster) => store.decisionsOf(cluster).failoverWallMs ?? null,
+      handoverOf: (cluster) => store.decisionsOf(cluster).handover ?? null,
+      setHandover: (cluster, handover) => store.decide(cluster, { handover }),
       epochOf: (cluster) => store.epochOf(cluster),
       setAlone: (cluster, alone) => store.decide(cluster, { alone }),
-      takeInHand: (cluster, backends) => this.#takeInHand(cluster, backends),
+      takeInHand: (cluster, backends) => store.takeInHand(cluster, backends),
+      noteDiverged: async (cluster, found) => {
+        const governor = this.governorOf(cluster);
+        for (const one of found) governor.setDivergence(one);
+        await store.decide(cluster, { diverged: governor.divergences });
+      },
       changeSettings: (changes) => store.change(changes),
       rwWeight: (backend) => store.settingsOf(backend).rwWeight,
       rememberedPrimary: (cluster) => store.rememberedPrimary(cluster),
@@ -163,28 +306,27 @@ export class ControlPlane {
   }
 
   #governorWorld(): GovernorWorld {
-    const { clock, isSettingUp, log, monitor, openServer, store, tell } = this.#options;
+    const { clock, log, monitor, store, tell } = this.#options;
     return {
       clock,
       log,
       promotions: this.promotions,
       survey: (cluster) => this.survey(cluster),
-      mayAct: () => this.#isReady && !monitor.hasStalled && isSettingUp?.() !== true,
+      mayAct: () => this.#isReady && !monitor.hasStalled && this.#right?.mayAct !== false,
+      mayGoAlone: () => this.#right?.mayGoAlone !== false,
+      isInCharge: (cluster) => this.charge(cluster).isOurs,
+      workUnderWay: (cluster) => this.#work(cluster),
       decisionsOf: (cluster) => store.decisionsOf(cluster),
-      adoptEpoch: (cluster, backend, epoch) => store.adoptEpoch(cluster, backend, epoch),
-      decide: (cluster, change) => store.decide(cluster, change),
+      writeDiverged: (cluster, diverged) => store.decide(cluster, { diverged }),
+      writeOwnWrites: (cluster, ownWrites) => store.decide(cluster, { ownWrites }),
+      adoptEpoch: (cluster, backend, epoch) =>
+        this.#turns.begin(cluster, false).act(null, () => store.adoptEpoch(cluster, backend, epoch)),
+      letGo: (...those) => this.#letGo(...those),
       stopWrites: (cluster, reason) => store.stopWrites(cluster, reason),
+      setDiverged: (backends) => store.setDiverged(backends),
       setDiagnosis: (cluster, { name, gravity, detail }) =>
         store.setDiagnosis(cluster, { name, gravity, detail }),
-      carryOut: (cluster: ClusterConfig, chore) =>
-        careFor(cluster, chore, {
-          openServer,
-          survey: () => this.survey(cluster.name),
-          isBusy: () => this.promotions.isBusy(cluster.name),
-          setAlone: (alone) => store.decide(cluster.name, { alone }),
-          takeInHand: (backends) => this.#takeInHand(cluster.name, backends),
-          checkNow: async (backend) => isSeenWell(await monitor.checkNow(backend)),
-        }),
+      carryOut: (cluster, chore) => this.#carryOut(cluster, chore),
       saveLost: (cluster, backend) => this.#options.lost.save(backend, this.rejoinWorld(cluster)),
       discardLost: (cluster, backend) => this.#options.lost.discard(backend, this.rejoinWorld(cluster)),
       tell,

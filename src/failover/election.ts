@@ -4,8 +4,12 @@
  */
 import type { BackendConfig } from '../config/config.ts';
 import { wasInSync } from '../monitor/detector.ts';
-import { hasAllOf, heldBy, ownExtras } from './history.ts';
-import { descendsFrom, isSeen, type Member, type SeenMember, type Survey } from './survey.ts';
+import { describeDivergence } from '../topology/divergence-words.ts';
+import { describeHeld, hasAllOf, ownExtras, ownSince } from './history.ts';
+import { isCutShort } from './memory.ts';
+import { whyNobodyCouldFollow } from './place.ts';
+import { semiSyncCovers } from './semi-sync.ts';
+import { descendsFrom, followsServer, isSeen, type Member, type SeenMember, type Survey } from './survey.ts';
 
 /** What is asked of the election beside the survey. */
 export interface ElectionTerms {
@@ -32,20 +36,23 @@ export interface Election {
   readonly candidacies: readonly Candidacy[];
   /** What the election of the winner may lose, in words; empty: nothing that was acknowledged. */
   readonly loss: string;
+  /** Who has received more, which nobody can have been told of, and does not become the primary; in words, or empty. */
+  readonly leaves: string;
 }
 
 /**
  * Elects the successor of `old`. Each rule that disqualifies, in this order:
  * 1. an operator has taken it out, or it does not answer;
- * 2. rw_weight = 0 (unless the operator names it);
- * 3. nobody could follow it: no binary log, no global ids;
- * 4. it does not descend from the old primary, or has several sources;
+ * 2. follow = on, or rw_weight = 0 (unless the operator names it);
+ * 3. nobody could follow it: no binary log, neither global ids nor a place that stands in for them;
+ * 4. it does not descend from the old primary (without global ids: directly), or has several sources;
  * 5. it could not apply what it has received, or can be written to;
- * 6. its replication did not work when the old primary was last seen, or it lagged beyond max_lag then;
+ * 6. it was found to have what the primary has not, or has written since it could be compared, or its replication did not work when the old primary was last seen, or it lagged beyond max_lag then;
  * 7. it is older than the old primary's version;
  * 8. it has transactions of its own that the others have not.
  * Of the rest the most advanced wins, then the greater weight, then the name. A server that is ahead of all of
- * them but may not be elected stops the election, unless it is forced: what it has would be lost.
+ * them but may not be elected stops the election, as what it has would be lost; unless it is forced, or what semi-sync
+ * vouches for says that nobody can have been told of that.
  */
 export function elect(survey: Survey, old: Member, terms: ElectionTerms): Election {
   const followers = survey.members.filter(
@@ -73,20 +80,26 @@ export function elect(survey: Survey, old: Member, terms: ElectionTerms): Electi
   const ahead = followers.find(
     (member) => member !== best && !hasAllOf(best.record.facts, member.record.facts),
   );
-  if (ahead !== undefined && !terms.force && terms.planned !== true) {
+  const isUntold =
+    ahead !== undefined &&
+    reasons.has(ahead) &&
+    survey.cluster.semiSync === 'require' &&
+    semiSyncCovers(survey, old, best.backend.name) === null;
+  if (ahead !== undefined && !isUntold && !terms.force && terms.planned !== true) {
     const why = reasons.get(ahead) ?? 'it was not named';
     return nobody(
-      `${ahead.backend.name} has received more than ${best.backend.name} (${heldBy(ahead.record.facts)} against ${heldBy(best.record.facts) || 'nothing'}), but is not to be elected: ${why}`,
+      `${ahead.backend.name} has received more than ${best.backend.name} (${describeHeld(ahead.record.facts)} against ${describeHeld(best.record.facts)}), but is not to be elected: ${why}`,
       candidacies(null),
     );
   }
-  const loss =
+  const left =
     ahead === undefined || terms.planned === true ? '' : `what only ${ahead.backend.name} has received`;
-  return { winner: best.backend, reason: '', candidacies: candidacies(best), loss };
+  const [loss, leaves] = isUntold ? ['', left] : [left, ''];
+  return { winner: best.backend, reason: '', candidacies: candidacies(best), loss, leaves };
 }
 
 function nobody(reason: string, candidacies: readonly Candidacy[]): Election {
-  return { winner: null, reason, candidacies, loss: '' };
+  return { winner: null, reason, candidacies, loss: '', leaves: '' };
 }
 
 /** Has something to say about how far the old primary had come. */
@@ -97,13 +110,17 @@ function mayBeAsked(survey: Survey, member: Member, old: Member): boolean {
 function whyIneligible(survey: Survey, member: Member, old: Member, terms: ElectionTerms): string | null {
   if (member.admin !== 'online') return `it was set ${member.admin} by an operator`;
   if (!isSeen(member)) return `it does not answer well: ${member.record.reachReason}`;
+  if (member.backend.follow) return 'it has follow = on, and takes no traffic';
   if (member.rwWeight === 0 && terms.only !== member.backend.name) return 'its rw_weight is 0';
   const { facts } = member.record;
-  if (!facts.logsChanges) return 'its binary log is off (log_bin), so no server could follow it';
-  if (!facts.hasGtid) return 'global transaction ids are off there (gtid_mode)';
+  const unfit = whyNobodyCouldFollow(facts, old.record.facts);
+  if (unfit !== null) return unfit;
   const { replication } = facts;
   if (replication === null || !descendsFrom(survey, member, old)) {
     return `it does not replicate from ${old.backend.name}`;
+  }
+  if (!facts.hasGtid && !followsServer(member, old)) {
+    return `it does not replicate from ${old.backend.name} directly, and without global ids its place in the log of ${old.backend.name} is not known`;
   }
   if (replication.channels > 1) return `it replicates from ${replication.channels} sources`;
   if (replication.applier !== 'running' && !replication.drained) {
@@ -111,14 +128,33 @@ function whyIneligible(survey: Survey, member: Member, old: Member, terms: Elect
     return `it has received changes it cannot apply, as its applier is stopped${error}`;
   }
   if (!facts.readOnly) return 'it can be written to although it replicates (read_only is off)';
-  return (terms.force ? null : whyBehind(survey, member, old)) ?? whyUnfit(survey, member, old);
+  const setAside = terms.force
+    ? null
+    : (whyDiverged(survey, member) ?? whyWrittenOn(survey, member, old) ?? whyBehind(survey, member, old));
+  return setAside ?? whyUnfit(survey, member, old);
+}
+
+/** Found out while there was a primary to compare it with, by this process or one before it. */
+export function whyDiverged({ diverged, remembered }: Survey, { backend }: Member): string | null {
+  const known = diverged.find((one) => one.backend === backend.name);
+  return known === undefined ? null : `it ${describeDivergence(known, remembered ?? 'the primary')}`;
+}
+
+/** The old primary, which this process has never seen, need not have what this one has written since they were compared. */
+function whyWrittenOn({ ownWrites }: Survey, { backend, record }: SeenMember, old: Member): string | null {
+  const before = ownWrites[backend.name];
+  if (before === undefined || old.record.facts !== null) return null;
+  const news = ownSince(record.facts, before);
+  if (news === null) return null;
+  const name = old.backend.name;
+  return `somebody has written there since it was last compared with ${name}, which dbproxy has not seen since it was started: ${news}`;
 }
 
 /** It may lack what the old primary had long sent. */
 function whyBehind(survey: Survey, member: SeenMember, old: Member): string | null {
   const { lastInSync } = member.record;
   const { seenMs } = old.record;
-  if (seenMs === null) return null;
+  if (seenMs === null || isCutShort(survey, old, member)) return null;
   if (!wasInSync(lastInSync, seenMs, survey.cluster)) {
     return `its replication did not work when ${old.backend.name} was last seen well`;
   }

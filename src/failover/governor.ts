@@ -3,16 +3,25 @@
  * The decisions are those of `diagnosis.ts`, `election.ts` and `chores.ts`; here is when they are asked, and what
  * forbids to act: a promotion that runs or was left unfinished, maintenance, a cooldown, a failure a moment ago.
  */
+import { messageOf } from '../base/message-of.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { ClusterConfig } from '../config/config.ts';
-import { Diverged } from './care.ts';
-import { choresOf, isAnswered, type Chore, type Divergence } from './chores.ts';
-import { diagnose, type Finding } from './diagnosis.ts';
+import { missingForMs, noteAcknowledgements, type Acknowledgements } from './acknowledgements.ts';
+import { choresOf, fencesOf, type Chore } from './chores.ts';
+import { diagnose } from './diagnosis.ts';
+import type { Finding } from './findings/finding.ts';
+import { divergencesOf, ownWritesOf } from './divergence.ts';
+import { cureOfDivergence, describeDivergence } from '../topology/divergence-words.ts';
+import type { ClusterState, Divergence, OwnWrites } from '../topology/state-file.ts';
 import { elect } from './election.ts';
+import { Diverged } from './history.ts';
 import type { Promotions } from './promotion.ts';
 import type { SavedLost } from './rejoin.ts';
-import { followsServer, memberOf, type Survey } from './survey.ts';
+import { NotYet } from './not-yet.ts';
+import { memberOf, type FailoverFailure, type Survey } from './survey.ts';
+import { Overtaken } from './turns.ts';
+import type { WorkUnderWay } from './work-under-way.ts';
 
 /** What the governor needs of the rest of the control plane. */
 export interface GovernorWorld {
@@ -20,16 +29,26 @@ export interface GovernorWorld {
   readonly log: Log;
   survey(cluster: string): Survey;
   /** False while nothing may be done: servers not looked at yet, this process stood still a moment ago. */
-  mayAct(): boolean;
+  mayAct(cluster: string): boolean;
+  /** False while that needs the word of the other dbproxy of a pair, or of an operator; absent: there is no other. */
+  mayGoAlone?(): boolean;
+  /** This proxy is the one that acts on the servers of a cluster. */
+  isInCharge(cluster: string): boolean;
+  /** What else is being done to the servers of a cluster on an operator's word; null: nothing. */
+  workUnderWay(cluster: string): WorkUnderWay | null;
   /** What an operator and an earlier process have left. */
-  decisionsOf(cluster: string): { maintenance?: boolean; failoverWallMs?: number };
+  decisionsOf(cluster: string): Pick<ClusterState, 'maintenance' | 'failoverWallMs' | 'diverged'>;
+  /** Writes down which servers have what the primary has not. */
+  writeDiverged(cluster: string, diverged: readonly Divergence[]): Promise<void>;
+  /** Writes down what replicas have written that the primary has as well. */
+  writeOwnWrites(cluster: string, ownWrites: OwnWrites): Promise<void>;
   adoptEpoch(cluster: string, backend: string, epoch: number): Promise<void>;
-  decide(
-    cluster: string,
-    change: { alone?: boolean; inHand?: readonly string[]; failoverWallMs?: number },
-  ): Promise<void>;
+  /** Looks whether the replication of these runs again, and writes it down of those at which no chore is. */
+  letGo(cluster: string, backends: readonly string[], isAtRest: (backend: string) => boolean): Promise<void>;
   stopWrites(cluster: string, reason: string | null): void;
   setDiagnosis(cluster: string, finding: Finding): void;
+  /** Whether the data of each of these servers is what its primary has; null: as far as is known it is. */
+  setDiverged(backends: ReadonlyMap<string, Divergence | null>): void;
   /** Does one chore; rejects when it did not succeed. */
   carryOut(cluster: ClusterConfig, chore: Chore): Promise<string>;
   /** Saves what only this server has. */
@@ -44,11 +63,19 @@ export interface GovernorWorld {
 /** How long to leave alone what failed: at first, and at most. */
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 30_000;
+/** How long nothing must have called for what failed until that is forgotten. */
+const FORGET_MS = 5_000;
+/** What was not yet to be had so often is told: some 16 s. */
+const PATIENT_FAILURES = 6;
 
 interface Attempt {
   running: boolean;
   failures: number;
   notBeforeMs: number;
+  /** The last failure. */
+  lastFailure: { readonly wallMs: number; readonly reason: string } | null;
+  /** When something called for it last. */
+  askedMs: number;
 }
 
 export class Governor {
@@ -63,18 +90,19 @@ export class Governor {
   #divergences: readonly Divergence[] = [];
   /** Those of which what they have is in a file. */
   #saved = new Set<string>();
+  /** What was told of the last find at a server, as long as it has something of its own. */
+  readonly #toldSaved = new Map<string, string>();
   /** The last failover, and when this process came to know of it. */
   #lastFailover: { readonly wallMs: number; readonly knownMs: number } | null = null;
-  #replicalessSinceMs: number | null = null;
-  /** What servers have that the primary has not, in words. */
-  readonly #diverged = new Map<string, string>();
-  #adopting = false;
+  #acknowledgements: Acknowledgements | null = null;
   #ticker: Timer | null = null;
   #closed = false;
 
   constructor(cluster: ClusterConfig, world: GovernorWorld) {
     this.#cluster = cluster;
     this.#world = world;
+    // Who is to be compared with whom may not be there any more.
+    this.#divergences = world.decisionsOf(cluster.name).diverged ?? [];
   }
 
   /** Begins to look by itself, too: what has to wait for a time has no other occasion. */
@@ -90,7 +118,10 @@ export class Governor {
 
   /** What is the matter now, the gravest first. */
   get findings(): readonly Finding[] {
-    return this.#findings;
+    const { name } = this.#cluster;
+    // A promotion that runs has not been told of anybody, and a process that has just begun has found nothing yet.
+    const isOld = this.#findings.length === 0 || this.#world.promotions.isBusy(name);
+    return isOld ? diagnose(this.#world.survey(name)) : this.#findings;
   }
 
   /** Servers that have what the primary has not. */
@@ -98,30 +129,54 @@ export class Governor {
     return this.#divergences;
   }
 
+  /** What has become of the failover that is called for; null: nothing was tried, or it went well. */
+  get failoverFailure(): FailoverFailure | null {
+    const attempt = this.#attempts.get(this.#failoverSubject);
+    if (attempt === undefined || attempt.lastFailure === null) return null;
+    const { wallMs, reason } = attempt.lastFailure;
+    return { failures: attempt.failures, lastWallMs: wallMs, reason };
+  }
+
+  /** The last failover by itself is less than failover_cooldown ago. */
+  get isCoolingDown(): boolean {
+    return this.#cooldownLeftMs() > 0;
+  }
+
   /** Looks, and acts if there is something to do and nothing forbids it. */
   consider(): void {
-    // In the middle of a promotion nothing is as it should be, and that is as it should be.
-    if (this.#closed || this.#world.promotions.isBusy(this.#cluster.name)) return;
-    const survey = this.#world.survey(this.#cluster.name);
+    if (this.#closed) return;
+    if (this.#world.promotions.isBusy(this.#cluster.name)) return this.#publishUnfinished();
+    const survey = this.#lookForDivergences(this.#world.survey(this.#cluster.name));
     const findings = diagnose(survey);
     this.#publish(findings);
-    if (!this.#world.mayAct()) return;
-    this.#noteReplicas(survey);
+    if (!this.#world.mayAct(this.#cluster.name)) return;
+    const work = this.#world.workUnderWay(this.#cluster.name);
+    const isExclusive = work?.isExclusive === true;
+    // A failover ends what can be ended; nothing else is done beside what may change any server.
+    if (isExclusive && work?.end === null) return;
+    this.#acknowledgements = noteAcknowledgements(this.#acknowledgements, survey);
     this.#noteFailover();
+    const isInCharge = this.#world.isInCharge(this.#cluster.name);
+    if (isInCharge) {
+      this.#writeDiverged();
+      this.#writeOwnWrites(survey);
+    }
     for (const finding of findings) {
-      if (finding.action.kind === 'adopt_epoch')
+      if (finding.action.kind === 'adopt_epoch' && !isExclusive)
         return this.#adopt(finding.action.backend, finding.action.epoch);
     }
-    if (this.#world.decisionsOf(this.#cluster.name).maintenance === true) return;
+    if (!isInCharge || this.#world.decisionsOf(this.#cluster.name).maintenance === true) return;
     for (const { action } of findings) {
       if (action.kind !== 'finish') continue;
       this.#finish(action.backend);
       // Who was before it may have come back writable: it is fenced, or this never ends.
-      return this.#work(survey, findings);
+      return isExclusive ? undefined : this.#work(survey, findings);
     }
     const failover = findings.find(({ action }) => action.kind === 'failover');
-    if (failover !== undefined) return this.#failOver(survey, failover);
-    this.#work(survey, findings);
+    if (failover === undefined) return isExclusive ? undefined : this.#work(survey, findings);
+    this.#failOver(survey, failover);
+    // Nobody is promoted beside somebody who is writable: who was the primary before is fenced, or that never ends.
+    if (!isExclusive) this.#carryOut(fencesOf(survey, findings));
   }
 
   // ---- what is known -------------------------------------------------------------------------------
@@ -142,32 +197,74 @@ export class Governor {
     this.#world.stopWrites(name, stop?.detail ?? null);
   }
 
-  #noteReplicas(survey: Survey): void {
-    if (isAnswered(survey)) this.#replicalessSinceMs = null;
-    else this.#replicalessSinceMs ??= this.#world.clock.nowMs();
+  /** While a promotion that was cut off has not ended, that is what is the matter; one that runs tells of itself. */
+  #publishUnfinished(): void {
+    const { name } = this.#cluster;
+    const [finding] = diagnose(this.#world.survey(name));
+    if (finding.name !== 'PromotionUnfinished') return;
+    this.#world.setDiagnosis(name, finding);
+    if (this.#told.has(finding.name)) return;
+    this.#told.add(finding.name);
+    this.#world.tell('warn', `diagnosis.${finding.name}`, name, finding.detail);
+  }
+
+  #lookForDivergences(survey: Survey): Survey {
+    const diverged = divergencesOf(survey, this.#divergences);
+    this.#noteDivergences(diverged);
+    const known = diverged.map((one) => [one.backend, one] as const);
+    const none = survey.members.map(({ backend }) => [backend.name, null] as const);
+    this.#world.setDiverged(new Map([...none, ...known]));
+    return { ...survey, diverged };
+  }
+
+  /** The next process may have nobody to compare them with. */
+  #writeDiverged(): void {
+    const { name } = this.#cluster;
+    const divergences = this.#divergences;
+    const written = this.#world.decisionsOf(name).diverged ?? [];
+    const isWritten =
+      written.length === divergences.length &&
+      written.every((one) => divergences.some((other) => nameDivergence(one) === nameDivergence(other)));
+    if (!isWritten) this.#attempt('diverged', () => this.#world.writeDiverged(name, divergences));
+  }
+
+  /** The next process may never see the primary. */
+  #writeOwnWrites(survey: Survey): void {
+    const of = ownWritesOf(survey);
+    if (JSON.stringify(of) === JSON.stringify(survey.ownWrites)) return;
+    const { epoch } = survey;
+    this.#attempt('own writes', () => this.#world.writeOwnWrites(this.#cluster.name, { epoch, of }));
+  }
+
+  /** One was found out when it, or its primary, was acted on. */
+  setDivergence(found: Divergence): void {
+    this.#noteDivergences([...this.#divergences.filter(({ backend }) => backend !== found.backend), found]);
+  }
+
+  #noteDivergences(divergences: readonly Divergence[]): void {
+    const known = new Set(this.#divergences.map(nameDivergence));
+    this.#divergences = divergences;
+    this.#saved = new Set(divergences.map(nameDivergence).filter((name) => this.#saved.has(name)));
+    for (const backend of this.#toldSaved.keys()) {
+      if (!divergences.some((one) => one.backend === backend)) this.#toldSaved.delete(backend);
+    }
+    for (const divergence of divergences) {
+      if (known.has(nameDivergence(divergence))) continue;
+      const detail = `${describeDivergence(divergence, 'the primary')}; ${cureOfDivergence(divergence)}`;
+      this.#world.tell('warn', 'rejoin.diverged', divergence.backend, detail);
+    }
   }
 
   // ---- acting --------------------------------------------------------------------------------------
 
   #adopt(backend: string, epoch: number): void {
-    if (this.#adopting) return;
-    this.#adopting = true;
     const { name } = this.#cluster;
-    this.#world.adoptEpoch(name, backend, epoch).then(
-      () => {
-        this.#adopting = false;
-        this.#world.tell(
-          'warn',
-          'cluster.epoch_adopted',
-          name,
-          `${backend} is the primary of epoch ${epoch}`,
-        );
-      },
-      (error: unknown) => {
-        this.#adopting = false;
-        this.#world.tell('error', 'cluster.epoch_not_adopted', name, String(error));
-      },
-    );
+    const work = async (): Promise<void> => {
+      await this.#world.adoptEpoch(name, backend, epoch);
+      const detail = `${backend} is the primary of epoch ${epoch}`;
+      this.#world.tell('warn', 'cluster.epoch_adopted', name, detail);
+    };
+    this.#attempt(name, work, 'cluster.epoch_not_adopted');
   }
 
   #failOver(survey: Survey, finding: Finding): void {
@@ -175,39 +272,50 @@ export class Governor {
     if (failover !== 'auto') {
       return this.#tellOnce(
         'failover.manual',
-        `failover = manual: nothing is done about it by itself (${finding.detail})`,
+        `failover = manual: it waits for FAILOVER CLUSTER ${name} (${finding.detail})`,
       );
     }
     const waitMs = this.#cooldownLeftMs();
     if (waitMs > 0) {
       return this.#tellOnce(
         'failover.cooldown',
-        `the last failover is less than failover_cooldown (${this.#cluster.failoverCooldownMs} ms) ago: an operator may FAILOVER`,
+        `the last failover is less than failover_cooldown (${this.#cluster.failoverCooldownMs} ms) ago: it waits for FAILOVER CLUSTER ${name}`,
       );
     }
     const old = memberOf(survey, survey.remembered);
     const winner = old === undefined ? null : elect(survey, old, { only: null, force: false }).winner;
     if (winner === null) return;
-    this.#attempt(`failover of ${name}`, async () => {
-      const wish = { target: winner.name, named: false, as: 'failover', force: false } as const;
+    this.#attempt(this.#failoverSubject, async () => {
+      const wish = {
+        target: winner.name,
+        named: false,
+        as: 'failover',
+        force: false,
+        isAutomatic: true,
+        said: `the failover of cluster ${name} by itself, to ${winner.name},`,
+      } as const;
       await this.#world.promotions.promote(wish, `${finding.name}: ${finding.detail}`, false);
-      await this.#world.decide(name, { failoverWallMs: Math.round(this.#world.clock.wallMs()) });
     });
   }
 
   /** Who is remembered as the primary is made it: nobody else may be. */
   #finish(backend: string): void {
-    const { name, failover } = this.#cluster;
+    const { failover } = this.#cluster;
     if (failover !== 'auto') {
       return this.#tellOnce(
         'failover.manual',
         `failover = manual: PROMOTE ${backend} finishes what was begun`,
       );
     }
-    this.#attempt(`failover of ${name}`, async () => {
-      const wish = { target: backend, named: true, as: 'any', force: false } as const;
+    this.#attempt(this.#failoverSubject, async () => {
+      const said = `the end of the promotion of ${backend}`;
+      const wish = { target: backend, named: true, as: 'any', force: false, said } as const;
       await this.#world.promotions.promote(wish, 'a promotion had got no further than the state file', true);
     });
+  }
+
+  get #failoverSubject(): string {
+    return `failover of ${this.#cluster.name}`;
   }
 
   #noteFailover(): void {
@@ -228,15 +336,19 @@ export class Governor {
   }
 
   #work(survey: Survey, findings: readonly Finding[]): void {
-    const sinceMs = this.#replicalessSinceMs;
-    const replicalessMs = sinceMs === null ? 0 : this.#world.clock.nowMs() - sinceMs;
     this.#letGo(survey);
-    const { chores, divergences } = choresOf(survey, findings, replicalessMs);
-    this.#noteDivergences(this.#divergent(survey, divergences));
+    const unacknowledgedMs = missingForMs(this.#acknowledgements, survey);
+    this.#saveWhatDiverged();
+    this.#carryOut(choresOf(survey, findings, unacknowledgedMs));
+    this.#forgetFailures();
+  }
+
+  #carryOut(chores: readonly Chore[]): void {
     for (const chore of chores) {
+      if (chore.kind === 'go_alone' && this.#world.mayGoAlone?.() === false) continue;
       this.#attempt(chore.backend, async () => {
         const detail = await this.#world.carryOut(this.#cluster, chore).catch((error: unknown) => {
-          if (error instanceof Diverged) this.#diverged.set(chore.backend, error.extras);
+          if (error instanceof Diverged) this.setDivergence({ backend: chore.backend, extras: error.extras });
           throw error;
         });
         this.#world.tell('info', `care.${chore.kind}`, chore.backend, `${detail}; because: ${chore.because}`);
@@ -247,38 +359,23 @@ export class Governor {
   /** Whose replication is seen to run again is in nobody's hands any more. */
   #letGo({ members, inHand }: Survey): void {
     const runs = members.filter(({ record }) => record.facts?.replication?.receiver === 'running');
-    const left = inHand.filter((name) => !runs.some(({ backend }) => backend.name === name));
-    const isIdle = inHand.every((name) => !this.#attempts.has(name));
-    if (left.length === inHand.length || !isIdle) return;
-    this.#attempt('inHand', () => this.#world.decide(this.#cluster.name, { inHand: left }));
+    const done = inHand.filter((name) => runs.some(({ backend }) => backend.name === name));
+    const isAtRest = (name: string): boolean => !this.#attempts.has(name);
+    if (done.length === 0 || !inHand.every(isAtRest)) return;
+    this.#attempt('inHand', () => this.#world.letGo(this.#cluster.name, done, isAtRest));
   }
 
-  /** Those that have been found out, by a look or when they were to be moved, and have not been moved since. */
-  #divergent(survey: Survey, found: readonly Divergence[]): Divergence[] {
-    const primary = memberOf(survey, survey.remembered);
-    for (const member of survey.members) {
-      const isMoved = primary !== undefined && (member === primary || followsServer(member, primary));
-      if (isMoved) this.#diverged.delete(member.backend.name);
-    }
-    for (const { backend, extras } of found) this.#diverged.set(backend, extras);
-    return [...this.#diverged].map(([backend, extras]) => ({ backend, extras }));
-  }
-
-  #noteDivergences(divergences: readonly Divergence[]): void {
-    const known = new Set(this.#divergences.map(nameDivergence));
-    this.#divergences = divergences;
-    this.#saved = new Set(divergences.map(nameDivergence).filter((name) => this.#saved.has(name)));
-    for (const divergence of divergences) {
-      const { backend, extras } = divergence;
+  #saveWhatDiverged(): void {
+    for (const divergence of this.#divergences) {
+      const { backend } = divergence;
       const name = nameDivergence(divergence);
-      if (!known.has(name)) {
-        const detail = `has what the primary has not: ${extras}; SHOW LOST TRANSACTIONS ${backend} lists it, REJOIN ${backend} APPEND or DISCARD brings it back`;
-        this.#world.tell('warn', 'rejoin.diverged', backend, detail);
-      }
-      if (this.#cluster.rejoin === 'off' || this.#saved.has(name)) continue;
+      if (divergence.kind !== undefined || this.#cluster.rejoin === 'off' || this.#saved.has(name)) continue;
       this.#attempt(`what only ${backend} has`, async () => {
         const saved = await this.#world.saveLost(this.#cluster.name, backend);
-        this.#world.tell('warn', 'rejoin.saved', backend, saved.detail);
+        if (this.#toldSaved.get(backend) !== saved.detail) {
+          this.#toldSaved.set(backend, saved.detail);
+          this.#world.tell('warn', 'rejoin.saved', backend, saved.detail);
+        }
         if (saved.isOnlyOurs && this.#cluster.rejoin === 'auto') {
           await this.#world.discardLost(this.#cluster.name, backend);
           this.#world.tell(
@@ -293,10 +390,19 @@ export class Governor {
     }
   }
 
-  /** Begins a piece of work about `subject`, unless one runs or has failed a moment ago. */
-  #attempt(subject: string, work: () => Promise<void>): void {
+  /** Begins a piece of work about `subject`, unless one runs or has failed a moment ago; `failed`: the event that tells of it. */
+  #attempt(subject: string, work: () => Promise<void>, failed = 'care.failed'): void {
     const { clock } = this.#world;
-    const attempt = this.#attempts.get(subject) ?? { running: false, failures: 0, notBeforeMs: -Infinity };
+    const askedMs = clock.nowMs();
+    const known = this.#attempts.get(subject);
+    const attempt = known ?? {
+      running: false,
+      failures: 0,
+      notBeforeMs: -Infinity,
+      lastFailure: null,
+      askedMs,
+    };
+    attempt.askedMs = askedMs;
     if (attempt.running || clock.nowMs() < attempt.notBeforeMs) return;
     this.#attempts.set(subject, attempt);
     attempt.running = true;
@@ -306,13 +412,27 @@ export class Governor {
       },
       (error: unknown) => {
         attempt.running = false;
+        // It is decided on anew when the promotion has ended.
+        if (error instanceof Overtaken) return;
         attempt.notBeforeMs = clock.nowMs() + Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt.failures);
         attempt.failures++;
-        const reason = error instanceof Error ? error.message : String(error);
-        if (attempt.failures === 1) this.#world.tell('error', 'care.failed', subject, reason);
-        else this.#world.log.warn('care.failed', { subject, reason, failures: attempt.failures });
+        const reason = messageOf(error);
+        attempt.lastFailure = { wallMs: clock.wallMs(), reason };
+        if (error instanceof NotYet && attempt.failures < PATIENT_FAILURES)
+          this.#world.log.debug('care.not_yet', { subject, reason, failures: attempt.failures });
+        else if (attempt.failures === (error instanceof NotYet ? PATIENT_FAILURES : 1))
+          this.#world.tell('error', failed, subject, reason);
+        else this.#world.log.warn(failed, { subject, reason, failures: attempt.failures });
       },
     );
+  }
+
+  /** What nothing calls for any more is well, whoever has put it right: the next time is another incident. */
+  #forgetFailures(): void {
+    const nowMs = this.#world.clock.nowMs();
+    for (const [subject, { running, notBeforeMs, askedMs }] of this.#attempts) {
+      if (!running && nowMs >= notBeforeMs && nowMs - askedMs >= FORGET_MS) this.#attempts.delete(subject);
+    }
   }
 
   #tellOnce(event: string, detail: string): void {
@@ -322,6 +442,6 @@ export class Governor {
   }
 }
 
-function nameDivergence({ backend, extras }: Divergence): string {
-  return `${backend} ${extras}`;
+function nameDivergence({ backend, extras, kind }: Divergence): string {
+  return `${backend} ${kind ?? 'has'} ${extras}`;
 }

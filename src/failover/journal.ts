@@ -4,12 +4,14 @@
  * not happened.
  *
  * A promotion that has been opened and not closed is *unfinished*: whoever starts next takes it up (`plan.resume`).
+ * Promotions of several clusters may run beside each other, their entries one among the other's; those of one cluster
+ * follow each other.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
+import { copyFile, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { refusal } from '../base/errors.ts';
-import type { Notes } from './actions.ts';
+import type { Notes } from './steps/notes.ts';
 import { canBeUndone, resumesForward, type PlanShape, type StepName } from './plan.ts';
 
 /** A promotion as it was decided, by names. */
@@ -19,6 +21,8 @@ export interface JournaledDecision {
   readonly old: string | null;
   readonly only: string | null;
   readonly force: boolean;
+  /** A failover that no operator has asked for; absent in a journal of an earlier version. */
+  readonly isAutomatic?: boolean;
   /** As it was seen when that was decided; null: it was not seen. */
   readonly oldWasReadOnly: boolean | null;
   /** Who asked for it, in words: an operator, or a diagnosis. */
@@ -55,6 +59,8 @@ export interface UnfinishedRun {
   readonly epoch: number;
   /** The last step that had begun; null: none had. */
   readonly step: StepName | null;
+  /** Since when it is at that step, Unix time in milliseconds. */
+  readonly sinceWallMs: number;
   /** It was being taken back. */
   readonly undoing: boolean;
   readonly notes: Notes | undefined;
@@ -71,7 +77,7 @@ export interface Journal {
 }
 
 const FILE_NAME = 'journal.jsonl';
-/** At this size the file is set aside when all promotions have been closed; the one before it is forgotten. */
+/** At this size the file is set aside when a promotion has been closed; the one before it is forgotten. */
 const MOST_BYTES = 1024 * 1024;
 
 /** Opens the journal of `stateDir`; throws DBPROXY_STATE_UNREADABLE when it cannot be understood. */
@@ -79,22 +85,36 @@ export function openJournal(stateDir: string): Journal {
   const path = join(stateDir, FILE_NAME);
   const { entries, bytes } = readEntries(stateDir, path);
   let size = bytes;
+  let isInDirectory = false;
   let last: Promise<void> = Promise.resolve();
   const write = async (entry: JournalEntry, durable: boolean): Promise<void> => {
     const line = `${JSON.stringify(entry)}\n`;
     try {
-      size = await writeAt(path, size, line, durable);
-      if (entry.event === 'closed' && size > MOST_BYTES && unfinishedRuns([...entries, entry]).length === 0) {
-        await rename(path, `${path}.1`);
-        size = 0;
-        // The numbers go on.
-        size = await writeAt(path, size, line, durable);
-        entries.length = 0;
-      }
+      const written = await writeAt(path, size, line, durable);
+      if (durable && !isInDirectory) await syncDirectory(stateDir);
+      isInDirectory ||= durable;
+      size = written;
     } catch (error) {
       throw refusal('DBPROXY_STATE_FILE', path, (error as Error).message);
     }
     entries.push(entry);
+    if (entry.event === 'closed' && size > MOST_BYTES) await setAside();
+  };
+  /** What cannot be set aside now is when the next promotion ends. */
+  const setAside = async (): Promise<void> => {
+    const kept = entriesToKeep(entries);
+    const text = kept.map((one) => `${JSON.stringify(one)}\n`).join('');
+    const next = `${path}.new`;
+    try {
+      const bytesKept = await writeAt(next, 0, text, true);
+      await copyFile(path, `${path}.1`);
+      await rename(next, path);
+      isInDirectory = false;
+      size = bytesKept;
+      entries.splice(0, entries.length, ...kept);
+    } catch {
+      return;
+    }
   };
   return {
     entries: () => entries,
@@ -106,7 +126,7 @@ export function openJournal(stateDir: string): Journal {
   };
 }
 
-/** The promotions that were opened and not closed, the oldest first. */
+/** The promotions that were opened and not closed, the oldest first: one a cluster at most. */
 export function unfinishedRuns(entries: readonly JournalEntry[]): UnfinishedRun[] {
   const runs = new Map<number, UnfinishedRun>();
   for (const entry of entries) {
@@ -114,19 +134,25 @@ export function unfinishedRuns(entries: readonly JournalEntry[]): UnfinishedRun[
     const known = runs.get(run);
     switch (entry.event) {
       case 'opened':
+        // The one before it in this cluster had ended, though that may not have come to be written down.
+        for (const before of runs.values()) if (before.cluster === cluster) runs.delete(before.run);
         runs.set(run, {
           run,
           cluster,
           decision: entry.decision,
           epoch: entry.epoch,
           step: null,
+          sinceWallMs: entry.wallMs,
           undoing: false,
           notes: undefined,
         });
         break;
       case 'begun':
       case 'done':
-        if (known !== undefined) runs.set(run, { ...known, step: entry.step, notes: entry.notes });
+        if (known !== undefined) {
+          const sinceWallMs = known.step === entry.step ? known.sinceWallMs : entry.wallMs;
+          runs.set(run, { ...known, step: entry.step, sinceWallMs, notes: entry.notes });
+        }
         break;
       case 'failed':
       case 'undone':
@@ -145,6 +171,22 @@ export function unfinishedRuns(entries: readonly JournalEntry[]): UnfinishedRun[
     }
   }
   return [...runs.values()];
+}
+
+/**
+ * Of all entries those that say the same of what is unfinished and which numbers there have been: the last one, and of
+ * each unfinished promotion all but the steps before the last.
+ */
+function entriesToKeep(entries: readonly JournalEntry[]): JournalEntry[] {
+  const kept = new Set<JournalEntry>(entries.slice(-1));
+  for (const { run, step } of unfinishedRuns(entries)) {
+    const own = entries.filter((entry) => entry.run === run);
+    for (const entry of own) {
+      const isOver = (entry.event === 'begun' || entry.event === 'done') && entry.step !== step;
+      if (!isOver) kept.add(entry);
+    }
+  }
+  return entries.filter((entry) => kept.has(entry));
 }
 
 /** A number that no run has had. */
@@ -187,6 +229,16 @@ function parseEntry(line: string): JournalEntry | null {
     return isEntry ? (entry as JournalEntry) : null;
   } catch {
     return null;
+  }
+}
+
+/** Without this a file that is new, or has a new name, may be gone after a power cut, whatever is in it. */
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 

@@ -3,11 +3,14 @@
  * the primary.
  */
 import { refusal } from '../base/errors.ts';
-import type { ProxyConfig } from '../config/config.ts';
+import type { ClusterConfig, ProxyConfig } from '../config/config.ts';
 import type { DiagnosisReport, Operations, PlanReport } from '../ipc/operations.ts';
 import type { TopologyStore } from '../topology/store.ts';
+import { whyNotHere } from './charge.ts';
 import type { ControlPlane } from './control.ts';
+import { actionWords } from './findings/action-words.ts';
 import { readLostRows } from './lost/files.ts';
+import type { RunningPlan } from './promotion-run.ts';
 import { rejoin } from './rejoin.ts';
 import { changePrimary, rehearse } from './requests.ts';
 
@@ -20,31 +23,39 @@ export type ControlOperations = Pick<
   | 'lostTransactions'
   | 'setMaintenance'
   | 'diagnoses'
-  | 'plan'
+  | 'charges'
+  | 'plans'
   | 'promotions'
 >;
 
 /** The operations of a control plane. */
 export function controlOperations(
-  { clusters, backends, dbproxy }: Pick<ProxyConfig, 'clusters' | 'backends' | 'dbproxy'>,
+  config: Pick<ProxyConfig, 'clusters' | 'backends' | 'dbproxy'>,
   control: ControlPlane,
   store: TopologyStore,
 ): ControlOperations {
   const { promotions } = control;
+  const { clusters, dbproxy } = config;
   const requireMember = (cluster: string, backend: string | null): void => {
-    if (backend === null || backends.some((one) => one.name === backend && one.cluster === cluster)) return;
+    if (backend === null || config.backends.some((one) => one.name === backend && one.cluster === cluster))
+      return;
     throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'TO', backend, `it is not in cluster ${cluster}`);
   };
   return {
     promotions: () => promotions.counts(),
-    diagnoses: () => clusters.flatMap(({ name }) => diagnosesOf(control, name)),
-    plan: () => planOf(control),
-    async promote(name) {
-      const known = backends.map((backend) => backend.name);
+    diagnoses: () =>
+      clusters.flatMap((cluster) =>
+        diagnosesOf(control, cluster, store.decisionsOf(cluster.name).maintenance === true),
+      ),
+    charges: () => clusters.map(({ name }) => ({ cluster: name, isOurs: control.charge(name).isOurs })),
+    plans: () => promotions.plans.map(reportOf),
+    async promote(name, force) {
+      const known = config.backends.map((backend) => backend.name);
       if (!known.includes(name)) {
         throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'backend', name, known.join(', '));
       }
-      const wish = { target: name, named: true, as: 'any', force: false } as const;
+      const said = `PROMOTE ${name}${force ? ' FORCE' : ''}`;
+      const wish = { target: name, named: true, as: 'any', force, said } as const;
       return promotions.promote(wish, 'PROMOTE of an operator', true);
     },
     async changePrimary(cluster, change) {
@@ -55,12 +66,16 @@ export function controlOperations(
       requireMember(cluster, to);
       return rehearse(() => control.survey(cluster), to, promotions);
     },
-    rejoin(request) {
-      const cluster = backends.find(({ name }) => name === request.backend)!.cluster;
+    async rejoin(request) {
+      const cluster = config.backends.find(({ name }) => name === request.backend)!.cluster;
+      const notHere = request.dryRun ? null : whyNotHere(control.charge(cluster));
+      if (notHere !== null) throw refusal('DBPROXY_REJOIN_REFUSED', request.backend, notHere);
       return rejoin(request, control.rejoinWorld(cluster));
     },
     lostTransactions: () => readLostRows(dbproxy.stateDir),
     async setMaintenance(cluster, on) {
+      const notHere = whyNotHere(control.charge(cluster));
+      if (notHere !== null) throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'CLUSTER', cluster, notHere);
       if (store.rememberedPrimary(cluster) === null) {
         throw refusal(
           'DBPROXY_ADMIN_BAD_VALUE',
@@ -69,28 +84,39 @@ export function controlOperations(
           'it has no primary yet, so nothing is done there',
         );
       }
+      if (!on && store.rests) {
+        throw refusal(
+          'DBPROXY_ADMIN_BAD_VALUE',
+          'CLUSTER',
+          cluster,
+          'haconf says maintenance: write N there',
+        );
+      }
       await store.decide(cluster, { maintenance: on });
       control.consider(cluster);
     },
   };
 }
 
-function diagnosesOf(control: ControlPlane, cluster: string): DiagnosisReport[] {
-  return control.governorOf(cluster).findings.map(({ name, gravity, detail, action }) => ({
-    cluster,
+function diagnosesOf(control: ControlPlane, cluster: ClusterConfig, maintenance: boolean): DiagnosisReport[] {
+  const { findings, isCoolingDown } = control.governorOf(cluster.name);
+  const charge = control.charge(cluster.name);
+  return findings.map(({ name, gravity, detail, action }) => ({
+    cluster: cluster.name,
     name,
     gravity,
     detail,
-    action: action.kind.replace('_', ' '),
+    action: actionWords(action, { cluster, maintenance, isCoolingDown, charge }),
   }));
 }
 
-function planOf(control: ControlPlane): PlanReport | null {
-  const { plan } = control.promotions;
-  if (plan === null) return null;
-  const { cluster, kind, target, now } = plan;
+function reportOf(plan: RunningPlan): PlanReport {
+  const { cluster, kind, target, now, undoneFor } = plan;
   const steps = [...plan.steps];
-  if (now !== '') steps.push({ step: now, result: 'running', detail: plan.because, durationMs: 0 });
-  for (const step of plan.left) steps.push({ step, result: 'planned', detail: '', durationMs: 0 });
+  const detail = plan.isWaiting ? plan.because : (undoneFor ?? plan.because);
+  const result = plan.isWaiting ? 'waiting' : undoneFor === null ? 'running' : 'undoing';
+  if (now !== '') steps.push({ step: now, result, detail, durationMs: 0 });
+  const left = undoneFor === null ? '' : 'to be taken back';
+  for (const step of plan.left) steps.push({ step, result: 'planned', detail: left, durationMs: 0 });
   return { cluster, kind, target, steps };
 }

@@ -119,7 +119,8 @@ export type PlanState =
 export type PlanEvent =
   | { readonly kind: 'begin' }
   | { readonly kind: 'succeeded' }
-  | { readonly kind: 'failed'; readonly reason: string };
+  /** `untouched`: the new primary is known not to have been made writable, also not by a process before this one. */
+  | { readonly kind: 'failed'; readonly reason: string; readonly untouched?: true };
 
 export type PlanCommand =
   | { readonly kind: 'do'; readonly step: StepName }
@@ -174,6 +175,15 @@ export function stepsOf(shape: PlanShape): StepName[] {
   return rowsOf(shape).map(({ step }) => step);
 }
 
+/** What is still to be taken back once this step has been, in that order. */
+export function stepsToUndoBefore(shape: PlanShape, step: StepName): StepName[] {
+  return rowsOf(shape)
+    .slice(0, indexOf(shape, step))
+    .filter(({ undo }) => undo !== 'none')
+    .map((row) => row.step)
+    .reverse();
+}
+
 /** Whether it must be on disk that a step begins before it does. */
 export function leavesTraces(shape: PlanShape, step: StepName): boolean {
   return rowsOf(shape)[indexOf(shape, step)]!.leavesTraces;
@@ -197,7 +207,7 @@ function afterDoing(
   if (event.kind === 'succeeded') return doNext(shape, step, gaps);
   const failure = { step, reason: event.reason };
   if (!canBeUndone(shape, step)) return doNext(shape, step, [...gaps, failure]);
-  if (state.onlyForward === true)
+  if (state.onlyForward === true && event.untouched !== true)
     return { state: { phase: 'stuck', shape, failure }, command: { kind: 'finish' } };
   // The step that failed may have done half of its work, so the undoing begins with itself.
   return undoFrom(shape, indexOf(shape, step), failure, []);

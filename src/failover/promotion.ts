@@ -1,30 +1,24 @@
 /**
- * Runs promotions: looks, asks `check.ts` whether, lets `plan.ts` say what comes next and `actions.ts` do it, and
- * has the journal say so before it is done. One promotion at a time. Each step is written to the log under its own
- * name (`promote.<step>`). A promotion that the last process left unfinished is taken up by `resume`.
+ * Promotions: looks, asks `check.ts` whether, and has a `PromotionRun` do it. One promotion of a cluster at a time;
+ * those of other clusters are nothing to it. A promotion that the last process left unfinished is taken up by `resume`.
  */
+import { messageOf } from '../base/message-of.ts';
 import type { Clock } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { BackendConfig, ClusterConfig, ProxyConfig } from '../config/config.ts';
 import type { PromoteStep } from '../ipc/operations.ts';
-import { PromotionActions, type Notes, type PromotionWorld } from './actions.ts';
+import { PromotionActions } from './actions.ts';
 import { decidePromotion, type Decision, type Verdict, type Wish } from './check.ts';
-import { nextRun, unfinishedRuns, type Journal, type JournalEvent, type UnfinishedRun } from './journal.ts';
-import {
-  advance,
-  canBeUndone,
-  leavesTraces,
-  resume,
-  stepsOf,
-  type PlanCommand,
-  type PlanEvent,
-  type PlanMove,
-  type PlanShape,
-  type PlanState,
-  type StepName,
-} from './plan.ts';
-import { memberOf, type Survey } from './survey.ts';
+import { whyNotHere } from './charge.ts';
+import { CUT_OFF, notesAfter, StuckRuns, waitingPlanOf, wasTakenBack } from './cut-off.ts';
+import type { Journal, UnfinishedRun } from './journal.ts';
+import { advance, resume, stepsOf, type PlanMove, type PlanShape, type StepName } from './plan.ts';
+import { PromotionRun, type RunningPlan, type RunSubject, type RunTools } from './promotion-run.ts';
+import { RunJournal } from './run-journal.ts';
+import type { PromotionWorld } from './steps/world.ts';
+import { isSeen, memberOf, type PromotionStand, type Survey } from './survey.ts';
+import type { WorkUnderWay } from './work-under-way.ts';
 
 export interface PromotionsOptions {
   readonly config: Pick<ProxyConfig, 'clusters' | 'backends'>;
@@ -44,48 +38,30 @@ export interface PromotionCount {
   lastDurationMs: number;
 }
 
-/** A promotion under way, for SHOW PLAN. */
-export interface RunningPlan {
-  readonly cluster: string;
-  readonly kind: PlanShape['kind'];
+/** A promotion of one cluster while it is under way, from before its check on. */
+interface Running {
   readonly target: string;
-  readonly because: string;
-  readonly steps: readonly PromoteStep[];
-  /** What is being done now; empty: nothing yet. */
-  readonly now: string;
-  /** What is left to do. */
-  readonly left: readonly StepName[];
+  readonly sinceWallMs: number;
+  readonly ended: Promise<unknown>;
+  /** Once it has been decided. */
+  run: PromotionRun | null;
 }
-
-/** One run while it lasts. */
-interface Run {
-  readonly number: number;
-  readonly cluster: ClusterConfig;
-  readonly shape: PlanShape;
-  readonly because: string;
-  readonly startMs: number;
-  readonly actions: PromotionActions;
-  readonly steps: PromoteStep[];
-  now: string;
-}
-
-/** How long until it is tried again to write down that a promotion has ended. */
-const CLOSE_RETRY_MS = 1_000;
 
 export class Promotions {
   readonly #options: PromotionsOptions;
   readonly #counts = new Map<string, PromotionCount>();
-  /** Runs that have ended in this process, whether or not the journal knows. */
-  readonly #ended = new Set<number>();
-  /** Why the last attempt to take up a promotion failed. */
-  #stuck = '';
+  readonly #journal: RunJournal;
+  readonly #stuck: StuckRuns;
+  /** By cluster. */
+  readonly #running = new Map<string, Running>();
+  /** Clusters in which FORCE is giving up what was cut off. */
+  readonly #givingUp = new Set<string>();
   #stopping = false;
-  #running: { readonly target: string; readonly cluster: string; readonly ended: Promise<unknown> } | null =
-    null;
-  #run: Run | null = null;
 
   constructor(options: PromotionsOptions) {
     this.#options = options;
+    this.#journal = new RunJournal(options);
+    this.#stuck = new StuckRuns({ ...options, targetAnswers: (run) => this.#targetAnswers(run) });
   }
 
   /**
@@ -94,71 +70,190 @@ export class Promotions {
    */
   async promote(wish: Wish, because: string, looks: boolean): Promise<PromoteStep[]> {
     const { cluster } = this.#find(wish.target);
-    if (wish.force) await this.#giveUp(cluster.name);
-    if (this.#unfinished().length > 0 && this.#running === null) {
-      throw this.#refused(
-        wish.target,
-        'a promotion that was cut off is to be taken up first; try again in a moment',
+    const notHere = whyNotHere(this.#options.world.charge(cluster.name));
+    if (notHere !== null) throw this.#refused(wish, notHere);
+    const work = this.#options.world.workUnderWay(cluster.name);
+    if (work !== null) await this.#endWork(work, wish, cluster, looks);
+    const givesUp = wish.force && this.#isCutOff(cluster.name);
+    try {
+      if (givesUp) await this.#giveUp(cluster.name);
+      if (this.#isCutOff(cluster.name)) throw this.#refused(wish, TAKEN_UP_FIRST);
+      return await this.#alone(wish, cluster.name, (hasWaited) =>
+        this.#promote(wish, because, looks || hasWaited),
       );
+    } finally {
+      // What was given up had held statements, and does not come to let them go itself.
+      if (givesUp && !this.isBusy(cluster.name)) this.#options.world.hold(cluster.name, false);
     }
-    return this.#alone(wish.target, cluster.name, () => this.#promote(wish, because, looks));
+  }
+
+  /** Until that is written down it stays what it was, and nobody takes it up. */
+  async #giveUp(cluster: string, detail?: string): Promise<void> {
+    this.#givingUp.add(cluster);
+    try {
+      await this.#journal.giveUp(cluster, this.#options.world.epochOf(cluster), detail);
+    } finally {
+      this.#givingUp.delete(cluster);
+    }
   }
 
   /** What `promote` would do, or why it would not: nothing is changed. */
   async dryRun(wish: Wish): Promise<{ verdict: Verdict; steps: StepName[] }> {
     const { cluster } = this.#find(wish.target);
+    const inTheWay = this.#inTheWay(wish, cluster.name);
+    if (inTheWay !== null) return { verdict: { kind: 'refused', reason: inTheWay }, steps: [] };
     const verdict = await this.#check(wish, cluster, true);
-    const steps = verdict.kind === 'refused' ? [] : stepsOf(shapeOf(verdict, cluster));
-    return { verdict, steps };
-  }
-
-  /** Takes up what the last process left unfinished; resolves when that has ended, well or not. */
-  async resume(): Promise<void> {
-    if (this.#running !== null || this.#stopping) return;
-    for (const run of this.#unfinished()) {
-      try {
-        await this.#alone(run.decision.target, run.cluster, () => this.#resume(run));
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        this.#options.log.error('promote.resumed_badly', { cluster: run.cluster, reason });
-        if (this.#stuck !== reason)
-          this.#options.onEvent('promote.resumed_badly', run.decision.target, reason);
-        this.#stuck = reason;
-      }
+    if (verdict.kind === 'refused') return { verdict, steps: [] };
+    const work = this.#options.world.workUnderWay(cluster.name);
+    if (work !== null && (work.end === null || verdict.kind === 'switchover')) {
+      return { verdict: { kind: 'refused', reason: waitWords(work) }, steps: [] };
+    }
+    const actions = new PromotionActions(this.#options.world, cluster, verdict);
+    try {
+      const reason = await actions.connectAhead();
+      if (reason !== null) return { verdict: { kind: 'refused', reason }, steps: [] };
+      return { verdict, steps: stepsOf(shapeOf(verdict, cluster)) };
+    } finally {
+      actions.close();
     }
   }
 
-  /** Begins no more promotions; resolves when the one that runs has ended. */
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    await this.#running?.ended;
+  /** Why this promotion could not begin now, whatever the servers are; null: it could. */
+  #inTheWay({ force }: Wish, cluster: string): string | null {
+    const other = this.#running.get(cluster);
+    if (other !== undefined) return underWayWords(other);
+    const notHere = whyNotHere(this.#options.world.charge(cluster));
+    if (notHere !== null) return notHere;
+    return this.#isCutOff(cluster) && !force ? TAKEN_UP_FIRST : null;
   }
 
-  /** The server that is being promoted now. */
-  get underWay(): string | null {
-    return this.#running?.target ?? null;
+  /** Takes up what the last process left unfinished, in each cluster; resolves when all that has ended, well or not. */
+  async resume(): Promise<void> {
+    const isDue = (run: UnfinishedRun): boolean =>
+      !this.#running.has(run.cluster) && !this.#givingUp.has(run.cluster) && this.#stuck.isDue(run);
+    const due = this.#journal.unfinished().filter(isDue);
+    if (!this.#stopping) await Promise.all(due.map((run) => this.#takeUpIfOurs(run)));
+  }
+
+  /** Who is in charge now has found what was left, and done what it calls for; nobody is: it waits. */
+  async #takeUpIfOurs(run: UnfinishedRun): Promise<void> {
+    const charge = this.#options.world.charge(run.cluster);
+    if (charge.isOurs) return this.#takeUp(run);
+    if (charge.holder === null) return;
+    await this.#close(
+      run,
+      `${charge.holder} is in charge of the cluster now, and decides what is to be done`,
+    );
+  }
+
+  #targetAnswers({ cluster, decision, notes }: UnfinishedRun): boolean {
+    const { config, world } = this.#options;
+    if (!config.clusters.some(({ name }) => name === cluster)) return false;
+    const target = memberOf(world.survey(cluster), notes?.target ?? decision.target);
+    return target !== undefined && isSeen(target);
+  }
+
+  async #takeUp(run: UnfinishedRun): Promise<void> {
+    const gone = this.#goneSince(run);
+    try {
+      if (gone.length > 0) await this.#closeWithout(gone, run);
+      else await this.#alone(run.decision, run.cluster, () => this.#resume(run));
+      this.#stuck.forget(run);
+    } catch (error) {
+      // One that was taken back has told of its end itself.
+      if (this.#journal.isUnfinished(run.run)) this.#stuck.failed(run, messageOf(error));
+      else this.#stuck.forget(run);
+    }
+  }
+
+  /** What this process has left unfinished is the other dbproxy's by now: it has decided on, and is in charge. */
+  async leaveToOther(): Promise<void> {
+    for (const { cluster } of this.#journal.unfinished()) {
+      if (this.#running.has(cluster) || this.#givingUp.has(cluster)) continue;
+      await this.#giveUp(cluster, 'left to the other dbproxy, which is in charge');
+      this.#options.world.hold(cluster, false);
+    }
+  }
+
+  /** Who of those that it is about has been taken out of the configuration meanwhile. */
+  #goneSince({ cluster, decision }: UnfinishedRun): string[] {
+    const { backends } = this.#options.config;
+    return [decision.target, decision.old ?? decision.target].filter(
+      (name) => !backends.some((backend) => backend.name === name && backend.cluster === cluster),
+    );
+  }
+
+  /** There is nothing to be done about it any more. */
+  async #closeWithout(gone: readonly string[], run: UnfinishedRun): Promise<void> {
+    await this.#close(run, `${gone.join(', ')} is not in the configuration any more`);
+  }
+
+  async #close({ run, cluster, decision }: UnfinishedRun, detail: string): Promise<void> {
+    const { world, log, onEvent } = this.#options;
+    const epoch = world.epochOf(cluster);
+    world.hold(cluster, false);
+    await this.#journal.close(run, cluster, { event: 'closed', result: 'undone', detail, epoch });
+    log.error('promote.closed', { cluster, backend: decision.target, reason: detail });
+    onEvent('promote.closed', decision.target, `${detail}; it is not taken up, and nothing was taken back`);
+  }
+
+  /** Begins no more promotions; resolves when those that run have ended. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#journal.stop();
+    await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  /** The servers that are being promoted now. */
+  get underWay(): string[] {
+    return [...this.#running.values()].map(({ target }) => target);
+  }
+
+  /** The server that is being promoted now in this cluster. */
+  underWayIn(cluster: string): string | null {
+    return this.#running.get(cluster)?.target ?? null;
   }
 
   /** A promotion of this cluster runs, or was left unfinished. */
   isBusy(cluster: string): boolean {
-    if (this.#running?.cluster === cluster) return true;
-    return this.#unfinished().some((run) => run.cluster === cluster);
+    return this.#running.has(cluster) || this.#journal.unfinishedIn(cluster) !== undefined;
   }
 
-  /** The plan under way. */
-  get plan(): RunningPlan | null {
-    const run = this.#run;
-    if (run === null) return null;
-    const done = new Set(run.steps.map(({ step }) => step));
+  /** A promotion of this cluster was left unfinished, and is not being taken up now. */
+  #isCutOff(cluster: string): boolean {
+    return !this.#running.has(cluster) && this.isBusy(cluster);
+  }
+
+  /** How far the promotion of a cluster has come that runs, or was left unfinished; null: there is none. */
+  standOf(cluster: string): PromotionStand | null {
+    const unfinished = this.#journal.unfinishedIn(cluster);
+    const running = this.#running.get(cluster);
+    if (unfinished === undefined) {
+      if (running === undefined) return null;
+      const { target, sinceWallMs } = running;
+      return { target, step: null, sinceWallMs, cutOffBy: null };
+    }
+    const { decision, notes, step, sinceWallMs } = unfinished;
     return {
-      cluster: run.cluster.name,
-      kind: run.shape.kind,
-      target: run.actions.notes.target,
-      because: run.because,
-      steps: run.steps,
-      now: run.now,
-      left: stepsOf(run.shape).filter((step) => !done.has(step) && step !== run.now),
+      target: notes?.target ?? decision.target,
+      step,
+      sinceWallMs,
+      cutOffBy: this.#journal.isOwn(unfinished.run) ? null : this.#whyCutOff(unfinished),
     };
+  }
+
+  #whyCutOff(run: UnfinishedRun): string {
+    return this.#stuck.reasonOf(run) ?? CUT_OFF;
+  }
+
+  /** The plans that have not ended, one a cluster at most. */
+  get plans(): RunningPlan[] {
+    const running = [...this.#running.values()].flatMap(({ run }) => (run === null ? [] : [run.plan]));
+    const waiting = this.#journal
+      .unfinished()
+      .filter(({ cluster }) => running.every((plan) => plan.cluster !== cluster))
+      .map((run) => waitingPlanOf(run, this.#whyCutOff(run)));
+    return [...running, ...waiting];
   }
 
   /** Promotions so far. */
@@ -166,68 +261,112 @@ export class Promotions {
     return [...this.#counts.values()];
   }
 
-  /** An operator knows better than to wait for what was cut off. */
-  async #giveUp(cluster: string): Promise<void> {
-    if (this.#running !== null) return;
-    const { clock, journal, world } = this.#options;
-    for (const { run } of this.#unfinished().filter((one) => one.cluster === cluster)) {
-      this.#ended.add(run);
-      const detail = 'given up by FORCE';
-      const entry = { run, cluster, wallMs: clock.wallMs(), epoch: world.epochOf(cluster) };
-      await journal.append({ ...entry, event: 'closed', result: 'undone', detail }, true);
-    }
+  /** What an operator is having done may take hours. What is planned waits for its end; a cluster without a primary does not. */
+  async #endWork(work: WorkUnderWay, wish: Wish, cluster: ClusterConfig, looks: boolean): Promise<void> {
+    const { world } = this.#options;
+    const inTheWay = this.#refused(wish, waitWords(work));
+    if (work.end === null || this.#running.has(cluster.name) || this.#stopping) throw inTheWay;
+    const verdict = await this.#check(wish, cluster, looks);
+    if (verdict.kind === 'refused') throw this.#refused(wish, verdict.reason);
+    if (verdict.kind === 'switchover') throw inTheWay;
+    await work.end(
+      `the ${verdict.kind === 'failover' ? 'failover' : 'promotion'} of cluster ${cluster.name}`,
+    );
+    if (world.workUnderWay(cluster.name)?.isExclusive === true)
+      throw this.#refused(wish, `${work.title} is being taken back; try again in a moment`);
   }
 
-  /** Those that no process has ended, as far as is known. */
-  #unfinished(): UnfinishedRun[] {
-    return unfinishedRuns(this.#options.journal.entries()).filter(({ run }) => !this.#ended.has(run));
-  }
-
-  async #alone<T>(target: string, cluster: string, work: () => Promise<T>): Promise<T> {
-    if (this.#stopping) throw this.#refused(target, 'dbproxy is stopping');
-    if (this.#running !== null) {
-      throw this.#refused(target, `a promotion of ${this.#running.target} is under way; wait for its end`);
-    }
-    const running = work();
-    this.#running = { target, cluster, ended: running.catch(() => undefined) };
+  /** Nothing else acts on the servers of the cluster meanwhile; `hasWaited`: something else did a moment ago. */
+  async #alone<T>(wish: Asked, cluster: string, work: (hasWaited: boolean) => Promise<T>): Promise<T> {
+    const { target } = wish;
+    if (this.#stopping) throw this.#refused(wish, 'dbproxy is stopping');
+    const other = this.#running.get(cluster);
+    if (other !== undefined) throw this.#refused(wish, underWayWords(other));
+    const { clock, world } = this.#options;
+    // It counts as running before anything of it is done: from then on no chore begins anything.
+    const running = Promise.resolve()
+      .then(() => world.overtakeChores(cluster))
+      .catch((error: unknown) => {
+        throw this.#refused(wish, messageOf(error));
+      })
+      .then(work);
+    const sinceWallMs = clock.wallMs();
+    this.#running.set(cluster, { target, sinceWallMs, ended: running.catch(() => undefined), run: null });
     try {
       return await running;
     } finally {
-      this.#running = null;
-      this.#run = null;
+      this.#running.delete(cluster);
     }
   }
 
   async #promote(wish: Wish, because: string, looks: boolean): Promise<PromoteStep[]> {
-    const { clock, journal, world } = this.#options;
+    const { clock, world } = this.#options;
     const startMs = clock.nowMs();
     const { cluster } = this.#find(wish.target);
     const verdict = await this.#check(wish, cluster, looks);
-    if (verdict.kind === 'refused') throw this.#refused(wish.target, verdict.reason);
-    const shape = shapeOf(verdict, cluster);
-    const number = nextRun(journal.entries());
+    if (verdict.kind === 'refused') throw this.#refused(wish, verdict.reason);
     const actions = new PromotionActions(world, cluster, verdict);
-    const run: Run = { number, cluster, shape, because, startMs, actions, steps: [], now: '' };
-    await this.#write(run, {
-      event: 'opened',
-      epoch: world.epochOf(cluster.name),
-      decision: {
-        shape,
-        target: verdict.target.name,
-        old: verdict.old?.name ?? null,
-        only: verdict.only,
-        force: verdict.force,
-        because,
-        oldWasReadOnly: readOnlyOf(world.survey(cluster.name), verdict.old),
-      },
+    try {
+      // A failover that nobody has asked for is in a hurry, and tried again.
+      const reason = looks && wish.isAutomatic !== true ? await actions.connectAhead() : null;
+      if (reason !== null) throw this.#refused(wish, reason);
+      const run = await this.#open(wish, because, verdict, actions, startMs);
+      return await this.#carryOut(
+        cluster,
+        run,
+        advance({ phase: 'ready', shape: shapeOf(verdict, cluster) }, { kind: 'begin' }),
+      );
+    } finally {
+      actions.close();
+    }
+  }
+
+  /** Writes down that it begins. */
+  async #open(
+    wish: Wish,
+    because: string,
+    verdict: Decision,
+    actions: PromotionActions,
+    startMs: number,
+  ): Promise<PromotionRun> {
+    const { clock, world } = this.#options;
+    const { cluster } = this.#find(wish.target);
+    const shape = shapeOf(verdict, cluster);
+    const number = this.#journal.nextRun();
+    const run = this.#runOf({
+      number,
+      cluster,
+      shape,
+      because,
+      said: saidOf(wish),
+      startMs,
+      actions,
+      failedBefore: null,
     });
-    this.#report(run, {
+    await this.#journal.write(
+      { number, cluster: cluster.name, shape },
+      {
+        event: 'opened',
+        epoch: world.epochOf(cluster.name),
+        decision: {
+          shape,
+          target: verdict.target.name,
+          old: verdict.old?.name ?? null,
+          only: verdict.only,
+          force: verdict.force,
+          isAutomatic: verdict.isAutomatic,
+          because,
+          oldWasReadOnly: readOnlyOf(world.survey(cluster.name), verdict.old),
+        },
+      },
+    );
+    run.report({
       step: 'check',
       result: 'done',
-      detail: describeDecision(verdict),
+      detail: describeDecision(verdict, world.survey(cluster.name)),
       durationMs: Math.round(clock.nowMs() - startMs),
     });
-    return this.#carryOut(run, advance({ phase: 'ready', shape }, { kind: 'begin' }));
+    return run;
   }
 
   async #resume(unfinished: UnfinishedRun): Promise<void> {
@@ -235,21 +374,6 @@ export class Promotions {
     const { decision, step } = unfinished;
     const { shape, because } = decision;
     const undoing = unfinished.undoing || wasTakenBack(unfinished, world);
-    const gone = [decision.target, decision.old ?? decision.target].filter(
-      (name) => !this.#options.config.backends.some((backend) => backend.name === name),
-    );
-    if (gone.length > 0) {
-      const detail = `${gone.join(', ')} is not in the configuration any more`;
-      const epoch = world.epochOf(unfinished.cluster);
-      this.#ended.add(unfinished.run);
-      const entry = { run: unfinished.run, cluster: unfinished.cluster, wallMs: clock.wallMs() };
-      await this.#options.journal.append(
-        { ...entry, event: 'closed', result: 'undone', detail, epoch },
-        true,
-      );
-      world.hold(unfinished.cluster, false);
-      throw new Error(detail);
-    }
     const { cluster, backend: target } = this.#find(decision.target);
     const old = decision.old === null ? null : this.#find(decision.old).backend;
     const taken: Decision = {
@@ -259,20 +383,30 @@ export class Promotions {
       followers: [],
       only: decision.only,
       force: decision.force,
+      isAutomatic: decision.isAutomatic ?? false,
     };
-    const actions = new PromotionActions(world, cluster, taken, notesAfter(unfinished));
-    const run: Run = {
+    const run = this.#runOf({
       number: unfinished.run,
       cluster,
       shape,
       because: `${because}; taken up after a restart`,
+      said: `the promotion of ${decision.target}, taken up after a restart,`,
       startMs: clock.nowMs(),
-      actions,
-      steps: [],
-      now: '',
-    };
+      actions: new PromotionActions(world, cluster, taken, notesAfter(unfinished)),
+      failedBefore: this.#stuck.reasonOf(unfinished) ?? null,
+    });
     world.hold(cluster.name, true);
-    await this.#carryOut(run, resume(shape, step, undoing, 'dbproxy was stopped in the middle of it'));
+    await this.#carryOut(cluster, run, resume(shape, step, undoing, CUT_OFF));
+  }
+
+  #runOf(subject: RunSubject): PromotionRun {
+    const onEnded: RunTools['onEnded'] = (kind, result, durationMs) => this.#count(kind, result, durationMs);
+    return new PromotionRun(subject, { ...this.#options, journal: this.#journal, onEnded });
+  }
+
+  #carryOut(cluster: ClusterConfig, run: PromotionRun, first: PlanMove): Promise<PromoteStep[]> {
+    this.#running.get(cluster.name)!.run = run;
+    return run.carryOut(first);
   }
 
   async #check(wish: Wish, cluster: ClusterConfig, looks: boolean): Promise<Verdict> {
@@ -284,110 +418,6 @@ export class Promotions {
     return decidePromotion(world.survey(cluster.name), wish);
   }
 
-  /** Drives the plan to its end. */
-  async #carryOut(run: Run, first: PlanMove): Promise<PromoteStep[]> {
-    this.#run = run;
-    let move = first;
-    try {
-      while (move.command.kind !== 'finish') {
-        const onlyForward = move.state.phase === 'doing' && move.state.onlyForward === true;
-        const { step, event } = await this.#carryOutOne(run, move.command, onlyForward);
-        this.#report(run, step);
-        move = advance(move.state, event);
-      }
-      await this.#finish(run, move.state);
-      return run.steps;
-    } finally {
-      // One that was taken up after its clients had been let go has held them once more.
-      this.#options.world.hold(run.cluster.name, false);
-      run.actions.close();
-    }
-  }
-
-  async #carryOutOne(
-    run: Run,
-    command: Exclude<PlanCommand, { kind: 'finish' }>,
-    onlyForward: boolean,
-  ): Promise<{ step: PromoteStep; event: PlanEvent }> {
-    const { clock } = this.#options;
-    const { actions } = run;
-    const startMs = clock.nowMs();
-    const { step: name } = command;
-    run.now = command.kind === 'undo' ? `undo ${name}` : name;
-    const step = (result: PromoteStep['result'], detail: string): PromoteStep => ({
-      step: name,
-      result,
-      detail,
-      durationMs: Math.round(clock.nowMs() - startMs),
-    });
-    try {
-      if (command.kind === 'undo') {
-        const detail = await actions.undo(name);
-        await this.#try(run, { event: 'undone', step: name, detail });
-        return { step: step('undone', detail), event: { kind: 'succeeded' } };
-      }
-      await this.#begin(run, name);
-      const { result, detail } = await actions.do(name);
-      await this.#try(run, { event: 'done', step: name, detail, notes: actions.notes });
-      return { step: step(result, detail), event: { kind: 'succeeded' } };
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      const detail = command.kind === 'undo' ? `could not be taken back: ${reason}` : reason;
-      // What only goes forward is not taken back by the next process either.
-      if (!onlyForward) await this.#try(run, { event: 'failed', step: name, detail });
-      return { step: step('failed', detail), event: { kind: 'failed', reason } };
-    }
-  }
-
-  /** Counts and reports the end; throws when the promotion was undone. */
-  async #finish(run: Run, state: PlanState): Promise<void> {
-    const { clock, log, onEvent, world } = this.#options;
-    const name = run.actions.notes.target;
-    const cluster = run.cluster.name;
-    const durationMs = Math.round(clock.nowMs() - run.startMs);
-    const epoch = world.epochOf(cluster);
-    switch (state.phase) {
-      case 'done': {
-        this.#count(state.shape.kind, 'done', durationMs);
-        const { loss } = run.actions.notes;
-        const gaps = state.gaps.map((gap) => `${gap.step}: ${gap.reason}`).join('; ');
-        const left = `${gaps === '' ? '' : `; left to do: ${gaps}`}${loss === '' ? '' : `; it may lack: ${loss}`}`;
-        const detail = `primary of ${cluster} since epoch ${epoch}, in ${durationMs} ms${left}`;
-        await this.#close(run, { event: 'closed', result: 'done', detail, epoch });
-        log[left === '' ? 'info' : 'warn']('promote.done', {
-          cluster,
-          backend: name,
-          epoch,
-          durationMs,
-          gaps,
-          loss,
-        });
-        return onEvent('promote.done', name, detail);
-      }
-      case 'undone': {
-        this.#count(state.shape.kind, 'failed', durationMs);
-        const { failure } = state;
-        const left = state.left.map((one) => `${one.step} (${one.reason})`).join('; ');
-        const aftermath = left === '' ? 'everything was taken back' : `NOT taken back: ${left}`;
-        const detail = `step ${failure.step} failed: ${failure.reason}; ${aftermath}`;
-        await this.#close(run, { event: 'closed', result: 'undone', detail, epoch });
-        log.error('promote.undone', { cluster, backend: name, ...failure, aftermath, durationMs });
-        onEvent('promote.undone', name, detail);
-        throw refusal('DBPROXY_PROMOTE_FAILED', name, failure.step, failure.reason, aftermath);
-      }
-      case 'stuck': {
-        const { step, reason } = state.failure;
-        throw new Error(
-          `${name} could not be made the primary (${step}: ${reason}), and may have been written to: it is tried again; FAILOVER TO … FORCE gives it up`,
-        );
-      }
-      case 'ready':
-      case 'doing':
-      case 'undoing':
-        throw new Error(`promotion ended in phase ${state.phase}`);
-    }
-  }
-
   #count(kind: PlanShape['kind'], result: PromotionCount['result'], lastDurationMs: number): void {
     const counted = kind === 'failover' ? 'failover' : 'switchover';
     const key = `${counted} ${result}`;
@@ -395,70 +425,38 @@ export class Promotions {
     this.#counts.set(key, { kind: counted, result, count, lastDurationMs });
   }
 
-  #report(run: Run, step: PromoteStep): void {
-    const { log, onEvent } = this.#options;
-    run.steps.push(step);
-    const event = `promote.${step.step}`;
-    const { result, detail, durationMs } = step;
-    const backend = run.actions.notes.target;
-    log[result === 'failed' ? 'error' : 'info'](event, {
-      cluster: run.cluster.name,
-      backend,
-      result,
-      detail,
-      durationMs,
-    });
-    onEvent(event, backend, `${result}: ${detail}`);
-  }
-
-  /** Once there is no way back, a full disk keeps nobody from going on. */
-  async #begin(run: Run, step: StepName): Promise<void> {
-    const entry = { event: 'begun', step, notes: run.actions.notes } as const;
-    await (canBeUndone(run.shape, step) ? this.#write(run, entry) : this.#try(run, entry));
-  }
-
-  /** A promotion that has ended has ended, also while that cannot be written down; it is tried until it is. */
-  async #close(run: Run, event: Extract<JournalEvent, { event: 'closed' }>): Promise<void> {
-    this.#ended.add(run.number);
-    try {
-      await this.#write(run, event);
-    } catch (error) {
-      this.#options.log.error('promote.journal', { cluster: run.cluster.name, error: String(error) });
-      if (!this.#stopping) this.#options.clock.after(CLOSE_RETRY_MS, () => void this.#close(run, event));
-    }
-  }
-
-  /** Into the journal; what leaves traces outside waits until that is on disk. */
-  #write(run: Run, event: JournalEvent): Promise<void> {
-    const { clock, journal } = this.#options;
-    const durable =
-      event.event === 'opened' || (event.event === 'begun' && leavesTraces(run.shape, event.step));
-    const entry = { run: run.number, cluster: run.cluster.name, wallMs: clock.wallMs(), ...event };
-    return journal.append(entry, durable || event.event === 'closed');
-  }
-
-  /** What has happened has happened, whether or not it could be written down: the next start does it once more. */
-  async #try(run: Run, event: JournalEvent): Promise<void> {
-    try {
-      await this.#write(run, event);
-    } catch (error) {
-      this.#options.log.error('promote.journal', { cluster: run.cluster.name, error: String(error) });
-    }
-  }
-
   #find(name: string): { backend: BackendConfig; cluster: ClusterConfig } {
     const { config } = this.#options;
     const backend = config.backends.find((one) => one.name === name);
     const cluster = config.clusters.find((one) => one.name === backend?.cluster);
-    if (backend === undefined || cluster === undefined) throw this.#refused(name, 'there is no such backend');
+    if (backend === undefined || cluster === undefined)
+      throw this.#refused({ target: name }, 'there is no such backend');
     return { backend, cluster };
   }
 
-  #refused(name: string, reason: string): Error {
-    this.#options.log.warn('promote.refused', { backend: name, reason });
-    this.#options.onEvent('promote.refused', name, reason);
-    return refusal('DBPROXY_PROMOTE_REFUSED', name, reason);
+  #refused(wish: Asked, reason: string): Error {
+    const said = saidOf(wish);
+    this.#options.log.warn('promote.refused', { backend: wish.target, said, reason });
+    this.#options.onEvent('promote.refused', wish.target, reason);
+    return refusal('DBPROXY_PROMOTE_REFUSED', said, reason);
   }
+}
+
+const TAKEN_UP_FIRST = 'a promotion that was cut off is to be taken up first; try again in a moment';
+
+function underWayWords({ target }: Running): string {
+  return `a promotion of ${target} is under way; wait for its end`;
+}
+
+function waitWords({ title }: WorkUnderWay): string {
+  return `${title} is under way; wait for its end`;
+}
+
+/** What a refusal has to know of who asks. */
+type Asked = Pick<Wish, 'target' | 'said'>;
+
+function saidOf({ target, said }: Asked): string {
+  return said ?? `PROMOTE ${target}`;
 }
 
 function shapeOf({ kind }: Decision, { semiSync }: ClusterConfig): PlanShape {
@@ -469,41 +467,22 @@ function readOnlyOf(survey: Survey, old: BackendConfig | null): boolean | null {
   return memberOf(survey, old?.name ?? null)?.record.facts?.readOnly ?? null;
 }
 
-/**
- * Its record was made and taken back, though the journal may have lost that: then the old primary may write again,
- * and going forward would make a second writer. The state file is flushed with each change.
- */
-function wasTakenBack({ cluster, decision, epoch, notes }: UnfinishedRun, world: PromotionWorld): boolean {
-  const target = notes?.target ?? decision.target;
-  return world.epochOf(cluster) > epoch && world.rememberedPrimary(cluster) !== target;
-}
-
-/**
- * What must be taken for true of a promotion that was cut off: a step that had begun may have done all of its work,
- * though it did not come to write that down.
- */
-function notesAfter({ decision, step, notes }: UnfinishedRun): Notes | undefined {
-  if (notes === undefined || step === null) return notes;
-  const steps = stepsOf(decision.shape);
-  const hadBegun = (name: StepName): boolean =>
-    steps.includes(name) && steps.indexOf(name) <= steps.indexOf(step);
-  return {
-    ...notes,
-    wasReadOnly: notes.wasReadOnly ?? (hadBegun('fence') ? (decision.oldWasReadOnly ?? false) : null),
-    recordTried: notes.recordTried || hadBegun('record'),
-    writableTried: notes.writableTried || hadBegun('make_writable'),
-  };
-}
-
-function describeDecision({ kind, target, old, followers }: Decision): string {
+function describeDecision(decision: Decision, survey: Survey): string {
+  const { kind, target, old, followers, dissolvesRing } = decision;
   const others =
     followers.length === 0 ? '' : `, followed by ${followers.map(({ name }) => name).join(', ')}`;
   switch (kind) {
     case 'switchover':
-      return `${target.name} takes over from ${old!.name}, which is alive${others}`;
+      return dissolvesRing === true
+        ? `${target.name} stays the writer, and the ring with ${old!.name} is dissolved: ${target.name} follows nobody afterwards`
+        : `${target.name} takes over from ${old!.name}, which is alive${others}`;
     case 'failover':
-      return `${target.name} takes over from ${old!.name}, which is lost${others}`;
+      return `${target.name} takes over from ${old!.name}, which ${isLost(survey, old!) ? 'is lost' : 'is given up'}${others}`;
     case 'adopt':
       return `${target.name} becomes the primary; there is none to take over from`;
   }
+}
+
+function isLost(survey: Survey, old: BackendConfig): boolean {
+  return memberOf(survey, old.name)?.record.reach === 'down';
 }

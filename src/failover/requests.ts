@@ -3,13 +3,16 @@
  * target, only as a rehearsal or as a plan on paper. Each becomes a wish that `Promotions` knows.
  */
 import { refusal } from '../base/errors.ts';
+import { agree } from '../base/grammar.ts';
+import { messageOf } from '../base/message-of.ts';
 import type { PrimaryChange, PromoteStep } from '../ipc/operations.ts';
 import { countLacking } from '../monitor/gtid.ts';
-import type { Decision, Verdict, Wish } from './check.ts';
+import { isWell, livesWords, type Decision, type Verdict, type Wish } from './check.ts';
 import { elect, type Candidacy, type Election } from './election.ts';
-import { heldBy } from './history.ts';
+import { hasLogOf, heldBy } from './history.ts';
 import type { StepName } from './plan.ts';
 import type { Promotions } from './promotion.ts';
+import { semiSyncCovers } from './semi-sync.ts';
 import { memberOf, type Survey } from './survey.ts';
 
 /** Carries it out, or says what it would do. Rejects with DBPROXY_PROMOTE_REFUSED or _FAILED. */
@@ -17,48 +20,89 @@ export async function changePrimary(
   survey: Survey,
   request: PrimaryChange,
   promotions: Promotions,
+  isRehearsal = false,
 ): Promise<PromoteStep[]> {
   const { kind, force, dryRun } = request;
-  const election = electFor(survey, request);
+  const say = (to: string | null): string =>
+    `${isRehearsal ? 'REHEARSE ' : ''}${saidOf(survey, request, to)}`;
+  // Of the primary itself there is nothing to elect.
+  const election = isRemembered(survey, request.to) ? null : electFor(survey, request);
   const target = request.to ?? election?.winner?.name ?? null;
   if (target === null) {
     const reason =
       election?.reason ?? 'the cluster has no primary to take over from; PROMOTE names the first one';
-    throw refusal('DBPROXY_PROMOTE_REFUSED', request.to ?? survey.cluster.name, reason);
+    if (dryRun) return [...candidateRows(election?.candidacies ?? []), refusedRow(reason)];
+    throw refusal('DBPROXY_PROMOTE_REFUSED', say(null), reason);
   }
-  const isPrimary = target === survey.remembered;
-  const wish: Wish = { target, named: request.to !== null, as: isPrimary ? 'any' : kind, force };
+  const wish: Wish = {
+    target,
+    named: request.to !== null,
+    as: isRemembered(survey, target) ? 'any' : kind,
+    force,
+    said: say(target),
+  };
   if (!dryRun) return promotions.promote(wish, `${kind.toUpperCase()} of an operator`, true);
-  const { verdict, steps } = await promotions.dryRun(wish);
+  const { verdict, steps } = await promotions.dryRun({ ...wish, isOnPaper: true });
   return onPaper(survey, verdict, steps, election?.candidacies ?? [], promotions);
+}
+
+function isRemembered({ remembered }: Survey, backend: string | null): boolean {
+  return backend !== null && backend === remembered;
+}
+
+/** The statement, as far as refusals have to name it; where it leaves the target open, with who was elected. */
+function saidOf(survey: Survey, { kind, to, force }: PrimaryChange, target: string | null): string {
+  const whom = to === null ? `CLUSTER ${survey.cluster.name}` : `TO ${to}`;
+  const elected = to === null && target !== null ? ` (to ${target})` : '';
+  return `${kind.toUpperCase()} ${whom}${force ? ' FORCE' : ''}${elected}`;
 }
 
 /**
  * There and back: the second half begins when the old primary follows. Answers both, with their pauses as the last
- * rows of each.
+ * rows of each. When only the way back is refused or fails, the error says who is the primary now, and how the way
+ * there went.
  */
 export async function rehearse(
   survey: () => Survey,
   to: string | null,
   promotions: Promotions,
 ): Promise<PromoteStep[]> {
-  const from = survey().remembered;
-  const there = await changePrimary(
-    survey(),
-    { kind: 'switchover', to, force: false, dryRun: false },
-    promotions,
-  );
-  const back = await changePrimary(
-    survey(),
-    { kind: 'switchover', to: from, force: false, dryRun: false },
-    promotions,
-  );
+  const { cluster, remembered: from } = survey();
+  const go = (target: string | null): Promise<PromoteStep[]> => {
+    const request = { kind: 'switchover', to: target, force: false, dryRun: false } as const;
+    return changePrimary(survey(), request, promotions, true);
+  };
+  const there = await go(to);
+  const back = await go(from).catch((error: unknown) => {
+    const said = `REHEARSE SWITCHOVER CLUSTER ${cluster.name}`;
+    throw refusal(
+      'DBPROXY_PROMOTE_FAILED',
+      said,
+      `back to ${from}`,
+      reasonOf(error),
+      whatStays(survey(), from, there),
+    );
+  });
   return [
     ...there.map((row) => ({ ...row, step: `there: ${row.step}` })),
     pauseRow('there', there),
     ...back.map((row) => ({ ...row, step: `back: ${row.step}` })),
     pauseRow('back', back),
   ];
+}
+
+/** Without the statement that it begins with. */
+function reasonOf(error: unknown): string {
+  const message = messageOf(error);
+  return message.slice(message.indexOf(': ') + 2);
+}
+
+/** Of a rehearsal that has gone there only. */
+function whatStays(survey: Survey, from: string | null, there: readonly PromoteStep[]): string {
+  const { remembered, epoch } = survey;
+  const failed = there.filter(({ result }) => result === 'failed');
+  const gaps = failed.map(({ step, detail }) => `, and ${step} failed: ${detail}`).join('');
+  return `${remembered} is the primary now (epoch ${epoch}): on the way there statements waited up to ${pauseOf(there)} ms${gaps}; SWITCHOVER TO ${from} when that is mended`;
 }
 
 /** How long statements waited: from the hold to the publication. */
@@ -91,28 +135,40 @@ function onPaper(
   candidacies: readonly Candidacy[],
   promotions: Promotions,
 ): PromoteStep[] {
-  const row = (step: string, detail: string): PromoteStep => ({
-    step,
-    result: 'planned',
-    detail,
-    durationMs: 0,
-  });
-  const candidates = candidacies.map(({ backend, outcome, reason }) =>
-    row(`candidate ${backend}`, reason === '' ? outcome : `${outcome.replace('_', ' ')}: ${reason}`),
-  );
-  if (verdict.kind === 'refused') return [...candidates, row('refused', verdict.reason)];
+  const candidates = candidateRows(candidacies);
+  if (verdict.kind === 'refused') return [...candidates, refusedRow(verdict.reason)];
+  const { old } = verdict;
+  const member =
+    verdict.kind === 'failover' && !verdict.force ? memberOf(survey, old?.name ?? null) : undefined;
   return [
     ...candidates,
-    ...steps.map((step) => row(step, describeStep(step, verdict, survey))),
-    row('expected loss', expectedLoss(survey, verdict)),
-    row('expected pause', expectedPause(survey, verdict, promotions)),
+    ...(member !== undefined && isWell(member)
+      ? [refusedRow(`now: ${livesWords(member, verdict.target.name)}`)]
+      : []),
+    ...steps.map((step) => plannedRow(step, describeStep(step, verdict, survey))),
+    plannedRow('expected loss', expectedLoss(survey, verdict)),
+    plannedRow('expected pause', expectedPause(survey, verdict, promotions)),
   ];
+}
+
+function candidateRows(candidacies: readonly Candidacy[]): PromoteStep[] {
+  return candidacies.map(({ backend, outcome, reason }) =>
+    plannedRow(`candidate ${backend}`, reason === '' ? outcome : `${outcome.replace('_', ' ')}: ${reason}`),
+  );
+}
+
+function plannedRow(step: string, detail: string): PromoteStep {
+  return { step, result: 'planned', detail, durationMs: 0 };
+}
+
+/** The statement without DRY RUN would not be begun. */
+function refusedRow(reason: string): PromoteStep {
+  return { step: 'check', result: 'refused', detail: reason, durationMs: 0 };
 }
 
 function describeStep(step: StepName, { kind, target, old, followers }: Decision, survey: Survey): string {
   const { cluster } = survey;
   const before = old?.name ?? 'nobody';
-  const others = followers.map(({ name }) => name).join(', ') || 'no other server';
   switch (step) {
     case 'hold':
       return `statements that need the primary wait, at most hold_timeout (${cluster.holdTimeoutMs} ms)`;
@@ -131,7 +187,7 @@ function describeStep(step: StepName, { kind, target, old, followers }: Decision
     case 'catch_up':
       return kind === 'failover'
         ? `${target.name} applies all it has received, within catch_up_timeout (${cluster.catchUpTimeoutMs} ms)`
-        : `${target.name} applies all that ${before} has, by its global ids, within catch_up_timeout (${cluster.catchUpTimeoutMs} ms)`;
+        : `${target.name} applies all that ${before} has, by its global ids or the place in its log, within catch_up_timeout (${cluster.catchUpTimeoutMs} ms)`;
     case 'stop_replication':
       return `${target.name} stops replicating`;
     case 'record':
@@ -141,7 +197,10 @@ function describeStep(step: StepName, { kind, target, old, followers }: Decision
     case 'weights':
       return `${target.name} takes over the rw_weight of ${before} if it has none of its own`;
     case 'repoint':
-      return `${kind === 'switchover' ? `${before}, ` : ''}${others} follow(s) ${target.name}`;
+      return followWords(
+        [...(kind === 'switchover' ? [before] : []), ...followers.map(({ name }) => name)],
+        target.name,
+      );
     case 'semi_sync':
       return cluster.semiSync === 'off'
         ? 'semi_sync = off: nothing'
@@ -151,16 +210,34 @@ function describeStep(step: StepName, { kind, target, old, followers }: Decision
   }
 }
 
-function expectedLoss(survey: Survey, { kind, target, old }: Decision): string {
+function followWords(followers: readonly string[], target: string): string {
+  if (followers.length === 0) return `there is no other server that is to follow ${target}`;
+  return `${followers.join(', ')} ${agree(followers, 'follows', 'follow')} ${target}`;
+}
+
+function expectedLoss(survey: Survey, decision: Decision): string {
+  const { kind, target, old, force } = decision;
   if (kind !== 'failover' || old === null) return 'none';
   const before = memberOf(survey, old.name)?.record.facts ?? null;
   const now = memberOf(survey, target.name)?.record.facts ?? null;
   if (before === null || now === null) return `not known: ${old.name} has not been seen`;
+  if (!now.hasGtid) {
+    return hasLogOf(now, before)
+      ? `nothing that ${old.name} had when it was last seen; what it wrote after that and did not send is lost`
+      : `what ${old.name} had when it was last seen and ${target.name} had not received`;
+  }
   const lacking = countLacking(heldBy(now), before.position);
   if (lacking === null) return 'not known';
+  const isCovered =
+    !force &&
+    survey.cluster.semiSync === 'require' &&
+    semiSyncCovers(survey, memberOf(survey, old.name)!, target.name) === null;
+  const covered = isCovered
+    ? '; none of that was acknowledged to a client (semi_sync = require): it was in flight, or has come since'
+    : '';
   return lacking === 0n
-    ? `nothing that ${old.name} had when it was last seen; what it wrote after that and did not send is lost`
-    : `${lacking} transaction(s) that ${old.name} had when it was last seen`;
+    ? `nothing that ${old.name} had when it was last seen; what it wrote after that and did not send is lost${covered}`
+    : `${lacking} transaction(s) that ${old.name} had when it was last seen, and ${target.name} had not${covered}`;
 }
 
 function expectedPause({ cluster }: Survey, { kind }: Decision, promotions: Promotions): string {

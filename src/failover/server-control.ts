@@ -6,7 +6,13 @@
  * can be done twice.
  */
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
-import type { ServerFacts } from '../monitor/observation.ts';
+import type { FilePosition, ServerFacts } from '../monitor/observation.ts';
+
+/** Bound of one look, where an act is not of its own time. */
+export const LOOK_TIMEOUT_MS = 2_000;
+
+/** What was seen before a server is made writable may not hold any more after it. */
+export const LET_LOOSE_WITHIN_MS = 2_000;
 
 /** Which half of semi-synchronous replication. */
 export type SemiSyncSide = 'primary' | 'replica';
@@ -18,6 +24,12 @@ export interface EpochNote {
   readonly backend: string;
 }
 
+/**
+ * What a binary log has after a place: no changes; some that the server has written itself, first of all the note of
+ * an epoch or not; some that it has from others; or the log ends before that place, or its file is gone.
+ */
+export type LogAfter = 'nothing' | 'epoch_note' | 'own_changes' | 'changes_of_others' | 'is_short';
+
 export interface ServerControl {
   readonly backend: BackendConfig;
   /** What it is now. */
@@ -28,7 +40,10 @@ export interface ServerControl {
    * clients must not be told that they succeeded.
    */
   makeReadOnly(timeoutMs: number, endsSessions: boolean): Promise<void>;
+  /** Leaves it read-only, and rejects, when the server comes to it later than LET_LOOSE_WITHIN_MS from now: the way there may be cut. */
   makeWritable(): Promise<void>;
+  /** Goes on in a new file of its binary log, where that is safe. Who connects next is there at once: servers look for its place from the file's start. */
+  beginNewLog(): Promise<void>;
   /** Receives nothing more; goes on applying what it has. */
   stopReceiver(): Promise<void>;
   /** Receives and applies, from the source it has. */
@@ -37,13 +52,36 @@ export interface ServerControl {
   stopReplication(sourceIsGone: boolean, timeoutMs: number): Promise<string>;
   /** Follows nobody, also after a restart. */
   forgetSource(): Promise<void>;
-  /** Waits for a moment, and answers whether it has applied all of `position` (as `ServerFacts.position`). */
-  hasApplied(position: string): Promise<boolean>;
+  /**
+   * Waits for a moment, and answers whether it has applied all of `position` (as `ServerFacts.position`), or all up to
+   * a place in its source's log.
+   */
+  hasApplied(position: string | FilePosition): Promise<boolean>;
+  /**
+   * Has its applier go on exactly to a place in its source's log and stop there; rejects when it does not get there
+   * within `timeoutMs`, or when it is overtaken. `receives`: from its source, too; otherwise from what it has received.
+   */
+  bringTo(
+    place: FilePosition,
+    receives: boolean,
+    timeoutMs: number,
+    isOvertaken?: () => boolean,
+  ): Promise<void>;
+  /** What its own log has after a place in it. */
+  logAfter(place: FilePosition): Promise<LogAfter>;
   /**
    * Follows `source` from where it stands; resolves when its receiver and applier run, within `timeoutMs`.
    * `takesBackOwn`: it has to take from the source what it has written itself and lost; rejects where it would not.
+   * `place`: without global ids, where in the source's log it begins; null with them.
+   * `isOvertaken`: nobody waits for it to run any more, so it rejects as soon as all has been told to the server.
    */
-  follow(source: BackendConfig, timeoutMs: number, takesBackOwn: boolean): Promise<void>;
+  follow(
+    source: BackendConfig,
+    timeoutMs: number,
+    takesBackOwn: boolean,
+    place: FilePosition | null,
+    isOvertaken?: () => boolean,
+  ): Promise<void>;
   /** Switches one side of semi-synchronous replication; does nothing where it is so already, rejects where it is not installed. */
   setSemiSync(side: SemiSyncSide, on: boolean): Promise<void>;
   /** Writes a promotion down, in a table that is made when it is not there. Goes past read_only. */

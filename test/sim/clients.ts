@@ -65,10 +65,13 @@ export function executeWrite(
   tell: (outcome: Outcome) => void,
 ): void {
   const back = (outcome: Outcome): void => world.network.send(server.host, from, () => tell(outcome));
+  const before = server.process.isAlive ? server.process : null;
   world.network.send(from, server.host, () => {
     if (server.hostDownSinceMs !== null) return;
     const { process } = server;
     if (!process.isAlive) return back('refused');
+    // Its connection died with the process that it was opened to.
+    if (before !== null && process !== before) return back('unknown');
     let isOpen = true;
     const session = {
       end: () => {

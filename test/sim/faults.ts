@@ -2,7 +2,7 @@
  * Makes the faults of a scenario happen: at their times, or when a step of a promotion has come to the journal. At
  * a fixed time all of them end; from then on an operator is there who does what only an operator does.
  */
-import type { DiagnosisName } from '../../src/failover/diagnosis.ts';
+import type { DiagnosisName } from '../../src/failover/findings/finding.ts';
 import { OPERATOR } from './ledger.ts';
 import { FAULTS_END_MS, type Deed, type Fault } from './scenario.ts';
 import type { World } from './world.ts';

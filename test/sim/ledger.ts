@@ -6,7 +6,7 @@ import type { JournalEntry, JournaledDecision } from '../../src/failover/journal
 import type { DurableState } from '../../src/topology/state-file.ts';
 import type { SimProxy } from './proxy.ts';
 import type { SimServer } from './server.ts';
-import type { Txn } from './transactions.ts';
+import { describe, type Txn } from './transactions.ts';
 import type { World } from './world.ts';
 
 /** Because of whom a promotion was made that no diagnosis has asked for. */
@@ -34,6 +34,10 @@ export class Ledger {
   readonly #promised = new Set<number>();
   readonly #unpromised = new Set<number>();
   readonly #acknowledged = new Map<number, Acknowledged>();
+  readonly #droppedInCrash = new Set<number>();
+  readonly #givenUp = new Set<number>();
+  /** Transactions of which two have the same global id. */
+  readonly #givenAgain = new Set<number>();
   /** Servers that a fool has let writes in on, until dbproxy or a restart decides again. */
   readonly #fooled = new Set<SimServer>();
   /** What the promotion under way, or the last one, is. */
@@ -68,7 +72,10 @@ export class Ledger {
   entryIsOnDisk(entry: JournalEntry, proxy: SimProxy): void {
     if (entry.event === 'opened') {
       this.#decision = entry.decision;
-      if (entry.decision.force) this.#mayLose = true;
+      if (entry.decision.force) {
+        this.#mayLose = true;
+        for (const id of this.#droppedInCrash) this.#givenUp.add(id);
+      }
       this.#judge(entry.decision, proxy);
     }
     // The policy says that an incomplete relay log may be lost, and the loss is reported.
@@ -100,6 +107,59 @@ export class Ledger {
       this.#lookForLosses(this.#world.serverOf(before.name), server);
   }
 
+  /**
+   * dbproxy has made a server writable. When that is the primary that reigns already, back after a crash, it must have all
+   * that was acknowledged, unless nobody has it any more.
+   */
+  letLoose(server: SimServer): void {
+    const sovereign = this.#sovereign;
+    if (sovereign?.name !== server.name || sovereign.epoch !== this.recorded.epoch) return;
+    if (this.#world.scenario.semiSync !== 'require' || this.#mayLose) return;
+    for (const [id, { statement, by, atMs }] of this.#acknowledged) {
+      if (server.log.has(id)) continue;
+      const holder = this.#holderOf(id);
+      if (holder === undefined || this.#unpromised.has(statement) || this.#givenAgain.has(id)) {
+        this.#acknowledged.delete(id);
+        continue;
+      }
+      return this.#world.violated(
+        2,
+        `statement ${statement}, acknowledged by ${by} at ${atMs.toFixed(1)}, is not on ${server.name}, which goes on as the primary of epoch ${sovereign.epoch}; ${holder.name} has it`,
+      );
+    }
+  }
+
+  /** A crash has cost a server the end of its log. */
+  dropped(txns: readonly Txn[]): void {
+    for (const { id } of txns) this.#droppedInCrash.add(id);
+  }
+
+  /**
+   * A crash had cost a server the one, and before dbproxy looked at it again somebody wrote the other there, which has got
+   * the same global id: nothing but the data tells who has which (docs/failover.md, "What dbproxy cannot see").
+   */
+  givenAgain(one: Txn, other: Txn): void {
+    this.#world.note(() => `the id of ${describe(one)} is given again to ${describe(other)}`);
+    this.#givenAgain.add(one.id).add(other.id);
+  }
+
+  /** Its id is that of another one as well, and dbproxy cannot know. */
+  isGivenAgain(id: number): boolean {
+    return this.#givenAgain.has(id);
+  }
+
+  /** What a crash has cost the primary, and an operator gave up for good: who has it has to be copied anew. */
+  isGivenUp(id: number): boolean {
+    return this.#givenUp.has(id);
+  }
+
+  /** Who has it, applied or received. */
+  #holderOf(id: number): SimServer | undefined {
+    return this.#world.servers.find(
+      ({ log, replication }) => log.has(id) || replication?.relay.some((txn) => txn.id === id) === true,
+    );
+  }
+
   #lookForLosses(old: SimServer, server: SimServer): void {
     const isRequired = this.#world.scenario.semiSync === 'require';
     const isSwitchover = this.#decision?.shape.kind === 'switchover';
@@ -108,6 +168,8 @@ export class Ledger {
       if (
         this.#mayLose ||
         this.#unpromised.has(statement) ||
+        this.#givenAgain.has(id) ||
+        (this.#droppedInCrash.has(id) && this.#holderOf(id) === undefined) ||
         !(isRequired || (isSwitchover && old.log.has(id)))
       ) {
         this.#acknowledged.delete(id);
@@ -124,6 +186,8 @@ export class Ledger {
   /** Was there reason to replace that primary? */
   #judge({ shape, because, old }: JournaledDecision, { host }: SimProxy): void {
     if (shape.kind !== 'failover' || because === OPERATOR || old === null) return;
+    // It is back, and lacks what it had.
+    if (because.includes('a crash has cut its binary log short')) return;
     const { network, servers, nowMs, scenario } = this.#world;
     const primary = this.#world.serverOf(old);
     const witness = servers.find(
@@ -174,7 +238,9 @@ export class Ledger {
     const sovereign = this.#sovereign;
     if (sovereign === null || sovereign.epoch !== this.recorded.epoch) return;
     if (this.#world.scenario.semiSync !== 'require' || this.#mayLose) return;
-    if (this.#world.serverOf(sovereign.name).log.has(id)) return;
+    const server = this.#world.serverOf(sovereign.name);
+    // One that has crashed meanwhile is judged when it is let loose.
+    if (server.log.has(id) || !server.isWritable) return;
     this.#world.violated(
       2,
       `statement ${statement} is acknowledged, but not on ${sovereign.name}, the primary of epoch ${sovereign.epoch}`,

@@ -4,9 +4,10 @@
  * may run beside each other.
  */
 import type { Log } from '../../src/base/log.ts';
-import type { HoldWrites } from '../../src/failover/actions.ts';
+import type { HoldWrites } from '../../src/failover/steps/world.ts';
 import { ControlPlane } from '../../src/failover/control.ts';
 import { unfinishedRuns } from '../../src/failover/journal.ts';
+import type { HoldBounds } from '../../src/ipc/worker-questions.ts';
 import type { ArbiterAnswer } from '../../src/monitor/arbiter.ts';
 import { Monitor, type Checker } from '../../src/monitor/monitor.ts';
 import { TopologyStore } from '../../src/topology/store.ts';
@@ -122,7 +123,7 @@ export class SimProxy {
           save: () => Promise.resolve({ detail: 'saved', isOnlyOurs: false }),
           discard: () => Promise.resolve(),
         },
-        holdWrites: (request, timeoutMs) => this.#holdWrites(life, request, timeoutMs),
+        holdWrites: (request, bounds) => this.#holdWrites(life, request, bounds),
         tell: (level, event, subject, detail) => log[level](event, { subject, detail }),
         onEvent: () => undefined,
       }),
@@ -190,11 +191,11 @@ export class SimProxy {
   }
   #lastToldMs = 0;
 
-  /** As the supervisor does: all are asked, and who does not answer in time is killed. */
+  /** As the supervisor does: all are asked, and who does not begin, or answer, in time is killed. */
   async #holdWrites(
     { workers, process, clock }: Life,
     request: HoldWrites,
-    timeoutMs: number,
+    { beginTimeoutMs, timeoutMs }: HoldBounds,
   ): Promise<{ moved: number; ended: number; workersKilled: number }> {
     let moved = 0;
     let ended = 0;
@@ -204,25 +205,31 @@ export class SimProxy {
       asked.map(
         (worker) =>
           new Promise<void>((resolve) => {
-            const timer = clock.after(timeoutMs, () => {
+            const giveUp = (): void => {
+              answering.cancel();
+              beginning.cancel();
               workersKilled++;
               worker.kill();
               resolve();
-            });
+            };
+            const answering = clock.after(timeoutMs, giveUp);
+            const beginning = clock.after(beginTimeoutMs, giveUp);
             worker.process.onDeath(() => process.enter(resolve));
             this.#tell(() =>
-              worker.process.enter(() =>
+              worker.process.enter(() => {
+                this.#tell(() => process.enter(() => beginning.cancel()));
                 worker.hold(request, (left, cut) =>
                   this.#tell(() =>
                     process.enter(() => {
                       moved += left;
                       ended += cut;
-                      timer.cancel();
+                      answering.cancel();
+                      beginning.cancel();
                       resolve();
                     }),
                   ),
-                ),
-              ),
+                );
+              }),
             );
           }),
       ),

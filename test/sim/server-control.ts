@@ -5,11 +5,13 @@
 import type { BackendConfig } from '../../src/config/config.ts';
 import { classifyError, type Observation, type ServerFacts } from '../../src/monitor/observation.ts';
 import type { Checker } from '../../src/monitor/monitor.ts';
-import type {
-  EpochNote,
-  OpenServer,
-  SemiSyncSide,
-  ServerControl,
+import {
+  LET_LOOSE_WITHIN_MS,
+  type EpochNote,
+  type LogAfter,
+  type OpenServer,
+  type SemiSyncSide,
+  type ServerControl,
 } from '../../src/failover/server-control.ts';
 import { call, type Caller } from './calls.ts';
 import type { SimServer } from './server.ts';
@@ -52,7 +54,7 @@ export function checkerOf(
           if (server.tooManyConnections) {
             return refuse(Object.assign(new Error('Too many connections'), { errno: 1040 }));
           }
-          answer(server.facts());
+          answer(server.look());
         });
         watch();
         return { kind: 'seen', facts };
@@ -92,7 +94,7 @@ class SimServerControl implements ServerControl {
   }
 
   look(timeoutMs: number): Promise<ServerFacts> {
-    return this.#call(timeoutMs, (answer) => answer(this.#server.facts()));
+    return this.#call(timeoutMs, (answer) => answer(this.#server.look()));
   }
 
   async makeReadOnly(timeoutMs: number, endsSessions: boolean): Promise<void> {
@@ -114,7 +116,13 @@ class SimServerControl implements ServerControl {
   }
 
   makeWritable(): Promise<void> {
-    return this.#do(() => this.#server.setWritable());
+    const { scheduler } = this.#world;
+    const untilMs = scheduler.nowMs + LET_LOOSE_WITHIN_MS;
+    return this.#do(() => {
+      if (scheduler.nowMs >= untilMs) throw new Error('what was to make it writable has come too late');
+      this.#server.setWritable();
+      this.#world.ledger.letLoose(this.#server);
+    });
   }
 
   stopReceiver(): Promise<void> {
@@ -138,14 +146,28 @@ class SimServerControl implements ServerControl {
     return this.#call(1_000 + STATEMENT_TIMEOUT_MS, (answer) => this.#server.waitFor(position, answer));
   }
 
-  async follow(source: BackendConfig, timeoutMs: number): Promise<void> {
+  bringTo(): Promise<void> {
+    return Promise.reject(new Error('simulated servers have global ids'));
+  }
+
+  logAfter(): Promise<LogAfter> {
+    return Promise.reject(new Error('simulated servers have global ids'));
+  }
+
+  async follow(
+    source: BackendConfig,
+    timeoutMs: number,
+    _takesBackOwn: boolean,
+    _place: unknown,
+    isOvertaken: () => boolean = () => false,
+  ): Promise<void> {
     const { scheduler } = this.#world;
     await this.#do(() => this.#server.follow(this.#world.serverOf(source.name)));
     const endMs = scheduler.nowMs + timeoutMs;
     for (;;) {
       const { replication } = await this.look(STATEMENT_TIMEOUT_MS);
       if (replication?.receiver === 'running' && replication.applier === 'running') return;
-      if (scheduler.nowMs >= endMs) {
+      if (scheduler.nowMs >= endMs || isOvertaken()) {
         throw new Error(`${this.backend.name} does not replicate: ${replication?.receiverError ?? ''}`);
       }
       await new Promise<void>((resolve) => {
@@ -159,6 +181,11 @@ class SimServerControl implements ServerControl {
       if (!this.#server.settings.hasSemiSync) throw new Error('it has no semi-synchronous replication');
       this.#server.setSemiSync(side, on);
     });
+  }
+
+  /** A simulated log has no files. */
+  beginNewLog(): Promise<void> {
+    return this.#do(() => undefined);
   }
 
   noteEpoch({ epoch, backend }: EpochNote): Promise<void> {

@@ -14,17 +14,22 @@ export function factsOf(server: SimServer): Omit<ServerFacts, 'uptimeSeconds' | 
   const isMaria = server.family === 'mariadb';
   const { log, settings, primarySide, slavePosition, startedMs } = server;
   const history = log.history(server.waiting);
+  const keeps = !isMaria && !settings.dropsUnacknowledged;
   const isOwn = (item: string): boolean =>
     isMaria ? item.split('-')[1] === server.writer : item.startsWith(server.writer);
   return {
     version: isMaria ? '10.11.6-MariaDB' : '9.7.0',
     greeting: isMaria ? MARIADB_10_11 : MYSQL_9_7,
     serverId: server.id,
+    serverUuid: '',
     connectionId: Math.floor(startedMs) + 1,
     readOnly: server.readOnly,
     superReadOnly: server.readOnly && !isMaria,
     logsChanges: true,
     hasGtid: true,
+    whyNotByPlace: '',
+    keepsLog: keeps,
+    keepsAcknowledged: keeps,
     sqlMode: '',
     position: isMaria ? textOf(log.last) : history,
     replicatedPosition: isMaria ? textOf(slavePosition) : '',
@@ -37,6 +42,7 @@ export function factsOf(server: SimServer): Omit<ServerFacts, 'uptimeSeconds' | 
             ...primarySide,
             clients: server.feeds.semiSyncClients,
             waiting: server.waiting,
+            acknowledged: server.acknowledgedCount,
             timeoutMs: settings.semiSyncTimeoutMs,
             waitPoint: 'after_sync',
             waitForReplicas: 1,
@@ -71,6 +77,7 @@ export function replicationFactsOf(
     sourceHost: source.host,
     sourcePort: 3306,
     sourceServerId: replication.knowsSource ? source.id : 0,
+    sourceUuid: '',
     drained: relay.length === 0,
     receivedPosition: server.family === 'mariadb' ? textOf(server.receivedPosition) : intervalsOf(relay),
     receivedFile: null,

@@ -24,7 +24,12 @@ export interface Settings {
   readonly hasSemiSync: boolean;
   /** MariaDB's gtid_strict_mode. */
   readonly isStrict: boolean;
-  /** Started as a replica it forgets what nobody has acknowledged (--init-rpl-role = SLAVE). */
+  /**
+   * A crash costs it the end of its log: what nobody has acknowledged, and what clients were told of in the last moments,
+   * because only the next commit, or a second, brings that to the disk. MariaDB that starts as a semi-synchronous replica
+   * (--init-rpl-role = SLAVE) forgets what was not committed for good in the storage engine, in any crash; MySQL with
+   * sync_binlog = 0 what was not flushed, in one of its machine.
+   */
   readonly dropsUnacknowledged: boolean;
   /** What was received and not applied survives a restart (MySQL without relay_log_recovery). */
   readonly keepsRelayLog: boolean;
@@ -38,6 +43,10 @@ interface Waiting {
 
 /** A timeout above it is none. */
 const ENDLESS_MS = 60_000;
+/** InnoDB flushes its log once a second, and with the next group of commits. */
+const FLUSHED_AFTER_MS = 1_000;
+const GROUP_MS = 5;
+const MOST_IN_GROUP = 8;
 /** How long a server waits for a position at once. */
 const POSITION_WAIT_MS = 1_000;
 /** The servers run for long when a history begins. */
@@ -72,6 +81,12 @@ export class SimServer {
   /** Connections of clients: they are told when they are ended. */
   readonly sessions = new Set<{ end(): void }>();
   #waiting: Waiting[] = [];
+  /** What the last crash has cost it; nothing any more once dbproxy has looked at it. */
+  #cutOff: readonly Txn[] = [];
+  /** The last transactions of its own. */
+  #written: { readonly txn: Txn; readonly atMs: number }[] = [];
+  /** Commits that replicas have acknowledged since its start. */
+  acknowledgedCount = 0;
   /** Who waits for it to become read-only. */
   #wantsReadOnly: (() => void)[] = [];
   #positionWaiters: { readonly position: string; readonly settle: (reached: boolean) => void }[] = [];
@@ -116,7 +131,7 @@ export class SimServer {
 
   // ---- life and death ------------------------------------------------------------------------------
 
-  kill(): void {
+  kill(isOfMachine = false): void {
     if (!this.process.isAlive) return;
     this.process.kill();
     for (const end of [...this.openCalls]) end();
@@ -126,15 +141,35 @@ export class SimServer {
     this.#wantsReadOnly = [];
     this.#positionWaiters = [];
     this.feeds.breakAll();
-    this.#recover();
+    this.#recover(isOfMachine);
     this.replication?.die();
   }
 
-  /** What recovery makes of the commits that were waiting: they take effect, unless it starts as a replica. */
-  #recover(): void {
+  /** What recovery makes of the commits that were waiting: they take effect, unless the crash has cut them off. */
+  #recover(isOfMachine: boolean): void {
     const waiting = this.#waiting.splice(0).map(({ txn }) => txn);
-    const isDemoted = this.#world.ledger.recorded.primary !== this.name;
-    if (this.settings.dropsUnacknowledged && isDemoted) this.log.drop(waiting);
+    const unflushed = this.#unflushed();
+    this.#written = [];
+    const { dropsUnacknowledged, semiSyncReplica, readOnly } = this.settings;
+    const isCut = this.family === 'mariadb' ? semiSyncReplica : isOfMachine;
+    if (!dropsUnacknowledged || !isCut) return;
+    const { ledger, scenario } = this.#world;
+    // One that is writable at once, or that nobody keeps waiting, gives the ids of what clients were told of to others.
+    const isFooled = scenario.faults.some((fault) => fault.kind === 'fool' && fault.server === this.name);
+    const isHeldBack = readOnly && scenario.semiSync === 'require' && !isFooled;
+    if (isHeldBack) ledger.dropped([...unflushed, ...waiting]);
+    else if (ledger.recorded.primary === this.name) return;
+    this.#cutOff = isHeldBack ? [...unflushed, ...waiting] : waiting;
+    this.log.drop(this.#cutOff);
+  }
+
+  /** Of its own commits, the last ones: those that no later one has brought to the disk. */
+  #unflushed(): Txn[] {
+    const newest = this.#written.at(-1);
+    if (newest === undefined || this.#world.nowMs - newest.atMs > FLUSHED_AFTER_MS) return [];
+    // What it has applied of others since then came after it, and to the disk with it.
+    if (this.log.last?.writer !== this.writer) return [];
+    return this.#written.filter(({ atMs }) => newest.atMs - atMs <= GROUP_MS).map(({ txn }) => txn);
   }
 
   start(): void {
@@ -142,6 +177,7 @@ export class SimServer {
     const { settings, replication } = this;
     this.process = new SimProcess(this.#world.scheduler);
     this.startedMs = this.#world.nowMs;
+    this.acknowledgedCount = 0;
     this.readOnly = settings.readOnly;
     this.primarySide = { enabled: settings.semiSyncPrimary, live: settings.semiSyncPrimary };
     this.replicaSide = { enabled: settings.semiSyncReplica };
@@ -164,7 +200,7 @@ export class SimServer {
 
   hostDown(): void {
     this.hostDownSinceMs ??= this.#world.nowMs;
-    this.kill();
+    this.kill(true);
   }
 
   hostUp(): void {
@@ -200,6 +236,9 @@ export class SimServer {
     const id = this.#world.nextId();
     const txn: Txn = { id, writer: this.writer, sequence: this.log.nextSequence, kind, statement, epoch };
     this.log.append(txn);
+    const before = this.#cutOff.find(({ sequence }) => sequence === txn.sequence);
+    if (before !== undefined) this.#world.ledger.givenAgain(before, txn);
+    this.#written = [...this.#written.slice(-MOST_IN_GROUP), { txn, atMs: this.#world.nowMs }];
     this.changed();
     this.#world.note(() => `${this.name} logs ${describe(txn)}`);
     if (this.primarySide.enabled && this.primarySide.live) this.#wait({ txn, answer });
@@ -232,7 +271,10 @@ export class SimServer {
   /** A replica has this and all before it. */
   acknowledged(txn: Txn): void {
     const index = this.#waiting.findIndex((one) => one.txn === txn);
-    if (index >= 0) return this.#release(index + 1, true);
+    if (index >= 0) {
+      this.acknowledgedCount += index + 1;
+      return this.#release(index + 1, true);
+    }
     const { primarySide } = this;
     if (!primarySide.enabled || primarySide.live || txn !== this.log.last) return;
     primarySide.live = true;
@@ -312,6 +354,8 @@ export class SimServer {
       // gtid_slave_pos is set to where it stands itself, as a primary has none.
       if (last.sequence > (this.slavePosition?.sequence ?? 0)) this.slavePosition = last;
     }
+    // That place is written down in a table, and all that came before it reaches the disk with it.
+    this.#written = [];
     this.#world.note(() => `${this.name} is to follow ${source.name}`);
     const attempt = (this.replication?.attempt ?? 0) + this.#world.nextId();
     this.replication = new Replication(this.#world, this, source, this.#random, attempt);
@@ -370,6 +414,12 @@ export class SimServer {
   /** What was found by the last look does not hold any more. */
   changed(): void {
     this.#facts = null;
+  }
+
+  /** A look of dbproxy. */
+  look(): ServerFacts {
+    this.#cutOff = [];
+    return this.facts();
   }
 
   /** What a look finds. */

@@ -3,6 +3,7 @@
  * or is reported with the reason, nothing unfinished, semi-synchronous replication as the policy says.
  */
 import type { SimServer } from './server.ts';
+import type { Txn } from './transactions.ts';
 import type { World } from './world.ts';
 
 export interface Wellness {
@@ -23,22 +24,27 @@ export function whyNotWell(world: World): Wellness {
   const primary = world.serverOf(name);
   const governor = life.control.governorOf('main');
   const words = governor.findings.map((finding) => `${finding.name}: ${finding.detail}`).join(' | ');
+  const [, whyNot] =
+    /a crash has cut its binary log short: [^|;]*(; nobody can take over)?/.exec(words) ?? [];
+  const isLeft = world.scenario.failover === 'manual' || whyNot !== undefined;
+  if (!primary.isWritable && /a crash has cut/.test(words) && isLeft)
+    return { reason: '', operator: `${name} is not writable, and a replica has more` };
   if (!primary.isWritable) return ill(`${name} is not writable (${words})`);
   if (primary.replication !== null) return ill(`${name} replicates (${words})`);
   if (life.store.snapshot.clusters[0]!.primary !== name)
     return ill(`workers do not write to ${name} (${words})`);
-  const reported = new Set(governor.divergences.map(({ backend }) => backend));
   const operator: string[] = [];
   let followers = 0;
   for (const server of world.servers) {
     if (server === primary) continue;
-    const why = whyNoFollower(server, primary);
+    const why = whyNoFollower(world, server, primary);
     if (why === '') {
       followers++;
       continue;
     }
     if (!server.readOnly) return ill(`${server.name} is writable and ${why} (${words})`);
-    const isReported = reported.has(server.name) || isSaid(world, server, primary, words);
+    const isGivenUp = server.log.transactions.some(({ id }) => world.ledger.isGivenUp(id));
+    const isReported = isGivenUp || isSaid(world, server, primary, words);
     if (!isReported) return ill(`${server.name} ${why} (${words})`);
     operator.push(`${server.name} ${why}`);
   }
@@ -58,19 +64,20 @@ export function whyNotWell(world: World): Wellness {
 }
 
 /** Why a server is no sound replica of the primary. */
-function whyNoFollower(server: SimServer, primary: SimServer): string {
+function whyNoFollower(world: World, server: SimServer, primary: SimServer): string {
   const { replication } = server;
   if (replication === null) return 'follows nobody';
   if (replication.source !== primary) {
-    const above = whyNoFollower(replication.source, primary);
+    const above = whyNoFollower(world, replication.source, primary);
     if (replication.source.replication === null || above !== '') return `follows ${replication.source.name}`;
   }
   if (replication.applier !== 'running') return `does not apply: ${replication.applierError}`;
   if (replication.receiver !== 'running') return `does not receive: ${replication.receiverError}`;
-  const extra = server.log.transactions.find((txn) => !primary.log.has(txn.id));
+  const lacks = ({ log }: SimServer, { id }: Txn): boolean => !log.has(id) && !world.ledger.isGivenAgain(id);
+  const extra = server.log.transactions.find((txn) => lacks(primary, txn));
   if (extra !== undefined)
     return `has a transaction (${extra.writer}:${extra.sequence}) that its primary has not`;
-  const missing = primary.log.transactions.find((txn) => !server.log.has(txn.id));
+  const missing = primary.log.transactions.find((txn) => lacks(server, txn));
   const first = replication.relay[0];
   if (
     missing !== undefined &&
@@ -88,7 +95,8 @@ function whyNoFollower(server: SimServer, primary: SimServer): string {
  */
 function isSaid(world: World, server: SimServer, primary: SimServer, words: string): boolean {
   const lines = words.split(' | ');
-  if (lines.some((line) => line.startsWith('ReplicaBroken') && line.includes(server.name))) return true;
+  const finding = /^(ReplicaBroken|ReplicaDiverged|OldPrimaryReturned.*has what)/;
+  if (lines.some((line) => finding.test(line) && line.includes(server.name))) return true;
   const extra = server.log.transactions.find((txn) => !primary.log.has(txn.id));
   const culprit = world.servers.find(({ writer }) => writer === extra?.writer);
   if (culprit === undefined) return false;

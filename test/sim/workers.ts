@@ -3,7 +3,7 @@
  * their last snapshot names, hold them when they are told to, and leave the old primary before they say so. One
  * that stands still does not answer and is killed; one whose supervisor is gone ends itself.
  */
-import type { HoldWrites } from '../../src/failover/actions.ts';
+import type { HoldWrites } from '../../src/failover/steps/world.ts';
 import type { Snapshot } from '../../src/topology/snapshot.ts';
 import { executeWrite } from './clients.ts';
 import { SimProcess } from './process.ts';

@@ -4,22 +4,28 @@
  *
  * The connections are used for nothing else: their settings are changed, and not changed back.
  */
+import { messageOf } from '../../base/message-of.ts';
 import { redoChange, SESSION_SETTINGS, undoSql } from '../../binlog/sql.ts';
 import type { RowChange, Transaction } from '../../binlog/transaction.ts';
 import { textOf, type SqlConnection } from './connection.ts';
 import { Judge } from './conflicts.ts';
 import type { LostTransactions } from './find.ts';
+import { changesOnlyOurs } from './found.ts';
 
 /** What became of one transaction. */
 export interface AppendOutcome {
   readonly transaction: Transaction;
-  readonly result: 'appended' | 'already_there' | 'refused';
+  /** own: it is dbproxy's, of which nothing is made again. */
+  readonly result: 'appended' | 'already_there' | 'refused' | 'own';
   /** Why it was refused; empty otherwise. */
   readonly why: string;
 }
 
 /** read_only in its forms; a privilege that is missing, for the statement, a table, a column. */
 const FORBIDDEN: ReadonlySet<number> = new Set([1290, 1836, 1227, 1142, 1143]);
+
+/** It would replicate from the very beginning. */
+const NOTHING_IN_COMMON = 'no transaction is known that both servers have';
 
 /** How long an act waits for a row that somebody else has locked. */
 const LOCK_WAIT_SECONDS = 5;
@@ -40,6 +46,10 @@ export async function appendLost(
   const judge = await Judge.of(transactions, newPrimary, timeoutMs);
   const outcomes: AppendOutcome[] = [];
   for (const transaction of transactions) {
+    if (changesOnlyOurs(transaction)) {
+      outcomes.push({ transaction, result: 'own', why: '' });
+      continue;
+    }
     if (transaction.redoProblems.length > 0) {
       outcomes.push({ transaction, result: 'refused', why: transaction.redoProblems.join('; ') });
       continue;
@@ -64,7 +74,7 @@ async function appendOne(
   } catch (error) {
     // Rejects when the connection is gone; then so is the transaction.
     await connection.run('ROLLBACK', timeoutMs);
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     return { transaction, result: 'refused', why };
   }
   await connection.run('COMMIT', timeoutMs);
@@ -96,18 +106,26 @@ export type UndoOutcome =
   /** Nothing was changed: the server needs a fresh copy of the data, for these reasons. */
   | { readonly kind: 'needs_copy'; readonly why: readonly string[] };
 
+/** Why lost transactions cannot be undone, as far as that is known before it is tried; empty: nothing is known. */
+export function undoObstacles({ transactions, further, common }: LostTransactions): string[] {
+  const why = [...new Set(transactions.flatMap(({ undoProblems }) => undoProblems))];
+  if (further > 0) why.push(`${further} more transactions were too many to decode`);
+  const isMariadb = transactions.some(({ gtid }) => gtid?.includes(':') === false);
+  if (isMariadb && common.position === '') why.push(NOTHING_IN_COMMON);
+  return why;
+}
+
 /**
  * Undoes all transactions at the server that has them, the last one first, all in one transaction that goes to no
  * binlog. The server must take writes from the account (super_read_only off), and from nobody else. It still believes
  * that it has them, until `forgetLost`. Rejects when the connection is lost, or when the account may not write there.
  */
 export async function undoLost(
-  { transactions, further }: LostTransactions,
+  lost: LostTransactions,
   oldPrimary: SqlConnection,
   timeoutMs: number,
 ): Promise<UndoOutcome> {
-  const why = [...new Set(transactions.flatMap(({ undoProblems }) => undoProblems))];
-  if (further > 0) why.push(`${further} more transactions were too many to decode`);
+  const why = undoObstacles(lost);
   if (why.length > 0) return { kind: 'needs_copy', why };
   await oldPrimary.run('SET SESSION sql_log_bin = 0', timeoutMs);
   // Each row is put back by itself, in the opposite order: what referred to it then was there, too.
@@ -117,7 +135,7 @@ export async function undoLost(
   await oldPrimary.run('START TRANSACTION', timeoutMs);
   let changes = 0;
   try {
-    for (const transaction of transactions.toReversed()) {
+    for (const transaction of lost.transactions.toReversed()) {
       for (const sql of undoSql(transaction)) {
         await hitOneRow(sql, oldPrimary, timeoutMs);
         changes++;
@@ -126,7 +144,7 @@ export async function undoLost(
   } catch (error) {
     await oldPrimary.run('ROLLBACK', timeoutMs);
     if (isForbidden(error)) throw error;
-    return { kind: 'needs_copy', why: [error instanceof Error ? error.message : String(error)] };
+    return { kind: 'needs_copy', why: [messageOf(error)] };
   }
   await oldPrimary.run('COMMIT', timeoutMs);
   return { kind: 'undone', changes };
@@ -144,10 +162,11 @@ export async function forgetLost(
   const run = (sql: string): ReturnType<SqlConnection['run']> => oldPrimary.run(sql, timeoutMs);
   const version = textOf((await run('SELECT VERSION() AS version'))[0]?.['version']);
   if (/mariadb/i.test(version)) {
-    // It would replicate from the very beginning.
-    if (common === '') throw new Error('no transaction is known that both servers have');
+    if (common.position === '') throw new Error(NOTHING_IN_COMMON);
     await run('RESET MASTER');
-    await run(`SET GLOBAL gtid_slave_pos = '${common}'`);
+    // Without it the server would not know, should it be the primary again, that it has what others wrote.
+    await run(`SET GLOBAL gtid_binlog_state = '${common.history}'`);
+    await run(`SET GLOBAL gtid_slave_pos = '${common.position}'`);
     return;
   }
   const lost = transactions.flatMap(({ gtid }) => gtid ?? []).join(',');

@@ -2,6 +2,7 @@
  * All that is done at the sight of an old primary that has more than its successor: find what is lost, write it down
  * as it comes, compare it, and have it on the disk before anybody acts.
  */
+import { messageOf } from '../../base/message-of.ts';
 import { refusal } from '../../base/errors.ts';
 import { conflictsOf, type TransactionVerdict } from './conflicts.ts';
 import type { SqlConnection } from './connection.ts';
@@ -41,9 +42,9 @@ export async function collectLost(request: CollectRequest): Promise<CollectedLos
       return { lost, verdicts: [], rows: [], file: null };
     const verdicts = await conflictsOf(lost.transactions, newPrimary, bounds.timeoutMs);
     isSaved = true;
-    return { lost, verdicts, rows: opened().save(lost, verdicts), file: opened().file };
+    return { lost, verdicts, ...opened().save(lost, verdicts) };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw refusal('DBPROXY_BINLOG_UNREAD', source.backend.name, why);
   } finally {
     if (!isSaved) (files as LostFiles | null)?.abandon();

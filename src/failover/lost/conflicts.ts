@@ -142,7 +142,8 @@ export class Judge {
 
   #incomparable(table: ChangedTable): string | null {
     const there = this.#definitions.get(definitionKey(table));
-    if (there === undefined) return `there is no table ${table.table} at the new primary`;
+    if (there === undefined)
+      return `there is no table ${table.table} at the new primary that monitor_user may see`;
     if (there.redoHazards.length > 0) return there.redoHazards.join('; ');
     const shape = (columns: TableDefinition['columns']): string =>
       columns.map(({ name, fullType, charset }) => `${name} ${fullType} ${charset ?? ''}`).join('\n');

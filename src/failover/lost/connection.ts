@@ -10,3 +10,16 @@ export function textOf(value: unknown): string {
   if (Buffer.isBuffer(value)) return value.toString('utf8');
   return '';
 }
+
+/** The same connection, whose errors say which server they are from. */
+export function atServer(name: string, connection: SqlConnection): SqlConnection {
+  return {
+    run: (sql, timeoutMs) =>
+      connection.run(sql, timeoutMs).catch((error: unknown) => {
+        if (error instanceof Error && !error.message.startsWith(`${name}: `)) {
+          error.message = `${name}: ${error.message}`;
+        }
+        throw error;
+      }),
+  };
+}

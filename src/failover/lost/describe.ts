@@ -6,6 +6,7 @@
 import { quoteText } from '../../binlog/literal.ts';
 import type { ColumnDefinition, TableDefinition } from '../../binlog/definition.ts';
 import { definitionKey } from '../../binlog/transaction.ts';
+import { DBPROXY_SCHEMA } from '../../monitor/flavour/tables.ts';
 import { textOf, type SqlConnection } from './connection.ts';
 
 interface TableName {
@@ -55,7 +56,8 @@ async function describe(
     FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine ${where('t.table_schema', 't.table_name')}`,
   );
   const name = `${database}.${table}`;
-  const hazards = hazardsOf(name, facts ?? {});
+  const hazards = hazardsOf(name, facts ?? {}, database === DBPROXY_SCHEMA);
+  const own = database === DBPROXY_SCHEMA ? [`${name} is dbproxy's own and is never made again`] : [];
   const followers =
     !logsFollowers && Number(facts?.['followers'] ?? 0) > 0
       ? [`rows of other tables follow those of ${name} (foreign keys), and that is in no binlog`]
@@ -65,7 +67,7 @@ async function describe(
     table,
     columns,
     key: keyOf(indexes, columns),
-    redoHazards: hazards,
+    redoHazards: [...hazards, ...own],
     undoHazards: [...hazards, ...followers],
   };
 }
@@ -85,7 +87,7 @@ function seesTriggers(database: string, table: string): string {
     OR EXISTS (SELECT 1 FROM information_schema.table_privileges WHERE ${mine} AND table_schema = ${quoteText(database)} AND table_name = ${quoteText(table)}))`;
 }
 
-function hazardsOf(name: string, facts: Readonly<Record<string, unknown>>): string[] {
+function hazardsOf(name: string, facts: Readonly<Record<string, unknown>>, isOurs: boolean): string[] {
   const hazards: string[] = [];
   const type = textOf(facts['type']);
   if (type !== 'BASE TABLE')
@@ -94,7 +96,7 @@ function hazardsOf(name: string, facts: Readonly<Record<string, unknown>>): stri
     hazards.push(`${name} (${textOf(facts['engine'])}) has no transactions`);
   }
   if (Number(facts['triggers'] ?? 0) > 0) hazards.push(`${name} has triggers, which would run again`);
-  else if (Number(facts['sees_triggers'] ?? 0) === 0) {
+  else if (Number(facts['sees_triggers'] ?? 0) === 0 && !isOurs) {
     hazards.push(`whether ${name} has triggers cannot be seen without the privilege TRIGGER`);
   }
   return hazards;

@@ -51,7 +51,9 @@ export async function readBinlog(
   onOpen: (opening: DumpOpening) => (event: Buffer) => 'more' | 'enough',
 ): Promise<void> {
   let abort: (reason: string) => void = () => undefined;
-  const timer = clock.after(timeoutMs, () => abort(`the binlog was not read within ${timeoutMs} ms`));
+  const timer = clock.after(timeoutMs, () =>
+    abort(`the binlog was not read within ${Math.round(timeoutMs)} ms`),
+  );
   let connection: BackendConnection | undefined;
   try {
     connection = await open(source, (giveUp) => (abort = giveUp));

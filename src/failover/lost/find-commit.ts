@@ -3,22 +3,28 @@
  *
  * What a log tells of the session differs (measured):
  *
- * | server asked          | the session's number   | when it was committed first | the statements' texts            |
- * |-----------------------|------------------------|-----------------------------|----------------------------------|
- * | MySQL 5.6             | yes, replicas keep it  | no                          | with binlog_rows_query_log_events |
- * | MySQL 8 and later     | no: the applier's own  | yes, in microseconds        | with binlog_rows_query_log_events |
- * | MariaDB 10.11         | no                     | no                          | yes (binlog_annotate_row_events) |
+ * | server asked      | the session's number                    | savepoints | the statements' texts             |
+ * |-------------------|-----------------------------------------|------------|-----------------------------------|
+ * | MySQL 5.6         | yes, replicas keep it                   | yes        | with binlog_rows_query_log_events |
+ * | MySQL 9.7         | no: the applier's own, or that of a DDL | yes        | with binlog_rows_query_log_events |
+ * | MariaDB 10.11     | no (from 11.5 on with the global id)    | yes        | yes (binlog_annotate_row_events)  |
  *
+ * MySQL 8 and later tell when a transaction was committed first, to the microsecond. That is not used: it is by the
+ * clock of a server that is dead.
  * So, of the transactions of that server since a place before the COMMIT:
- * 1. where sessions are told, the session's own is the one;
- * 2. else those that some client was told of, and those from before the COMMIT was sent, are not it; when none is left,
+ * 1. the one with the savepoint is it, when a savepoint was sent before the COMMIT; none with it: not committed;
+ * 2. where sessions are told, the session's own is the one, or those of other sessions are not it;
+ * 3. those that some client was told of, and those from before the COMMIT was sent, are not it; when none is left,
  *    it was not committed;
- * 3. of the others, the one with the mark is it, when its statements had one; none with it: not committed;
- * 4. without a mark those with the same statements may be it: none, and it was not committed; more than there are other
+ * 4. of the others, the one with the comment is it, when its statement had one; none with it: not committed;
+ * 5. without a mark those with the same statements may be it: none, and it was not committed; more than there are other
  *    unanswered transactions with these statements, and it was;
- * 5. all else is unknown: better that than a wrong answer, for the client would write twice or not at all.
+ * 6. all else is unknown: better that than a wrong answer, for the client would write twice or not at all.
  */
+import { messageOf } from '../../base/message-of.ts';
+import type { CommitMark } from '../../ipc/messages.ts';
 import { TransactionReader, type RawTransaction } from '../../binlog/transaction-reader.ts';
+import { comparePlaces } from '../place.ts';
 import { textOf, type SqlConnection } from './connection.ts';
 import { readBinlog, type BinlogSource, type DumpBounds } from './dump.ts';
 import { holder, startOf, type Held } from './held.ts';
@@ -42,17 +48,16 @@ export interface CommitQuestion {
   /** The session's number at the server that the COMMIT was sent to. */
   readonly threadId: number;
   readonly earlier: EarlierCommit;
-  /** When the COMMIT was sent, by a clock that is less than `skewMs` from the server's. */
-  readonly sentAtMs: number;
-  readonly skewMs: number;
-  /** Some client was told of the transaction with this id. */
-  readonly isAcknowledged: (gtid: string) => boolean;
-  /** In the text of each statement of this transaction, and in no other's; null: there is none. */
-  readonly mark: string | null;
+  /** The transaction with this id was there before the COMMIT was sent, or some client was told of it. */
+  readonly isAnother: (gtid: string) => boolean;
+  /** What is logged with this transaction and with no other; null: nothing. */
+  readonly mark: CommitMark | null;
   /** The transaction's writes as they were sent as text; empty when some were not. */
   readonly statements: readonly string[];
   /** Other transactions with the same statements that nobody has an answer for; null: not known. */
   readonly rivals: number | null;
+  /** What the server that is asked had before this transaction began; absent: as the search. */
+  readonly since?: Held;
 }
 
 export interface CommitAnswer {
@@ -66,11 +71,22 @@ export interface CommitAnswer {
 export interface Trace {
   readonly gtid: string | null;
   readonly threadId: number | null;
-  readonly committedAtUs: bigint | null;
   /** Where it is, for people. */
   readonly place: string;
+  /** Where it begins in the log that was read. */
+  readonly file: string;
+  readonly position: number;
   /** Texts of its statements, as far as they are logged. */
   readonly texts: readonly string[];
+  readonly savepoints: readonly string[];
+}
+
+/** What the server that is asked can tell of transactions. */
+export interface CommitLog {
+  /** The number of the session that each has run in. */
+  readonly tellsSessions: boolean;
+  /** All engines that have transactions have savepoints: one that was sent before a COMMIT has not failed. */
+  readonly hasSavepoints: boolean;
 }
 
 /** So many transactions of one server are looked at; more than that is no answer. */
@@ -91,17 +107,44 @@ export async function findCommits(
 ): Promise<CommitAnswer[]> {
   try {
     const [row] = await connection.run('SELECT VERSION() AS version', bounds.timeoutMs);
+    await demandWholeLog(search, connection, bounds);
+    const engines = await connection.run('SHOW ENGINES', bounds.timeoutMs);
     const traces = await readTraces(search, source, connection, bounds);
-    const tellsSessions = keepsSessions(textOf(row?.['version']));
-    return questions.map((question) => answer(search, question, traces, tellsSessions));
+    const log = {
+      tellsSessions: keepsSessions(textOf(row?.['version'])),
+      hasSavepoints: !engines.some(isWithoutSavepoints),
+    };
+    return questions.map((question) => answer(search, question, tracesFor(question, traces), log));
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     return questions.map(() => unknown(`the binlog of ${source.backend.name} was not read: ${why}`));
   }
 }
 
+/** Rejects when the server does not log what it has applied as a replica: its log then lacks the transaction in any case. */
+async function demandWholeLog(
+  { serverId }: CommitSearch,
+  connection: SqlConnection,
+  { timeoutMs }: DumpBounds,
+): Promise<void> {
+  const names = "'server_id', 'log_slave_updates', 'log_replica_updates'";
+  const rows = await connection.run(`SHOW GLOBAL VARIABLES WHERE variable_name IN (${names})`, timeoutMs);
+  const values = new Map(
+    rows.map((row) => [textOf(row['Variable_name']).toLowerCase(), textOf(row['Value'])]),
+  );
+  if (Number(values.get('server_id')) === serverId) return;
+  const logsApplied = values.get('log_replica_updates') ?? values.get('log_slave_updates') ?? '';
+  if (!/^(?:ON|1)$/i.test(logsApplied))
+    throw new Error('it does not log what it applies (log_slave_updates)');
+}
+
 function keepsSessions(version: string): boolean {
   return /^5\.[56]\./.test(version) && !/mariadb/i.test(version);
+}
+
+function isWithoutSavepoints(engine: Readonly<Record<string, unknown>>): boolean {
+  const is = (name: string): boolean => textOf(engine[name]).toUpperCase() === 'YES';
+  return textOf(engine['Support']).toUpperCase() !== 'NO' && is('Transactions') && !is('Savepoints');
 }
 
 async function readTraces(
@@ -121,7 +164,9 @@ async function readTraces(
     return (event) => {
       const { transaction, ends } = reader.push(event);
       if (!ends || transaction === null || transaction.serverId !== serverId) return 'more';
-      if (transaction.end === 'cut_off' || isHeld(transaction)) return 'more';
+      // One that is logged with a ROLLBACK, for what that does not undo, was not committed.
+      const isOver = transaction.end !== 'cut_off' && transaction.end !== 'rolled_back';
+      if (!isOver || isHeld(transaction)) return 'more';
       if (traces.length >= MOST_TRACES) throw new Error(`more than ${MOST_TRACES} transactions to look at`);
       traces.push(traceOf(transaction));
       return 'more';
@@ -130,11 +175,24 @@ async function readTraces(
   return traces;
 }
 
+/** The search may begin before what one question is about: another one's session may have had the same number, too. */
+export function tracesFor({ since }: CommitQuestion, traces: readonly Trace[]): readonly Trace[] {
+  if (since === undefined) return traces;
+  if (since.kind === 'position') return traces.filter((trace) => isAtOrAfter(trace, since));
+  const isHeld = holder(since);
+  return traces.filter((trace) => !isHeld(trace));
+}
+
+function isAtOrAfter({ file, position }: Trace, since: Held & { kind: 'position' }): boolean {
+  const order = comparePlaces({ server: '', file, position }, { server: '', ...since });
+  return order === null || order >= 0;
+}
+
 function traceOf(transaction: RawTransaction): Trace {
-  const { gtid, threadId, committedAtUs, annotations, ddl, file, position, parts } = transaction;
-  const logged = parts.flatMap((part) => (part.kind === 'statement' ? [part.text] : []));
+  const { gtid, threadId, annotations, savepoints, ddl, file, position, parts } = transaction;
+  const logged = parts.flatMap((part) => (part.kind === 'statement' ? [part.sent] : []));
   const texts = [...annotations, ...logged, ...(ddl === null ? [] : [ddl])];
-  return { gtid, threadId, committedAtUs, place: gtid ?? `${file}:${position}`, texts };
+  return { gtid, threadId, place: gtid ?? `${file}:${position}`, file, position, texts, savepoints };
 }
 
 /** The rules, pure. `traces`: all transactions of that server since then, in the order of the log. */
@@ -142,16 +200,20 @@ export function answer(
   search: CommitSearch,
   question: CommitQuestion,
   traces: readonly Trace[],
-  tellsSessions: boolean,
+  { tellsSessions, hasSavepoints }: CommitLog,
 ): CommitAnswer {
+  const { mark } = question;
+  if (mark?.kind === 'savepoint') {
+    const marked = traces.find(({ savepoints }) => savepoints.includes(mark.name));
+    if (marked !== undefined) return found(marked, `it has the savepoint ${mark.name}`);
+    if (hasSavepoints)
+      return none(`none of the ${traces.length} transactions since then has the savepoint ${mark.name}`);
+  }
   return tellsSessions ? bySession(search, question, traces) : byExclusion(question, traces);
 }
 
-function bySession(
-  { since }: CommitSearch,
-  { threadId, earlier }: CommitQuestion,
-  traces: readonly Trace[],
-): CommitAnswer {
+function bySession(search: CommitSearch, question: CommitQuestion, traces: readonly Trace[]): CommitAnswer {
+  const { threadId, earlier, since = search.since } = question;
   const own = traces.filter((trace) => trace.threadId === threadId);
   const [first] = own;
   if (first === undefined) {
@@ -170,36 +232,33 @@ function bySession(
         : found(next, `it is the first of session ${threadId} after ${earlier.gtid}`);
     }
     case 'unknown':
-      return unknown(
-        `session ${threadId} has ${own.length} transactions since then, and which were answered is not known`,
-      );
+      return byExclusion(question, own);
   }
 }
 
 function byExclusion(question: CommitQuestion, traces: readonly Trace[]): CommitAnswer {
   const { mark } = question;
-  const candidates = traces.filter((trace) => mayBeIt(question, trace));
+  const candidates = traces.filter(({ gtid }) => gtid === null || !question.isAnother(gtid));
   if (candidates.length === 0) {
     return none(
       `each of the ${traces.length} transactions since then was answered, or is older than the COMMIT`,
     );
   }
+  const comment = mark?.kind === 'comment' ? mark.name : null;
   const marked =
-    mark === null ? undefined : candidates.find(({ texts }) => texts.some((text) => text.includes(mark)));
-  if (marked !== undefined) return found(marked, `its statements have the mark ${mark}`);
+    comment === null
+      ? undefined
+      : candidates.find(({ texts }) => texts.some((text) => text.includes(`/*${comment}*/`)));
+  if (marked !== undefined) return found(marked, `its statement has the comment ${comment}`);
   const mute = candidates.find(({ texts }) => texts.length === 0);
   if (mute !== undefined) {
     return unknown(
       `transaction ${mute.place} has no statements in the log and may be it (binlog_rows_query_log_events, binlog_annotate_row_events)`,
     );
   }
-  if (mark !== null) return none(`none of ${candidates.length} unanswered transactions has the mark ${mark}`);
+  if (comment !== null)
+    return none(`none of ${candidates.length} unanswered transactions has the comment ${comment}`);
   return byTexts(question, candidates);
-}
-
-function mayBeIt({ sentAtMs, skewMs, isAcknowledged }: CommitQuestion, trace: Trace): boolean {
-  if (trace.gtid !== null && isAcknowledged(trace.gtid)) return false;
-  return trace.committedAtUs === null || Number(trace.committedAtUs / 1000n) >= sentAtMs - skewMs;
 }
 
 function byTexts({ statements, rivals }: CommitQuestion, candidates: readonly Trace[]): CommitAnswer {
@@ -222,8 +281,12 @@ function byTexts({ statements, rivals }: CommitQuestion, candidates: readonly Tr
   return unknown(`transaction ${first.place} has its statements, and may be another session's`);
 }
 
-/** Of a CALL the statements in it are logged; text that is not ASCII is logged in the session's character set. */
+/**
+ * Of a CALL the statements in it are logged, and those of one packet each by itself; text that is not ASCII is logged in
+ * the session's character set; in an executable comment that is not for them servers write over the mark of such.
+ */
 function isLoggedAsSent(text: string): boolean {
+  if (bare(text).includes(';') || /\/\*M?!/i.test(text)) return false;
   return /^\s*(?:\/\*.*?\*\/\s*)*(?:insert|update|delete|replace)\b[\x09-\x7e]*$/is.test(text);
 }
 
@@ -250,6 +313,7 @@ function none(detail: string): CommitAnswer {
   return { outcome: 'not_committed', detail, gtid: null };
 }
 
-function unknown(detail: string): CommitAnswer {
+/** Nobody can tell, and why. */
+export function unknown(detail: string): CommitAnswer {
   return { outcome: 'unknown', detail, gtid: null };
 }

@@ -8,7 +8,7 @@ import { TransactionReader, type RawTransaction } from '../../binlog/transaction
 import type { SqlConnection } from './connection.ts';
 import { describeTables } from './describe.ts';
 import { readBinlog, type BinlogSource, type DumpBounds } from './dump.ts';
-import { holder, startOf, type Held } from './held.ts';
+import { holder, isInDoubt, startOf, type Held } from './held.ts';
 
 export interface LostRequest {
   /** The old primary: its binlog, and its definitions of tables. */
@@ -25,8 +25,15 @@ export interface LostTransactions {
   readonly transactions: readonly Transaction[];
   /** Lost ones that are not among them: more than are decoded. They are in the raw file. */
   readonly further: number;
-  /** MariaDB: of each domain the last transaction before the lost ones that both servers have; else empty. */
-  readonly common: string;
+  /** Whose rows they are, as `schema.table`, of those that are decoded. */
+  readonly tables: readonly string[];
+  /**
+   * MariaDB: writers (`domain-server`) that the new primary knows nothing of, and that wrote before its binary log begins. It
+   * was filled by somebody who did not tell it what there had been: perhaps it has all of theirs.
+   */
+  readonly doubtful: readonly string[];
+  /** MariaDB: of what both servers have the position and the state of the binary log; else empty. */
+  readonly common: { readonly position: string; readonly history: string };
 }
 
 /** So many transactions are decoded, of so many bytes together. */
@@ -53,27 +60,34 @@ export async function findLostTransactions(request: LostRequest): Promise<LostTr
   return {
     transactions: collector.found.map((raw) => decodeTransaction(raw, definitions)),
     further: collector.further,
-    common: held.kind === 'mariadb' ? collector.common : '',
+    tables: [...new Set(tables.map(({ database, table }) => `${database}.${table}`))],
+    doubtful: held.kind === 'mariadb' ? [...collector.doubtful] : [],
+    common: held.kind === 'mariadb' ? collector.common : { position: '', history: '' },
   };
 }
 
 class LostCollector {
   readonly found: RawTransaction[] = [];
   further = 0;
+  /** See `LostTransactions`. */
+  readonly doubtful = new Set<string>();
   readonly #isHeld: (transaction: RawTransaction) => boolean;
+  readonly #held: Held;
   readonly #onRaw: ((bytes: Buffer) => void) | null;
   #reader: TransactionReader | null = null;
   #bytes = 0;
   /** The open transaction is lost. */
   #isLost = false;
-  /** Of each domain the last one that is held. */
-  readonly #common = new Map<string, string>();
+  /** Of each domain the last one that is held, and of each server the last that it wrote, in the order of the log. */
+  readonly #position = new Map<string, string>();
+  readonly #history = new Map<string, string>();
   #sawList = false;
   /** The format that the raw file has last. */
   #writtenFormat: Buffer | null = null;
 
   constructor(held: Held, onRaw: LostRequest['onRaw']) {
     this.#isHeld = holder(held);
+    this.#held = held;
     this.#onRaw = onRaw;
   }
 
@@ -86,6 +100,7 @@ class LostCollector {
     this.#readList();
     if (transaction === null) return 'more';
     if (begins) this.#isLost = !this.#isHeld(transaction);
+    if (begins && this.#isLost) this.#lacks(transaction.gtid);
     if (!this.#isLost) {
       if (transaction.gtid !== null) this.#holds(transaction.gtid);
       // Nobody will read it.
@@ -98,8 +113,9 @@ class LostCollector {
     return 'more';
   }
 
-  get common(): string {
-    return [...this.#common.values()].join(',');
+  get common(): LostTransactions['common'] {
+    const join = (gtids: ReadonlyMap<string, string>): string => [...gtids.values()].join(',');
+    return { position: join(this.#position), history: join(this.#history) };
   }
 
   /** What is in the files before the first that is read; the last of a domain stands last. */
@@ -109,8 +125,15 @@ class LostCollector {
     for (const gtid of this.#reader!.gtidList) this.#holds(gtid);
   }
 
+  #lacks(gtid: string | null): void {
+    if (gtid !== null && isInDoubt(this.#held, gtid)) this.doubtful.add(writerOf(gtid));
+  }
+
   #holds(gtid: string): void {
-    this.#common.set(gtid.split('-', 1)[0]!, gtid);
+    this.#position.set(gtid.split('-', 1)[0]!, gtid);
+    const writer = writerOf(gtid);
+    this.#history.delete(writer);
+    this.#history.set(writer, gtid);
   }
 
   #keep(transaction: RawTransaction): void {
@@ -130,4 +153,9 @@ class LostCollector {
     this.#writtenFormat = format;
     this.#onRaw(event);
   }
+}
+
+/** Of MariaDB's `0-1-9`: `0-1`. */
+function writerOf(gtid: string): string {
+  return gtid.slice(0, gtid.lastIndexOf('-'));
 }

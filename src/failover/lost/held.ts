@@ -11,14 +11,26 @@
 import { FIRST_POSITION, type DumpStart } from '../../binlog/dump-request.ts';
 import { GtidSet } from '../../binlog/gtid-set.ts';
 import { TransactionReader, type RawTransaction } from '../../binlog/transaction-reader.ts';
+import { isDenied } from '../../monitor/observation.ts';
 import { textOf, type SqlConnection } from './connection.ts';
 import { readBinlog, type BinlogSource, type DumpBounds } from './dump.ts';
 
 /** Replication position of a server, as far as it tells what it has of another. */
 export type Held =
   | { readonly kind: 'mysql'; readonly gtids: string }
-  | { readonly kind: 'mariadb'; readonly gtids: string }
+  | {
+      readonly kind: 'mariadb';
+      readonly gtids: string;
+      /**
+       * By domain, the number that its binary log begins after: of what was written up to there it knows only what it has
+       * been told. A domain that is not there: that is not known.
+       */
+      readonly begins?: ReadonlyMap<string, bigint>;
+    }
   | { readonly kind: 'position'; readonly file: string; readonly position: number };
+
+/** Of a binary log, to find the first id of each domain. */
+const EVENTS_TO_LOOK_AT = 200;
 
 /** What a server with global ids has now. */
 export async function readHeld(
@@ -31,7 +43,55 @@ export async function readHeld(
       ? '@@global.gtid_executed'
       : "CONCAT_WS(',', NULLIF(@@global.gtid_binlog_state, ''), NULLIF(@@global.gtid_slave_pos, ''))";
   const [row] = await connection.run(`SELECT ${expression} AS gtids`, timeoutMs);
-  return { kind, gtids: textOf(row?.['gtids']).replaceAll('\n', '') };
+  const gtids = textOf(row?.['gtids']).replaceAll('\n', '');
+  if (kind === 'mysql') return { kind, gtids };
+  try {
+    return { kind, gtids, begins: await readBegins(connection, timeoutMs) };
+  } catch (error) {
+    if (!isDenied(error)) throw error;
+    return { kind, gtids };
+  }
+}
+
+/** Of the first file: it has a list of what was before (`[0-1-4,0-2-6]`), and else its first ids (`BEGIN GTID 0-1-5`). */
+async function readBegins(connection: SqlConnection, timeoutMs: number): Promise<Map<string, bigint>> {
+  // Without a name it is the first one.
+  const events = await connection.run(`SHOW BINLOG EVENTS LIMIT ${EVENTS_TO_LOOK_AT}`, timeoutMs);
+  const begins = new Map<string, bigint>();
+  for (const event of events) {
+    const gtids = [...textOf(event['Info']).matchAll(/\b(\d+)-\d+-(\d+)\b/g)];
+    switch (textOf(event['Event_type'])) {
+      case 'Gtid_list':
+        for (const [, domain, sequence] of gtids) {
+          const known = begins.get(domain!) ?? 0n;
+          if (BigInt(sequence!) > known) begins.set(domain!, BigInt(sequence!));
+        }
+        break;
+      case 'Gtid':
+        for (const [, domain, sequence] of gtids.slice(0, 1)) {
+          if (!begins.has(domain!)) begins.set(domain!, BigInt(sequence!) - 1n);
+        }
+        break;
+      default:
+    }
+  }
+  return begins;
+}
+
+/**
+ * True when it cannot be told whether a transaction is held that is not known to be: nothing is known of who wrote it, and it
+ * was written before the log begins. MariaDB only: the sets of MySQL know everything.
+ */
+export function isInDoubt(held: Held, gtid: string): boolean {
+  if (held.kind !== 'mariadb') return false;
+  const place = /^((\d+)-\d+)-(\d+)$/.exec(gtid);
+  if (place === null) return false;
+  const [, writer, domain, sequence] = place;
+  const items = held.gtids.split(',').map((item) => item.trim());
+  if (items.some((item) => item.startsWith(`${writer}-`))) return false;
+  if (!items.some((item) => item.startsWith(`${domain}-`))) return false;
+  const begins = held.begins?.get(domain!);
+  return begins === undefined || BigInt(sequence!) <= begins;
 }
 
 /** Tells of each transaction of the other server's binlog whether it is held. */
@@ -80,13 +140,22 @@ async function lastFileWithin(
     if (list.every((gtid) => set.has(gtid))) low = middle;
     else high = middle - 1;
   }
-  const first = files[low];
-  if (first === undefined) throw new Error(`${source.backend.name} has no binary log`);
-  const list = await gtidListOf(first, source, bounds);
+  if (files.length === 0) throw new Error(`${source.backend.name} has no binary log`);
+  let list = await gtidListOf(files[low]!, source, bounds);
+  // A file that begins with no more than the one before it may be that of a server that had forgotten what is in there.
+  while (low > 0) {
+    const earlier = await gtidListOf(files[low - 1]!, source, bounds);
+    const isHeld = list.every((gtid) => set.has(gtid));
+    const whole = GtidSet.parse(earlier.join(','));
+    if (isHeld && !list.every((gtid) => whole.has(gtid))) break;
+    list = earlier;
+    low--;
+  }
+  const first = files[low]!;
   const lacking = list.filter((gtid) => !set.has(gtid));
   if (lacking.length === 0) return first;
   throw new Error(
-    `the oldest binary log of ${source.backend.name} (${first}) begins after ${lacking.join(', ')}, which is lost, too: its file has been purged`,
+    `the oldest binary log of ${source.backend.name} (${first}) begins after ${lacking.join(', ')}, which the log of the new primary does not have: its file has been purged`,
   );
 }
 

@@ -4,6 +4,7 @@
  */
 import { laterImage, keyOf, valuesOf, type RowChange, type Transaction } from '../../binlog/transaction.ts';
 import type { TransactionVerdict, Verdict } from './conflicts.ts';
+import { isOurs } from './found.ts';
 
 /** A row of SHOW LOST TRANSACTIONS. */
 export interface LostRow {
@@ -35,7 +36,7 @@ export interface LostPlace {
 const MOST_ROWS = 1_000;
 const MOST_VALUE_CHARACTERS = 200;
 
-/** The rows of transactions, in the order of their commits, up to a bound. */
+/** The rows of transactions, in the order of their commits, up to a bound; nobody misses dbproxy's own. */
 export function lostRows(
   place: LostPlace,
   transactions: readonly Transaction[],
@@ -44,6 +45,7 @@ export function lostRows(
   const rows: LostRow[] = [];
   for (const [index, transaction] of transactions.entries()) {
     if (rows.length >= MOST_ROWS) break;
+    if (isOurs(transaction)) continue;
     rows.push(...rowsOf(place, transaction, verdicts[index] ?? []));
   }
   return rows.slice(0, MOST_ROWS);

@@ -26,7 +26,7 @@ function scene(change: (cluster: FakeCluster) => void, config: Partial<ClusterCo
   const world = {
     openServer: promotionWorld.openServer,
     survey: () => process.survey(),
-    isBusy: () => false,
+    turn: { isOver: false, act: <T>(_backend: string | null, work: () => Promise<T>) => work() },
     setAlone: (alone: boolean) => promotionWorld.setAlone('main', alone),
     takeInHand: (backends: readonly string[]) => promotionWorld.takeInHand('main', backends),
     checkNow: (backend: string) => promotionWorld.checkNow(backend),
@@ -94,6 +94,27 @@ suite('the primary that came back read-only', () => {
     await assert.rejects(carryOut({ kind: 'unlock', backend: 'db1' }), /knows epoch 7, in which db3/);
     assert.deepEqual(cluster.writers, []);
   });
+
+  test('stays read-only when another server knows a later epoch', async () => {
+    const { carryOut, cluster } = scene((one) => {
+      isReadOnly(one);
+      one.server('db2').epochs.push({ epoch: 7, backend: 'db2' });
+    });
+    await assert.rejects(carryOut({ kind: 'unlock', backend: 'db1' }), /db2 knows epoch 7, in which db2/);
+    assert.deepEqual(cluster.writers, []);
+  });
+
+  test('stays read-only as long as another server can be written to', async () => {
+    const { carryOut, cluster } = scene((one) => {
+      isReadOnly(one);
+      one.server('db2').readOnly = false;
+    });
+    await assert.rejects(
+      carryOut({ kind: 'unlock', backend: 'db1' }),
+      /db2 can be written to, .* two writers/,
+    );
+    assert.deepEqual(cluster.writers, ['db2']);
+  });
 });
 
 suite('a server that is to follow the primary', () => {
@@ -117,6 +138,15 @@ suite('a server that is to follow the primary', () => {
     assert.equal(cluster.server('db1').source, null);
   });
 
+  test('does not when it has been emptied since it was seen', async () => {
+    const { carryOut, cluster } = scene((one) => {
+      afterFailover(one);
+      one.server('db1').position = '';
+    });
+    await assert.rejects(carryOut(follow), /from the very beginning/);
+    assert.equal(cluster.server('db1').source, null);
+  });
+
   test('does not follow one that is the primary no more', async () => {
     const { carryOut } = scene(() => undefined);
     await assert.rejects(carryOut(follow), /db2 is not the primary any more/);
@@ -137,10 +167,49 @@ suite('a primary without replicas', () => {
     assert.ok(acts.indexOf('set alone') < acts.indexOf('semi-sync db1'));
   });
 
+  test('is said to lose what it acknowledges then, where a crash of it costs that', async () => {
+    const words = (keepsAcknowledged: boolean): Promise<string> =>
+      scene((one) => {
+        waits(one);
+        one.server('db1').keepsAcknowledged = keepsAcknowledged;
+      }, config).carryOut({ kind: 'go_alone', backend: 'db1' });
+    assert.match(await words(false), /from now on, and should it crash, the last of that may be gone/);
+    assert.match(await words(true), /from now on$/);
+  });
+
+  test('is said to have lost that, when it is back', async () => {
+    const words = (keepsAcknowledged: boolean, alone: boolean): Promise<string> =>
+      scene((one) => {
+        one.state = { ...one.state, alone };
+        Object.assign(one.server('db1'), { keepsAcknowledged, readOnly: true });
+      }, config).carryOut({ kind: 'unlock', backend: 'db1' });
+    assert.match(
+      await words(false, true),
+      /writable again; .* the last of what it had acknowledged may be gone/,
+    );
+    assert.match(await words(true, true), /writable again$/);
+    assert.match(await words(false, false), /writable again$/, 'a replica has that, or it waited for it');
+  });
+
   test('waits again when a replica has all that it has', async () => {
     const { carryOut, cluster } = scene((one) => void (one.state = { ...one.state, alone: true }), config);
     await carryOut({ kind: 'take_back', backend: 'db1' });
     assert.deepEqual([cluster.state.alone, cluster.server('db1').waits], [false, true]);
+  });
+
+  test('does not wait for one that has all that it has, and does not acknowledge', async () => {
+    const { carryOut, cluster } = scene((one) => {
+      one.state = { ...one.state, alone: true };
+      // Another one does, and is behind.
+      one.server('db2').answers = false;
+      one.server('db3').position = '0-1-99';
+    }, config);
+    cluster.applies = false;
+    await assert.rejects(
+      carryOut({ kind: 'take_back', backend: 'db1' }),
+      /no replica acknowledged and had all of it/,
+    );
+    assert.deepEqual([cluster.state.alone, cluster.server('db1').waits], [true, false]);
   });
 
   test('goes on alone when, looked at again, there is none', async () => {
@@ -148,7 +217,7 @@ suite('a primary without replicas', () => {
       waits(one);
       one.state = { ...one.state, alone: true };
     }, config);
-    await assert.rejects(carryOut({ kind: 'take_back', backend: 'db1' }), /no replica answered it/);
+    await assert.rejects(carryOut({ kind: 'take_back', backend: 'db1' }), /no replica acknowledged/);
     assert.deepEqual([cluster.state.alone, cluster.server('db1').waits], [true, false]);
   });
 });

@@ -90,6 +90,20 @@ suite('switchover', () => {
     );
   });
 
+  test('what could not be written down is refused; what nobody asks for is tried', () => {
+    const trouble = { stateTrouble: 'ENOSPC: no space left on device' };
+    const members = [member('db1', null), member('db2', from('db1'))];
+    assertRefused(decide(members, trouble), /written to state_dir \(ENOSPC.*free space/);
+    assertRefused(decide(members, trouble, { force: true }), /written to state_dir/);
+    assert.equal(decide(members, trouble, { isAutomatic: true }).kind, 'switchover');
+  });
+
+  test('with FORCE it is as careful: it loses nothing anyway', () => {
+    const verdict = decide([member('db1', null), member('db2', from('db1'))], {}, { force: true });
+    assert.ok(verdict.kind === 'switchover');
+    assert.equal(verdict.force, false);
+  });
+
   test('only a server that was named is the only one that may be promoted', () => {
     const members = [member('db1', null), member('db2', from('db1'))];
     const named = decide(members);
@@ -126,7 +140,7 @@ suite('switchover', () => {
     [
       'an old primary without GTIDs',
       [member('db1', null, { facts: { hasGtid: false } }), member('db2', from('db1'))],
-      /GTIDs are off on db1/,
+      /on at it and off at the old primary \(gtid_mode\)/,
     ],
     [
       'a stopped receiver',
@@ -262,9 +276,30 @@ suite('what is asked for', () => {
   });
 
   test('a FAILOVER is done without asking a primary that answers but is hung', () => {
-    const hung = member('db1', null);
+    const writeFailing = { sinceMs: 99_000, count: 3, reason: 'timed out', isLocked: false };
+    const hung = member('db1', null, { record: { writeFailing } });
     const verdict = decide([hung, member('db2', from('db1'))], {}, { as: 'failover' });
     assert.equal(verdict.kind, 'failover');
+  });
+
+  test('a FAILOVER from a primary that is well is refused, and proposes a SWITCHOVER', () => {
+    const members = [member('db1', null), member('db2', from('db1'))];
+    assertRefused(
+      decide(members, {}, { as: 'failover' }),
+      /db1 is alive and well: SWITCHOVER TO db2 hands over .*FAILOVER TO db2 FORCE does it/,
+    );
+    for (const terms of [{ force: true }, { isOnPaper: true }, { isAutomatic: true }])
+      assert.equal(decide(members, {}, { as: 'failover', ...terms }).kind, 'failover', JSON.stringify(terms));
+  });
+
+  test('a FAILOVER is carried out from one that is suspect, or read-only', () => {
+    for (const over of [
+      { record: { reach: 'suspect', reachReason: 'timed out' } },
+      { facts: { readOnly: true } },
+    ] as const) {
+      const members = [member('db1', null, over), member('db2', from('db1'))];
+      assert.equal(decide(members, {}, { as: 'failover' }).kind, 'failover', JSON.stringify(over));
+    }
   });
 
   test('a server that does not replicate is never taken by a SWITCHOVER or FAILOVER', () => {
@@ -301,6 +336,20 @@ suite('what is asked for', () => {
 });
 
 suite('adoption', () => {
+  test('a primary that a crash may have cut short takes writes again only with the FORCE that the refusal names', () => {
+    const back = member('db1', null, { facts: { readOnly: true, keepsLog: false, uptimeSeconds: 1 } });
+    const acknowledges = { semiSync: { primary: null, replica: { enabled: true, live: true } } };
+    const members = [back, member('db2', from('db1', ORPHANED), { ...DOWN, facts: acknowledges })];
+    const over = { cluster: clusterConfig({ semiSync: 'require' }) };
+    assertRefused(
+      decide(members, over, { target: 'db1' }),
+      /db2, which may have that, cannot be asked; PROMOTE db1 FORCE gives that up/,
+    );
+    const forced = decide(members, over, { target: 'db1', force: true });
+    assert.ok(forced.kind === 'adopt');
+    assert.equal(forced.force, true);
+  });
+
   test('a writable server is adopted only with all that the primary before it had', () => {
     const old = (position: string): Member => member('db1', null, { ...DOWN, facts: { position } });
     const target = member('db2', null, { facts: { position: '0-2-8', replicatedPosition: '0-1-7' } });

@@ -1,15 +1,29 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { choresOf, type Chore, type Work } from '../../../src/failover/chores.ts';
+import { choresOf, type Chore } from '../../../src/failover/chores.ts';
 import { diagnose } from '../../../src/failover/diagnosis.ts';
-import { DAY_MS, surveyOf, type ClusterDescription } from '../../support/clusters.ts';
+import { divergencesOf } from '../../../src/failover/divergence.ts';
+import type { Divergence } from '../../../src/topology/state-file.ts';
+import {
+  DAY_MS,
+  NOW_MS,
+  surveyOf,
+  type ClusterDescription,
+  type ServerDescription,
+} from '../../support/clusters.ts';
 
 const U = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
 const V = '3e11fa47-71ca-11e1-9e33-c80aa9429563';
 
-function workOf(description: ClusterDescription, replicalessMs = 0): Work {
-  const survey = surveyOf(description);
-  return choresOf(survey, diagnose(survey), replicalessMs);
+interface Work {
+  readonly chores: readonly Chore[];
+  readonly divergences: readonly Divergence[];
+}
+
+function workOf(description: ClusterDescription, unacknowledgedMs = 0): Work {
+  const seen = surveyOf(description);
+  const survey = { ...seen, diverged: divergencesOf(seen, seen.diverged) };
+  return { chores: choresOf(survey, diagnose(survey), unacknowledgedMs), divergences: survey.diverged };
 }
 
 /** A chore in short: what, where, and with what. */
@@ -122,6 +136,15 @@ suite('who follows whom', () => {
     assert.deepEqual(divergences, []);
   });
 
+  test('one of which nobody can tell what it has is left alone, and so is one that says it has nothing', () => {
+    const forgotten = { position: '0-1-1', history: '0-1-1', why: 'it has given 0-1-2 twice' };
+    for (const facts of [{ forgotten }, { position: '', history: '' }]) {
+      const servers = { db1: { facts: { readOnly: true, ...facts } }, db2: {} };
+      const { chores: found, divergences } = workOf({ remembered: 'db2', epoch: 5, servers });
+      assert.deepEqual([found, divergences], [[], []]);
+    }
+  });
+
   test('one that has what the primary has not is reported instead (MariaDB, the same numbers)', () => {
     const { chores: found, divergences } = workOf({
       remembered: 'db2',
@@ -171,6 +194,32 @@ suite('who follows whom', () => {
     );
   });
 
+  test('a replica that has more than the one that was promoted is reported, and not moved', () => {
+    const promoted = { has: '0-2-101', facts: { history: '0-1-99,0-2-101' } };
+    const description = (db2: ServerDescription, diverged = {}): ClusterDescription => ({
+      remembered: 'db2',
+      epoch: 5,
+      diverged,
+      servers: {
+        db1: { down: 'connection refused' },
+        db2: { ...promoted, ...db2 },
+        db3: { from: 'db1', hears: 'stopped', has: '0-1-100', facts: { history: '0-1-100' } },
+      },
+    });
+    const lookedAtAfter = { record: { askedMs: NOW_MS } };
+    const found = workOf(description(lookedAtAfter));
+    assert.deepEqual(found.chores, []);
+    assert.deepEqual(found.divergences, [{ backend: 'db3', extras: '0-1-100 (the other has up to 0-1-99)' }]);
+    // What the primary had at its last look may be old: what was found out stays so, and nothing is made up.
+    const lookedAtBefore = { record: { askedMs: NOW_MS - 60_000 } };
+    assert.deepEqual(workOf(description(lookedAtBefore)).divergences, []);
+    const known = workOf(description(lookedAtBefore, { db3: '0-1-100' }));
+    assert.deepEqual([known.chores.length, known.divergences.length], [0, 1]);
+    // Its primary got all that it has.
+    const has = { ...lookedAtAfter, facts: { history: '0-1-100,0-2-101' } };
+    assert.deepEqual(workOf(description(has, { db3: '0-1-100' })).divergences, []);
+  });
+
   test('with rejoin = report nobody is made to follow, and what is extra is reported all the same', () => {
     const servers = {
       db1: {},
@@ -212,6 +261,30 @@ suite('who follows whom', () => {
       db3: { from: 'db1', hears: 'stopped' },
     } as const;
     assert.deepEqual(chores({ servers, inHand: ['db2'] }), ['reconnect db2']);
+  });
+
+  test('the end of a chain whose middle is gone follows the primary; one that still hears from it stays', () => {
+    const db2 = { from: 'db1', down: 'connection refused' } as const;
+    const orphan = { db1: {}, db2, db3: { from: 'db2', hears: 'lost' } } as const;
+    assert.deepEqual(chores({ servers: orphan }), ['follow db3 db1']);
+    const hears = { db1: {}, db2, db3: { from: 'db2' } } as const;
+    assert.deepEqual(chores({ servers: hears }), []);
+  });
+
+  test('in a ring without a primary nobody is made read-only before somebody has said who takes the writes', () => {
+    const db1 = { from: 'db2', facts: { readOnly: false } } as const;
+    const db2 = { from: 'db1', facts: { readOnly: false } } as const;
+    assert.deepEqual(chores({ remembered: null, epoch: 0, servers: { db1, db2 } }), []);
+    assert.deepEqual(chores({ servers: { db1, db2 } }), ['fence db2']);
+  });
+
+  test('one that has given up reaching the primary, which is well, connects anew', () => {
+    const db2 = {
+      from: 'db1',
+      hears: 'stopped',
+      replication: { receiverErrno: 2003, receiverError: 'This was attempt 10/10' },
+    } as const;
+    assert.deepEqual(chores({ servers: { db1: {}, db2 } }), ['reconnect db2']);
   });
 
   test('one whose receiver has stopped with an error is not started again and again', () => {
@@ -336,12 +409,40 @@ suite('a primary whose replicas are all gone', () => {
     assert.deepEqual(chores(waiting({ servers }), 60_000), []);
   });
 
+  test('is let go when its commits wait for one that is connected and acknowledges nothing', () => {
+    const mute = { waitsFor: 1, primarySide: { waiting: 3 } };
+    const servers = { db1: mute, db2: { from: 'db1', answers: true } };
+    assert.deepEqual(chores(waiting({ servers }), 10_000), []);
+    assert.deepEqual(chores(waiting({ servers }), 10_001), ['go_alone db1']);
+    // Down for us, and connected there: it may be acknowledging all the same, and has the time of a check.
+    const unseen = { db1: mute, db2: { from: 'db1', answers: true, down: 'x' } };
+    assert.deepEqual(chores(waiting({ servers: unseen }), 1_000), []);
+    assert.deepEqual(chores(waiting({ servers: unseen }), 1_001), ['go_alone db1']);
+  });
+
+  test('needs as many replicas as its commits wait for', () => {
+    const two = { waitsFor: 1, primarySide: { waitForReplicas: 2 } };
+    const servers = { db1: two, db2: { from: 'db1', answers: true } };
+    assert.deepEqual(chores(waiting({ servers }), 10_001), ['go_alone db1']);
+    const more = { ...servers, db3: { from: 'db1', answers: true } };
+    assert.deepEqual(chores(waiting({ servers: more }), 10_001), []);
+    const off = { db1: { primarySide: { enabled: false, waitForReplicas: 2 } } };
+    assert.deepEqual(chores(waiting({ alone: true, servers: { ...servers, ...off } })), []);
+    assert.deepEqual(chores(waiting({ alone: true, servers: { ...more, ...off } })), ['take_back db1']);
+  });
+
   test('is not let go twice', () => {
     const servers = {
       db1: { primarySide: { enabled: false } },
       db2: { from: 'db1', answers: true, down: 'x' },
     };
     assert.deepEqual(chores(waiting({ alone: true, servers }), 60_000), []);
+  });
+
+  test('is let go once more when its commits wait all the same', () => {
+    const db2 = { from: 'db1', answers: true, down: 'x' };
+    const stuck = { primarySide: { enabled: false, waiting: 1, clients: 1 } };
+    assert.deepEqual(chores(waiting({ alone: true, servers: { db1: stuck, db2 } })), ['go_alone db1']);
   });
 
   const alone = { primarySide: { enabled: false, live: false }, has: '0-1-100' };

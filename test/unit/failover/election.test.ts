@@ -81,6 +81,7 @@ suite('not elected is', () => {
     ['one that an operator took out', orphan({ admin: 'draining' }), /set draining by an operator/],
     ['one that does not answer', orphan({ suspect: 'timed out' }), /does not answer well: timed out/],
     ['one without weight', orphan({ rwWeight: 0 }), /its rw_weight is 0/],
+    ['a follower that takes no traffic', orphan({ backend: { follow: true } }), /it has follow = on/],
     ['one without a binary log', orphan({ facts: { logsChanges: false } }), /log_bin/],
     ['one without global ids', orphan({ facts: { hasGtid: false } }), /gtid_mode/],
     ['one that follows nobody', {}, /does not replicate from db1/],
@@ -129,6 +130,32 @@ suite('not elected is', () => {
     });
   }
 
+  /** A process that has never seen the primary asks what an earlier one has written down of db2. */
+  const unseen = (ownTransactions: string, before: string | null): Election => {
+    const db2 = orphan({ facts: { history: ownTransactions, ownTransactions } });
+    const survey = surveyOf({
+      servers: { db1: { ...DOWN, facts: null }, db2 },
+      ...(before !== null && { ownWrites: { db2: before } }),
+    });
+    return elect(survey, survey.members[0]!, { only: null, force: false });
+  };
+  const writtenOn: [string, string, string | null, string | null][] = [
+    ['MariaDB: there was nothing', '0-2-101', '', '0-2-101'],
+    ['MariaDB: there was less', '0-2-101,1-2-7', '0-2-90,1-2-7', '0-2-101'],
+    ['MariaDB: it was there', '0-2-90', '0-2-90', null],
+    ['MySQL: there was less', `${U}:1-5`, `${U}:1-4`, `${U}:1-5`],
+    ['MySQL: it was there', `${U}:1-4`, `${U}:1-4`, null],
+    ['nothing is known of the time before', '0-2-101', null, null],
+    ['it has written nothing itself', '', '', null],
+  ];
+  for (const [name, own, before, words] of writtenOn) {
+    test(`one on which somebody has written since the primary was seen last, by an earlier process; ${name}`, () => {
+      const { winner, reason } = unseen(own, before);
+      assert.equal(winner?.name ?? null, words === null ? 'db2' : null);
+      if (words !== null) assert.ok(reason.endsWith(`since it was started: ${words}`), reason);
+    });
+  }
+
   test('one with transactions of its own (MySQL), by how many', () => {
     const result = election({
       db1: { ...DOWN, has: `${U}:1-9` },
@@ -146,6 +173,7 @@ suite('not elected is', () => {
       reason: 'there is no other server',
       candidacies: [],
       loss: '',
+      leaves: '',
     });
   });
 
@@ -171,6 +199,33 @@ suite('one that is ahead but may not be elected', () => {
     assert.equal(winner, null);
     assert.match(reason, /db3 has received more than db2 .*0-1-101.* against .*its rw_weight is 0/);
     assert.equal(candidacies.find(({ backend }) => backend === 'db2')?.reason, 'nobody was elected');
+  });
+
+  test('does not when no client can have been told of what it has', () => {
+    const survey = surveyOf({
+      cluster: { semiSync: 'require' },
+      servers: {
+        db1: { ...DOWN, waitsFor: 1, has: '0-1-100' },
+        db2: orphan({ has: '0-1-100', answers: true }),
+        db3: orphan({ has: '0-1-101', answers: false, backend: { follow: true } }),
+      },
+    });
+    const { winner, loss, leaves } = elect(survey, survey.members[0]!, { only: null, force: false });
+    assert.deepEqual([winner?.name, loss, leaves], ['db2', '', 'what only db3 has received']);
+  });
+
+  test('stops it when it acknowledges, too', () => {
+    const survey = surveyOf({
+      cluster: { semiSync: 'require' },
+      servers: {
+        db1: { ...DOWN, waitsFor: 2, has: '0-1-100' },
+        db2: orphan({ has: '0-1-100', answers: true }),
+        db3: orphan({ has: '0-1-101', answers: true, rwWeight: 0 }),
+      },
+    });
+    const { winner, reason } = elect(survey, survey.members[0]!, { only: null, force: false });
+    assert.equal(winner, null);
+    assert.match(reason, /db3 has received more/);
   });
 
   test('does not when it is forced; then the loss is told', () => {

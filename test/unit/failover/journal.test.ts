@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
-import type { Notes } from '../../../src/failover/actions.ts';
+import type { Notes } from '../../../src/failover/steps/notes.ts';
 import {
   nextRun,
   openJournal,
@@ -45,6 +45,7 @@ const NOTES: Notes = {
   fencedPosition: null,
   stopped: [],
   rememberedBefore: 'db1',
+  failoverWallMsBefore: null,
   recordTried: false,
   writableTried: false,
   loss: '',
@@ -169,16 +170,49 @@ suite('the file', () => {
     assert.deepEqual(openJournal(directory).entries(), [entry(CLOSED), entry(OPENED, 2)]);
   });
 
-  test('does not forget another promotion that is unfinished when it is set aside', async () => {
+  test('is set aside beside an unfinished promotion of another cluster, of which nothing is forgotten', async () => {
+    const long = { ...NOTES, loss: 'x'.repeat(1_200_000) };
+    const failed = { event: 'failed', step: 'record', detail: 'no space' } as const;
+    const stands: readonly (readonly JournalEvent[])[] = [
+      [OPENED],
+      [OPENED, begun('hold'), done('hold'), begun('fence')],
+      [OPENED, begun('hold'), begun('record'), failed, { event: 'undone', step: 'record', detail: '' }],
+      [OPENED, begun('make_writable', { ...NOTES, writableTried: true })],
+      WHOLE.slice(0, -1),
+    ];
+    for (const stand of stands) {
+      const directory = place();
+      const path = join(directory, 'journal.jsonl');
+      const journal = openJournal(directory);
+      await journal.append(entry(OPENED, 2), true);
+      for (const event of stand) {
+        await journal.append(entry(event, 1, 'other'), true);
+        await journal.append(entry(begun('hold'), 2), true);
+      }
+      await journal.append(entry(begun('hold', long), 2), true);
+      const before = unfinishedRuns(journal.entries()).filter(({ run }) => run === 1);
+      assert.equal(before.length, 1);
+      await journal.append(entry(CLOSED, 2), true);
+      assert.ok(statSync(path).size < 10_000);
+      assert.deepEqual(unfinishedRuns(journal.entries()), before);
+      const next = openJournal(directory);
+      assert.deepEqual(unfinishedRuns(next.entries()), before);
+      assert.equal(nextRun(next.entries()), 3);
+      await next.append(entry(CLOSED, 1, 'other'), true);
+      assert.deepEqual(unfinishedRuns(openJournal(directory).entries()), []);
+    }
+  });
+
+  test('that cannot be set aside goes on as it is', async () => {
     const directory = place();
     const journal = openJournal(directory);
-    const long = { ...NOTES, loss: 'x'.repeat(1_200_000) };
-    await journal.append(entry(OPENED, 1, 'other'), true);
+    mkdirSync(join(directory, 'journal.jsonl.new'));
+    await journal.append(entry(OPENED), true);
+    await journal.append(entry(begun('hold', { ...NOTES, loss: 'x'.repeat(1_200_000) })), true);
+    await journal.append(entry(CLOSED), true);
+    assert.equal(journal.entries().length, 3);
     await journal.append(entry(OPENED, 2), true);
-    await journal.append(entry(begun('hold', long), 2), true);
-    await journal.append(entry(CLOSED, 2), true);
-    const [left] = unfinishedRuns(openJournal(directory).entries());
-    assert.deepEqual([left?.run, left?.cluster], [1, 'other']);
+    assert.equal(openJournal(directory).entries().length, 4);
   });
 });
 
@@ -226,6 +260,27 @@ suite('what is unfinished', () => {
 
   test('entries of a promotion whose beginning is not there are nobody’s', () => {
     assert.deepEqual(unfinished([begun('record'), done('record')]), []);
+  });
+
+  test('of two clusters whose entries stand one among the other’s is told of each by itself', () => {
+    const others = [OPENED, begun('hold'), done('hold'), begun('fence')];
+    for (let count = 1; count <= WHOLE.length; count++) {
+      const mixed = WHOLE.slice(0, count).flatMap((event, index) => {
+        const other = others[index];
+        return [entry(event, 1), ...(other === undefined ? [] : [entry(other, 2, 'other')])];
+      });
+      const alone = unfinishedRuns(WHOLE.slice(0, count).map((event) => entry(event)));
+      const beside = unfinishedRuns(others.slice(0, count).map((event) => entry(event, 2, 'other')));
+      assert.deepEqual(unfinishedRuns(mixed), [...alone, ...beside]);
+    }
+  });
+
+  test('is no promotion after which another one of the same cluster has begun: it had ended, unwritten', () => {
+    const entries = [entry(OPENED, 3), entry(OPENED, 4, 'other'), entry(begun('hold'), 3), entry(OPENED, 5)];
+    assert.deepEqual(
+      unfinishedRuns([...entries, entry(begun('fence'), 3)]).map(({ run }) => run),
+      [4, 5],
+    );
   });
 
   test('several, the oldest first; and no number is used twice', () => {

@@ -296,6 +296,12 @@ function act(
   if (step === 'make_writable') world.newWrites = does;
 }
 
+test('taken up where the new primary is known not to have been made writable: what fails takes it back', () => {
+  const { state } = resume(SWITCHOVER, 'make_writable', false, 'cut off');
+  const move = advance(state, { kind: 'failed', reason: 'db1 can be written to again', untouched: true });
+  assert.deepEqual(move.command, { kind: 'undo', step: 'make_writable' });
+});
+
 test('taken up where the new primary may be writable already, and it does not answer: it stays open', () => {
   const { commands, state } = carryOn(resume(SWITCHOVER, 'make_writable', false, 'cut off'), {
     do: ['make_writable'],

@@ -10,14 +10,14 @@ import { FakeCluster, FakeProcess } from '../../support/fake-cluster.ts';
 const NAMES = ['db1', 'db2', 'db3'];
 const WISH: Wish = { target: 'db2', named: true, as: 'any', force: false };
 
-function promotionsOf(process: FakeProcess): Promotions {
+function promotionsOf(process: FakeProcess, world = process.world): Promotions {
   const { cluster, backends, clock } = process.cluster;
   return new Promotions({
     config: { clusters: [cluster], backends },
     clock,
     log: silentLog,
     journal: process.journal,
-    world: process.world,
+    world,
     onEvent: (event) => process.events.push(event),
   });
 }
@@ -39,7 +39,7 @@ const KINDS: readonly Kind[] = [
   },
   {
     name: 'a failover',
-    wish: { ...WISH, named: false, as: 'failover' },
+    wish: { ...WISH, named: false, as: 'failover', isAutomatic: true },
     config: {},
     prepare: (cluster) => void (cluster.server('db1').isDown = true),
   },
@@ -116,6 +116,61 @@ suite('a promotion that nothing disturbs', () => {
     });
   }
 
+  test('is refused while servers of the cluster are set up, also with FORCE', async () => {
+    for (const kind of KINDS) {
+      const cluster = clusterOf(kind);
+      const process = new FakeProcess(cluster);
+      process.workUnderWay = { title: 'BOOTSTRAP CLUSTER main', isExclusive: true, end: null };
+      const promotions = promotionsOf(process);
+      const isRefused = { code: 'DBPROXY_PROMOTE_REFUSED', message: /BOOTSTRAP CLUSTER main is under way/ };
+      await assert.rejects(promotions.promote({ ...kind.wish, force: true }, 'a test', true), isRefused);
+      assert.deepEqual([process.acts, promotions.underWay], [0, []]);
+    }
+  });
+
+  test('of a dead primary ends a CLONE; a switchover waits for it', async () => {
+    for (const kind of KINDS) {
+      const cluster = clusterOf(kind);
+      const process = new FakeProcess(cluster);
+      const ends: string[] = [];
+      const end = async (why: string): Promise<void> => {
+        ends.push(why);
+        process.workUnderWay = null;
+      };
+      process.workUnderWay = { title: 'CLONE BACKEND db9', isExclusive: true, end };
+      if (kind.name.startsWith('a switchover')) {
+        const isRefused = { code: 'DBPROXY_PROMOTE_REFUSED', message: /CLONE BACKEND db9 is under way/ };
+        await assert.rejects(promotionsOf(process).promote(kind.wish, 'a test', true), isRefused);
+        assert.deepEqual([ends, cluster.written], [[], []]);
+      } else {
+        await begin(kind, cluster, process);
+        assert.match(ends.join(), /^the (failover|promotion) of cluster main$/);
+        assert.equal(cluster.state.primary, kind.wish.target);
+      }
+    }
+  });
+
+  test('does not end a CLONE when it is refused itself, and is refused while one that joins has not ended', async () => {
+    const kind = KINDS.find(({ wish }) => wish.as === 'failover')!;
+    const cluster = clusterOf(kind);
+    const process = new FakeProcess(cluster);
+    let ends = 0;
+    const end = async (): Promise<void> => void ends++;
+    process.workUnderWay = { title: 'CLONE BACKEND db9', isExclusive: true, end };
+    const promotions = promotionsOf(process);
+    await assert.rejects(
+      promotions.promote({ ...kind.wish, target: cluster.state.primary }, 'a test', false),
+    );
+    assert.equal(ends, 0);
+    await assert.rejects(promotions.promote(kind.wish, 'a test', true), {
+      message: /CLONE BACKEND db9 is being taken back; try again/,
+    });
+    assert.deepEqual([ends, cluster.written], [1, []]);
+    process.workUnderWay = { ...process.workUnderWay, isExclusive: false };
+    await untilEnd(promotions.promote(kind.wish, 'a test', true), cluster, process);
+    assert.equal(cluster.state.primary, kind.wish.target, 'one that only fills its server is not waited for');
+  });
+
   test('counts, and is not there any more', async () => {
     const cluster = clusterOf(KINDS[0]!);
     const process = new FakeProcess(cluster);
@@ -125,7 +180,7 @@ suite('a promotion that nothing disturbs', () => {
       promotions.counts().map(({ kind, result, count }) => [kind, result, count]),
       [['switchover', 'done', 1]],
     );
-    assert.deepEqual([promotions.plan, promotions.underWay, promotions.isBusy('main')], [null, null, false]);
+    assert.deepEqual([promotions.plans, promotions.underWay, promotions.isBusy('main')], [[], [], false]);
   });
 });
 
@@ -139,6 +194,7 @@ suite('wherever the process is killed', () => {
         for (let diesAt = 1; diesAt <= whole.acts; diesAt++) {
           const cluster = clusterOf(kind);
           await begin(kind, cluster, new FakeProcess(cluster, diesAt));
+          assertCooldown(kind, cluster, `killed at ${diesAt}, before the next one`);
           if (power === 'is lost') cluster.losePower();
           const next = new FakeProcess(cluster);
           await takeUp(cluster, next);
@@ -196,6 +252,92 @@ suite('a new primary that may have been written to when the power went', () => {
   });
 });
 
+suite('a promotion that cannot be brought to its end', () => {
+  const stuck = async (): Promise<{ cluster: FakeCluster; process: FakeProcess; promotions: Promotions }> => {
+    const cluster = clusterOf(KINDS[0]!);
+    let diesAt = Infinity;
+    const first = new FakeProcess(cluster, () => diesAt);
+    cluster.onAct = (act) => {
+      if (act === 'note epoch db2') diesAt = first.acts + 1;
+    };
+    await begin(KINDS[0]!, cluster, first);
+    cluster.onAct = () => undefined;
+    cluster.server('db2').isDown = true;
+    const process = new FakeProcess(cluster);
+    return { cluster, process, promotions: promotionsOf(process) };
+  };
+  /** As the control plane does, once a second. */
+  const passSeconds = async (
+    seconds: number,
+    cluster: FakeCluster,
+    promotions: Promotions,
+  ): Promise<void> => {
+    for (let count = 0; count < seconds; count++) {
+      await promotions.resume();
+      await cluster.clock.pass(1_000);
+    }
+  };
+
+  test('says where it stands, since when and why, before it is tried and after', async () => {
+    const { cluster, promotions } = await stuck();
+    const before = promotions.standOf('main');
+    assert.deepEqual([before?.target, before?.step], ['db2', 'make_writable']);
+    assert.match(before!.cutOffBy!, /dbproxy was stopped/);
+    await passSeconds(5, cluster, promotions);
+    const after = promotions.standOf('main');
+    assert.deepEqual({ ...after, cutOffBy: '' }, { ...before, cutOffBy: '' });
+    assert.match(after!.cutOffBy!, /make_writable: db2: connection refused/);
+    const [plan] = promotions.plans;
+    assert.deepEqual([plan?.now, plan?.isWaiting, plan?.left[0]], ['make_writable', true, 'weights']);
+    assert.match(plan!.because, /connection refused/);
+  });
+
+  test('is tried ever later, told once, written down once, and holds the writes throughout', async () => {
+    const { cluster, process, promotions } = await stuck();
+    const written = cluster.written.length;
+    process.world.hold('main', true);
+    const letGo: string[] = [];
+    const holds = process.held;
+    const remove = holds.delete.bind(holds);
+    holds.delete = (name) => letGo.push(name) > 0 && remove(name);
+    await passSeconds(300, cluster, promotions);
+    assert.deepEqual(process.events, ['promote.make_writable', 'promote.resumed_badly']);
+    assert.equal(cluster.written.length, written + 1);
+    assert.deepEqual([letGo, holds.size], [[], 1]);
+  });
+
+  test('is tried at once when its target answers again', async () => {
+    const { cluster, process, promotions } = await stuck();
+    process.world.hold('main', true);
+    await passSeconds(200, cluster, promotions);
+    const acts = process.acts;
+    await promotions.resume();
+    assert.equal(process.acts, acts, 'not its time');
+    cluster.server('db2').isDown = false;
+    await promotions.resume();
+    assert.deepEqual([cluster.writers, promotions.isBusy('main'), process.held.size], [['db2'], false, 0]);
+    assert.deepEqual([promotions.plans, promotions.standOf('main')], [[], null]);
+  });
+
+  test('one of this process is under way, not cut off', async () => {
+    const cluster = clusterOf(KINDS[0]!);
+    const promotions = promotionsOf(new FakeProcess(cluster));
+    const stands = new Set<string>();
+    cluster.onAct = () => {
+      const stand = promotions.standOf('main');
+      stands.add(`${stand?.step} ${stand?.cutOffBy}`);
+    };
+    await promotions.promote(WISH, 'a test', true);
+    assert.deepEqual([...stands].slice(0, 3), ['null null', 'hold null', 'end_sessions null']);
+  });
+});
+
+/** It is known when a primary was replaced without an operator from the moment on in which it is known to be replaced. */
+function assertCooldown({ wish }: Kind, { state }: FakeCluster, about: string): void {
+  const isReplaced = wish.isAutomatic === true && state.primary !== 'db1';
+  assert.equal(state.failoverWallMs !== null, isReplaced, about);
+}
+
 /** An adoption that was cut off before its record leaves the server as it was: read-only, for the governor. */
 function assertUsable(kind: Kind, cluster: FakeCluster, process: FakeProcess, about: string): void {
   if (kind.name === 'an adoption' && cluster.writers.length === 0) {
@@ -204,6 +346,7 @@ function assertUsable(kind: Kind, cluster: FakeCluster, process: FakeProcess, ab
     return;
   }
   assertWell(cluster, process, about);
+  assertCooldown(kind, cluster, about);
 }
 
 /** When the process is killed, counted in acts from the failure: each moment of the taking back at its beginning. */
@@ -274,7 +417,7 @@ suite('what cannot be', () => {
       code: 'DBPROXY_PROMOTE_REFUSED',
       message: /is stopping/,
     });
-    assert.equal(promotions.underWay, null);
+    assert.deepEqual(promotions.underWay, []);
   });
 
   test('an unknown server is refused', async () => {
@@ -291,7 +434,7 @@ suite('what cannot be', () => {
     });
     await assert.rejects(promotionsOf(process).promote(WISH, 'a test', true), /journal opened failed/);
     assert.deepEqual(
-      acts.filter((act) => act !== 'check'),
+      acts.filter((act) => act !== 'check' && !act.startsWith('open ')),
       ['journal opened'],
     );
     assert.equal(process.held.size, 0);
@@ -313,10 +456,45 @@ suite('what cannot be', () => {
     assert.deepEqual(unfinishedRuns(process.journal.entries()), []);
   });
 
+  test('a promotion that was cut off waits while nobody is in charge, and is closed when another dbproxy is', async () => {
+    const cluster = clusterOf(KINDS[0]!);
+    await begin(KINDS[0]!, cluster, new FakeProcess(cluster, 30));
+    const process = new FakeProcess(cluster, Infinity, () => null);
+    const told: string[] = [];
+    const promotions = new Promotions({
+      config: { clusters: [cluster.cluster], backends: cluster.backends },
+      clock: cluster.clock,
+      log: silentLog,
+      journal: process.journal,
+      world: process.world,
+      onEvent: (event, _subject, detail) => told.push(`${event} ${detail}`),
+    });
+    process.world.hold('main', true);
+    process.charge = { isOurs: false, holder: null, why: 'nobody has the lease' };
+    await promotions.resume();
+    assert.deepEqual(told, []);
+    assert.equal(promotions.isBusy('main'), true);
+    process.charge = { isOurs: false, holder: 'web2/1', why: 'web2/1 has the lease' };
+    await promotions.resume();
+    assert.equal(told.length, 1);
+    assert.match(told[0]!, /^promote\.closed web2\/1 is in charge of the cluster now/);
+    assert.equal(promotions.isBusy('main'), false);
+    assert.equal(process.held.size, 0);
+    const wish = { target: 'db2', named: true, as: 'any', force: true } as const;
+    await assert.rejects(
+      promotions.promote(wish, 'an operator', true),
+      /web2\/1 has the lease; say it there/,
+    );
+  });
+
   test('a promotion of a server that has been taken out of the configuration is closed, and lets the writes go', async () => {
     const cluster = clusterOf(KINDS[0]!);
     await begin(KINDS[0]!, cluster, new FakeProcess(cluster, 30));
-    const process = new FakeProcess(cluster);
+    let isFull = true;
+    const process = new FakeProcess(cluster, Infinity, (act) =>
+      isFull && act === 'journal closed' ? 'before' : null,
+    );
+    const told: string[] = [];
     const promotions = new Promotions({
       config: {
         clusters: [cluster.cluster],
@@ -326,14 +504,95 @@ suite('what cannot be', () => {
       log: silentLog,
       journal: process.journal,
       world: process.world,
-      onEvent: () => undefined,
+      onEvent: (event, subject, detail) => told.push(`${event} ${subject} ${detail}`),
     });
     assert.equal(promotions.isBusy('main'), true);
     process.world.hold('main', true);
     await promotions.resume();
-    assert.equal(promotions.isBusy('main'), false);
+    assert.deepEqual(told, [
+      'promote.closed db2 db2 is not in the configuration any more; it is not taken up, and nothing was taken back',
+    ]);
+    assert.equal(promotions.isBusy('main'), false, 'also while its end cannot be written down');
     assert.equal(process.held.size, 0);
+    isFull = false;
+    await cluster.clock.pass(1_000);
+    await cluster.clock.pass(0);
+    assert.deepEqual(unfinishedRuns(process.journal.entries()), []);
   });
+});
+
+const refuses =
+  (act: string) =>
+  (what: string): 'before' | null =>
+    what === act ? 'before' : null;
+
+test('one that FORCE gives up lets the writes go, also when the promotion that FORCE asked for is refused', async () => {
+  const cases = [
+    ['the target is down', () => null],
+    ['that another one begins cannot be written down', refuses('journal opened')],
+  ] as const;
+  for (const [title, faults] of cases) {
+    const cluster = clusterOf(KINDS[0]!);
+    await begin(KINDS[0]!, cluster, new FakeProcess(cluster, 30));
+    cluster.server('db3').isDown = title === 'the target is down';
+    const process = new FakeProcess(cluster, Infinity, faults);
+    const promotions = promotionsOf(process);
+    assert.equal(promotions.isBusy('main'), true, title);
+    process.world.hold('main', true);
+    await assert.rejects(promotions.promote({ ...WISH, target: 'db3', force: true }, 'a test', true));
+    assert.deepEqual([promotions.isBusy('main'), process.held.size], [false, 0], title);
+  }
+});
+
+test('one that FORCE could not write down as given up stays unfinished, holds the writes, and is taken up', async () => {
+  const cluster = clusterOf(KINDS[0]!);
+  await begin(KINDS[0]!, cluster, new FakeProcess(cluster, 30));
+  const process = new FakeProcess(cluster, Infinity, refuses('journal closed'));
+  const promotions = promotionsOf(process);
+  process.world.hold('main', true);
+  const forced = promotions.promote({ ...WISH, target: 'db3', force: true }, 'a test', true);
+  await promotions.resume();
+  assert.deepEqual(process.events, [], 'nobody takes it up while it is being given up');
+  await assert.rejects(forced, /journal closed failed/);
+  assert.deepEqual([promotions.isBusy('main'), process.held.size], [true, 1]);
+  await promotions.resume();
+  assert.deepEqual([promotions.isBusy('main'), process.held.size], [false, 0]);
+  assert.equal(cluster.state.primary, 'db1');
+});
+
+test('one that was taken back when it was taken up has ended: it is not told as one that is tried again', async () => {
+  const cluster = clusterOf(KINDS[0]!);
+  await begin(KINDS[0]!, cluster, new FakeProcess(cluster, 30));
+  const process = new FakeProcess(cluster);
+  const promotions = promotionsOf(process);
+  await promotions.resume();
+  assert.deepEqual(cluster.writers, ['db1']);
+  assert.deepEqual([promotions.isBusy('main'), process.events.at(-1)], [false, 'promote.undone']);
+});
+
+test('FORCE that is refused beside a promotion under way lets nothing go', async () => {
+  const cluster = clusterOf(KINDS[0]!);
+  const process = new FakeProcess(cluster);
+  const promotions = promotionsOf(process);
+  const ended = promotions.promote(WISH, 'a test', true);
+  process.world.hold('main', true);
+  await assert.rejects(
+    promotions.promote({ ...WISH, target: 'db3', force: true }, 'a test', true),
+    /is under way/,
+  );
+  assert.equal(process.held.size, 1);
+  await untilEnd(ended, cluster, process);
+});
+
+test('FORCE that is refused and has nothing to give up lets nothing go: somebody else may hold the writes', async () => {
+  const cluster = clusterOf(KINDS[0]!);
+  cluster.server('db3').isDown = true;
+  const process = new FakeProcess(cluster);
+  process.world.hold('main', true);
+  await assert.rejects(
+    promotionsOf(process).promote({ ...WISH, target: 'db3', force: true }, 'a test', true),
+  );
+  assert.equal(process.held.size, 1);
 });
 
 test('a dry run answers the steps and changes nothing', async () => {
@@ -346,7 +605,44 @@ test('a dry run answers the steps and changes nothing', async () => {
   const { verdict, steps } = await promotionsOf(process).dryRun(WISH);
   assert.equal(verdict.kind, 'switchover');
   assert.deepEqual([steps[0], steps.at(-1)], ['hold', 'semi_sync']);
-  assert.deepEqual([...new Set(acts)], ['check']);
+  assert.deepEqual([...new Set(acts)], ['check', 'open db2', 'open db1', 'open db3']);
+});
+
+test('a login that would be refused is found out before anything is held', async () => {
+  const denied = Object.assign(new Error('Access denied'), { errno: 1045 });
+  const cases = [
+    // whose login fails, and how; what a switchover says, and a failover that an operator asks for
+    ['db1', denied, /db1 refuses monitor_user a new login \(Access denied\)/, null],
+    ['db2', denied, /db2 refuses monitor_user/, /db2 refuses monitor_user/],
+    ['db3', denied, /db3 refuses monitor_user/, /db3 refuses monitor_user/],
+    ['db1', new Error('no answer'), /a new connection to db1 cannot be made: no answer/, null],
+    ['db2', new Error('no answer'), /a new connection to db2 cannot be made: no answer/, null],
+    ['db3', new Error('no answer'), null, null],
+  ] as const;
+  for (const [name, error, ...expected] of cases) {
+    for (const [index, reason] of expected.entries()) {
+      const about = `${name}: ${error.message}, ${index === 0 ? 'switchover' : 'failover'}`;
+      const cluster = clusterOf(KINDS[0]!);
+      const process = new FakeProcess(cluster);
+      const { world } = process;
+      const promotions = promotionsOf(process, {
+        ...world,
+        openServer: (backend, ...rest) =>
+          backend.name === name ? Promise.reject(error) : world.openServer(backend, ...rest),
+      });
+      const wish: Wish = index === 0 ? WISH : { ...WISH, as: 'failover', isOnPaper: true };
+      const { verdict } = await promotions.dryRun(wish);
+      assert.equal(verdict.kind === 'refused', reason !== null, about);
+      if (reason === null) continue;
+      assert.match(verdict.kind === 'refused' ? verdict.reason : '', reason, about);
+      await assert.rejects(
+        promotions.promote({ ...wish, force: true }, 'a test', true),
+        { code: 'DBPROXY_PROMOTE_REFUSED', message: reason },
+        about,
+      );
+      assert.deepEqual([process.held.size, cluster.written], [0, []], about);
+    }
+  }
 });
 
 test('the plan under way says what is done, what is being done, and what is left', async () => {
@@ -355,9 +651,37 @@ test('the plan under way says what is done, what is being done, and what is left
   const promotions = promotionsOf(process);
   const seen: string[] = [];
   cluster.onAct = () => {
-    const { plan } = promotions;
+    const [plan] = promotions.plans;
     if (plan?.now === 'record') seen.push(`${plan.steps.at(-1)?.step} ${plan.now} ${plan.left.join()}`);
   };
   await promotions.promote(WISH, 'a test', true);
   assert.equal(seen[0], 'stop_replication record make_writable,weights,publish,repoint,semi_sync');
+});
+
+test('the plan under way says when it is being taken back, why, and what is left of that', async () => {
+  const cluster = clusterOf(KINDS[0]!);
+  let hasFailed = false;
+  const process = new FakeProcess(cluster, Infinity, (act) => {
+    if (act !== 'record' || hasFailed) return null;
+    hasFailed = true;
+    return 'before';
+  });
+  const promotions = promotionsOf(process);
+  const seen = new Set<string>();
+  cluster.onAct = () => {
+    const [plan] = promotions.plans;
+    if (plan !== undefined && plan.undoneFor !== null)
+      seen.add(`${plan.now} (${plan.undoneFor}), left ${plan.left.join()}`);
+  };
+  await assert.rejects(promotions.promote(WISH, 'a test', true));
+  const because = '(record failed: record failed)';
+  assert.deepEqual(
+    [...seen],
+    [
+      `record ${because}, left stop_replication,fence,hold`,
+      `stop_replication ${because}, left fence,hold`,
+      `fence ${because}, left hold`,
+      `hold ${because}, left `,
+    ],
+  );
 });

@@ -89,20 +89,73 @@ suite('a dry run', () => {
     const nothing = await scene(isDown).ask({ kind: 'failover', dryRun: true });
     assert.match(detailOf(nothing, 'expected loss'), /^nothing that db1 had when it was last seen/);
     assert.match(detailOf(nothing, 'stop_receivers'), /replicas of db1 receive nothing more/);
-    assert.match(detailOf(nothing, 'repoint'), /^db3 follow/);
+    assert.match(detailOf(nothing, 'repoint'), /^db3 follows db2$/);
     const behind = (cluster: FakeCluster): void => {
       isDown(cluster);
       cluster.server('db1').position = '0-1-103';
     };
     const some = await scene(behind).ask({ kind: 'failover', dryRun: true });
-    assert.match(detailOf(some, 'expected loss'), /^3 transaction\(s\) that db1 had/);
+    assert.match(detailOf(some, 'expected loss'), /^3 transaction\(s\) that db1 had .* db2 had not$/);
+  });
+
+  test('of a failover says that no client was told of what is lost, when that is certain', async () => {
+    const inFlight = (cluster: FakeCluster): void => {
+      cluster.server('db1').position = '0-1-103';
+      cluster.server('db1').waits = true;
+    };
+    const { ask } = scene(inFlight, { semiSync: 'require' });
+    const covered = await ask({ kind: 'failover', dryRun: true });
+    assert.match(detailOf(covered, 'expected loss'), /^3 transaction\(s\) .*none of that was acknowledged/);
+    const forced = await ask({ kind: 'failover', force: true, dryRun: true });
+    assert.doesNotMatch(detailOf(forced, 'expected loss'), /acknowledged/);
+  });
+
+  test('of a failover from a primary that is well shows the plan, and says that it would be refused now', async () => {
+    const { ask, cluster } = scene();
+    const steps = await ask({ kind: 'failover', dryRun: true });
+    assert.match(detailOf(steps, 'check'), /^now: the primary db1 is alive and well: SWITCHOVER TO db2/);
+    assert.match(detailOf(steps, 'expected loss'), /^nothing that db1 had/);
+    const forced = await ask({ kind: 'failover', force: true, dryRun: true });
+    assert.ok(!forced.some(({ step }) => step === 'check'));
+    assert.equal(cluster.state.epoch, 4);
   });
 
   test('of what would be refused says why', async () => {
     const { ask } = scene(isDown);
     const steps = await ask({ kind: 'switchover', to: 'db2', dryRun: true });
-    assert.match(detailOf(steps, 'refused'), /db1 is down .*FAILOVER promotes without it/);
-    assert.deepEqual(steps.at(-1)?.step, 'refused');
+    assert.match(detailOf(steps, 'check'), /db1 is down .*FAILOVER promotes without it/);
+    assert.deepEqual([steps.at(-1)?.step, steps.at(-1)?.result], ['check', 'refused']);
+  });
+
+  test('of a cluster of which nobody can be elected, or without a primary, says so in a row', async () => {
+    const { ask, promotions, process } = scene((one) => {
+      for (const server of one.servers) server.isDown = true;
+    });
+    const steps = await ask({ kind: 'failover', dryRun: true });
+    assert.deepEqual(
+      steps.map(({ step, result }) => [step, result]),
+      [
+        ['candidate db2', 'planned'],
+        ['candidate db3', 'planned'],
+        ['check', 'refused'],
+      ],
+    );
+    assert.match(detailOf(steps, 'check'), /db2: it does not answer well.*db3: it does not answer well/);
+    const survey = { ...process.survey(), remembered: null };
+    const change = { kind: 'switchover', to: null, force: false, dryRun: true } as const;
+    const [row, ...others] = await changePrimary(survey, change, promotions);
+    assert.deepEqual([row?.step, row?.result, others], ['check', 'refused', []]);
+    assert.match(row!.detail, /PROMOTE names the first one/);
+  });
+
+  test('beside a promotion that is under way says so', async () => {
+    const { ask, cluster } = scene();
+    let beside: Promise<PromoteStep[]> | undefined;
+    cluster.onAct = () => void (beside ??= ask({ to: 'db3', dryRun: true }));
+    await ask({ to: 'db2' });
+    const steps = await beside!;
+    assert.equal(detailOf(steps, 'check'), 'a promotion of db2 is under way; wait for its end');
+    assert.equal(steps.at(-1)?.result, 'refused');
   });
 
   test('knows the pause of the last one', async () => {
@@ -141,8 +194,43 @@ suite('a change of primary', () => {
     await assert.rejects(changePrimary(survey, change, promotions), /PROMOTE names the first one/);
   });
 
-  test('to the one that is the primary already is refused', async () => {
+  test('to the one that is the primary already is refused, in the words of who asked', async () => {
+    await assert.rejects(
+      scene().ask({ to: 'db1' }),
+      /^FastifyError \[DBPROXY_PROMOTE_REFUSED\]: SWITCHOVER TO db1 was refused and nothing/,
+    );
+    const { promotions } = scene();
+    const wish = { target: 'db1', named: true, as: 'any', force: false } as const;
+    await assert.rejects(
+      promotions.promote(wish, 'a test', true),
+      /^FastifyError \[DBPROXY_PROMOTE_REFUSED\]: PROMOTE db1 was refused/,
+    );
+    const { process, promotions: others } = scene(isDown);
+    await assert.rejects(
+      rehearse(() => process.survey(), null, others),
+      /^FastifyError \[DBPROXY_PROMOTE_REFUSED\]: REHEARSE SWITCHOVER CLUSTER main \(to db2\) was refused/,
+    );
+  });
+
+  test('of a failover from a primary that is well is refused; with FORCE it is done', async () => {
+    const { ask, cluster } = scene();
+    await assert.rejects(
+      ask({ kind: 'failover' }),
+      /^FastifyError \[DBPROXY_PROMOTE_REFUSED\]: FAILOVER CLUSTER main \(to db2\) was refused .*SWITCHOVER TO db2/,
+    );
+    assert.equal(cluster.state.epoch, 4);
+    const steps = await ask({ kind: 'failover', force: true });
+    assert.match(detailOf(steps, 'check'), /db2 takes over from db1, which is given up/);
+    assert.deepEqual(cluster.writers, ['db2']);
+  });
+
+  test('to the one that is the primary already says its epoch', async () => {
     await assert.rejects(scene().ask({ to: 'db1' }), /the primary already \(epoch 4\)/);
+    const steps = await scene().ask({ kind: 'failover', to: 'db1', dryRun: true });
+    assert.deepEqual(
+      steps.map(({ step, detail }) => [step, detail]),
+      [['check', 'it is the primary already (epoch 4)']],
+    );
   });
 
   test('to the primary that came back read-only makes it writable', async () => {
@@ -161,6 +249,26 @@ suite('a rehearsal', () => {
     assert.match(detailOf(steps, 'back: pause'), /statements waited up to \d+ ms/);
     assert.match(detailOf(steps, 'there: make_writable'), /db3 is writable/);
     assert.match(detailOf(steps, 'back: make_writable'), /db1 is writable/);
+  });
+
+  test('that does not come back says who is the primary now, and how the way there went', async () => {
+    const { cluster, promotions, process } = scene();
+    cluster.onAct = (act) => void (act === 'journal closed' && (cluster.server('db1').isDown = true));
+    await assert.rejects(
+      rehearse(() => process.survey(), 'db3', promotions),
+      (error: Error) => {
+        assert.match(
+          error.message,
+          /^REHEARSE SWITCHOVER CLUSTER main failed at step 'back to db1': it does not answer well/,
+        );
+        assert.match(
+          error.message,
+          /db3 is the primary now \(epoch 5\): .* waited up to \d+ ms.*SWITCHOVER TO db1/,
+        );
+        assert.doesNotMatch(error.message, /nothing was changed/);
+        return true;
+      },
+    );
   });
 
   test('does not begin when the way there is refused', async () => {

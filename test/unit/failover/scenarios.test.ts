@@ -7,7 +7,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { diagnose, type Action, type DiagnosisName } from '../../../src/failover/diagnosis.ts';
+import { diagnose } from '../../../src/failover/diagnosis.ts';
+import type { Action, DiagnosisName } from '../../../src/failover/findings/finding.ts';
+import { divergencesOf } from '../../../src/failover/divergence.ts';
 import { stepsOf } from '../../../src/failover/plan.ts';
 import { surveyOf, type ClusterDescription } from '../../support/clusters.ts';
 
@@ -27,6 +29,12 @@ const DIRECTORY = join(import.meta.dirname, '../../scenarios');
 
 /** Every name, by the compiler's word: one that is missing here does not typecheck. */
 const NAMES: Readonly<Record<DiagnosisName, true>> = {
+  PromotionUnderWay: true,
+  PromotionUnfinished: true,
+  PeerUnheard: true,
+  BothInCharge: true,
+  PeerUnreachable: true,
+  NotInCharge: true,
   StaleEpoch: true,
   TwoWritablePrimaries: true,
   PrimaryDown: true,
@@ -37,21 +45,29 @@ const NAMES: Readonly<Record<DiagnosisName, true>> = {
   PrimaryUnreachableNoWitness: true,
   AllServersGone: true,
   PrimaryHung: true,
+  PrimaryLocked: true,
   PrimaryReadOnly: true,
   PrimaryReplicates: true,
   NoWritablePrimary: true,
   OldPrimaryWritable: true,
   ReplicaWritable: true,
   PrimarySuspect: true,
+  StateNotWritable: true,
+  MonitorAccountRefused: true,
   AllReplicasGone: true,
   SemiSyncDegraded: true,
+  NobodyElectable: true,
   OnlyLaggingCandidate: true,
   ReplicaDiverged: true,
+  ReplicaLeftBehind: true,
   ReplicaBroken: true,
   ReplicaStopped: true,
   ReplicaGone: true,
+  ReplicaOrphaned: true,
   ReplicaLagging: true,
   OldPrimaryReturned: true,
+  NobodyInCharge: true,
+  InMaintenance: true,
   AllHealthy: true,
 };
 
@@ -68,7 +84,8 @@ suite('scenarios', () => {
   for (const { file, scenario } of scenarios) {
     test(`${file}: ${scenario.about}`, () => {
       const { findings, action, words } = scenario.expect;
-      const found = diagnose(surveyOf(scenario));
+      const survey = surveyOf(scenario);
+      const found = diagnose({ ...survey, diverged: divergencesOf(survey, survey.diverged) });
       assert.deepEqual(
         found.map(({ name }) => name),
         findings,

@@ -1,24 +1,27 @@
 /** The rules by which a COMMIT without an answer is resolved; each "unknown" is one that must not be guessed. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { systemClock } from '../../../../src/base/clock.ts';
+import type { BinlogSource } from '../../../../src/failover/lost/dump.ts';
 import {
   answer,
+  findCommits,
+  tracesFor,
   type CommitQuestion,
   type CommitSearch,
   type Trace,
 } from '../../../../src/failover/lost/find-commit.ts';
 
+import type { Held } from '../../../../src/failover/lost/held.ts';
+
 const UUID = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
-const SENT_AT_MS = 1_700_000_000_000;
 
 const SEARCH: CommitSearch = { serverId: 1, since: { kind: 'mysql', gtids: `${UUID}:1-100` } };
 
 const QUESTION: CommitQuestion = {
   threadId: 7,
   earlier: { kind: 'unknown' },
-  sentAtMs: SENT_AT_MS,
-  skewMs: 10,
-  isAcknowledged: () => false,
+  isAnother: () => false,
   mark: null,
   statements: [],
   rivals: null,
@@ -26,7 +29,16 @@ const QUESTION: CommitQuestion = {
 
 function trace(number: number, further: Partial<Trace> = {}): Trace {
   const gtid = `${UUID}:${number}`;
-  return { gtid, threadId: 99, committedAtUs: null, place: gtid, texts: [], ...further };
+  return {
+    gtid,
+    threadId: 99,
+    place: gtid,
+    file: 'binlog.000009',
+    position: number,
+    texts: [],
+    savepoints: [],
+    ...further,
+  };
 }
 
 interface Case {
@@ -34,11 +46,14 @@ interface Case {
   readonly question: Partial<CommitQuestion>;
   readonly traces: readonly Trace[];
   readonly tellsSessions?: true;
+  readonly lacksSavepoints?: true;
   readonly outcome: 'committed' | 'not_committed' | 'unknown';
   readonly number?: number;
 }
 
 const insert = 'insert into t values (1)';
+const COMMENT = { kind: 'comment', name: 'm73' } as const;
+const SAVEPOINT = { kind: 'savepoint', name: 'm73' } as const;
 const update = 'update t set a = 2';
 
 const CASES: readonly Case[] = [
@@ -102,41 +117,67 @@ const CASES: readonly Case[] = [
     outcome: 'unknown',
   },
   {
-    name: 'only transactions that others were told of',
-    question: { isAcknowledged: (gtid) => gtid === `${UUID}:101` },
+    name: 'only transactions that others were told of, or from before the COMMIT',
+    question: { isAnother: (gtid) => gtid === `${UUID}:101` },
     traces: [trace(101)],
     outcome: 'not_committed',
   },
   {
-    name: 'only transactions from before the COMMIT',
-    question: {},
-    traces: [trace(101, { committedAtUs: BigInt(SENT_AT_MS - 11) * 1000n })],
-    outcome: 'not_committed',
-  },
-  {
-    name: 'one that may be from after the COMMIT, by clocks that differ',
-    question: {},
-    traces: [trace(101, { committedAtUs: BigInt(SENT_AT_MS - 9) * 1000n })],
-    outcome: 'unknown',
-  },
-  {
     name: 'the mark',
-    question: { mark: '<7.3>' },
-    traces: [trace(101), trace(102, { texts: [`${insert} /* <7.3> */`] })],
+    question: { mark: COMMENT },
+    traces: [trace(101), trace(102, { texts: [`/*m73*/ ${insert}`] })],
     outcome: 'committed',
     number: 102,
   },
   {
     name: 'no mark where all statements are logged',
-    question: { mark: '<7.3>' },
-    traces: [trace(102, { texts: [`${insert} /* <7.2> */`] })],
+    question: { mark: COMMENT },
+    traces: [trace(102, { texts: [`/*m72*/ ${insert}`] })],
     outcome: 'not_committed',
   },
   {
     name: 'no mark where some statements are not logged',
-    question: { mark: '<7.3>' },
+    question: { mark: COMMENT },
     traces: [trace(101), trace(102, { texts: [insert] })],
     outcome: 'unknown',
+  },
+  {
+    name: 'the savepoint',
+    question: { mark: SAVEPOINT },
+    traces: [trace(101), trace(102, { savepoints: ['s', 'm73'] })],
+    outcome: 'committed',
+    number: 102,
+  },
+  {
+    name: 'no savepoint',
+    question: { mark: SAVEPOINT, statements: [insert] },
+    traces: [trace(101, { savepoints: ['m72'] }), trace(102, { texts: [insert] })],
+    outcome: 'not_committed',
+  },
+  {
+    name: 'no savepoint where an engine may have refused it',
+    question: { mark: SAVEPOINT, statements: [insert] },
+    traces: [trace(102, { texts: [insert] })],
+    lacksSavepoints: true,
+    outcome: 'unknown',
+  },
+  {
+    name: 'the comment of one among several of the session',
+    question: { mark: COMMENT },
+    traces: [
+      trace(101, { threadId: 7, texts: [insert] }),
+      trace(102, { threadId: 7, texts: [`/*m73*/ ${insert}`] }),
+    ],
+    tellsSessions: true,
+    outcome: 'committed',
+    number: 102,
+  },
+  {
+    name: 'other statements of the session, where sessions are told',
+    question: { statements: [insert] },
+    traces: [trace(101, { threadId: 7, texts: [update] }), trace(102, { texts: [insert] })],
+    tellsSessions: true,
+    outcome: 'not_committed',
   },
   {
     name: 'the same statements, which nobody else waits for',
@@ -184,6 +225,18 @@ const CASES: readonly Case[] = [
     outcome: 'unknown',
   },
   {
+    name: 'statements that were sent in one packet, of which each is logged by itself',
+    question: { statements: [`${insert}; ${update}`] },
+    traces: [trace(102, { texts: [insert, update] })],
+    outcome: 'unknown',
+  },
+  {
+    name: 'an executable comment that the server has written over',
+    question: { statements: ['insert into t /*!99999 x */ values (1)'] },
+    traces: [trace(102, { texts: ['insert into t /* 99999 x */ values (1)'] })],
+    outcome: 'unknown',
+  },
+  {
     name: 'other statements than one that is not ASCII, which is logged in its own character set',
     question: { statements: ["insert into t values ('é')"], rivals: 0 },
     traces: [trace(102, { texts: [insert] })],
@@ -191,10 +244,46 @@ const CASES: readonly Case[] = [
   },
 ];
 
+test('nothing is said by a log that has not what its server has applied', async () => {
+  const asked: string[] = [];
+  const connection = {
+    run: (sql: string) => {
+      asked.push(sql);
+      const rows = [
+        { Variable_name: 'server_id', Value: '2' },
+        { Variable_name: 'log_slave_updates', Value: 'OFF' },
+      ];
+      return Promise.resolve(sql.startsWith('SHOW GLOBAL VARIABLES') ? rows : []);
+    },
+  };
+  const source = { backend: { name: 'db2' } } as unknown as BinlogSource;
+  const bounds = { clock: systemClock, timeoutMs: 1_000 };
+  const [told] = await findCommits(SEARCH, [QUESTION], source, connection, bounds);
+  assert.equal(told!.outcome, 'unknown');
+  assert.match(told!.detail, /log_slave_updates/);
+  assert.ok(!asked.some((sql) => /ENGINES/.test(sql)), 'it was not read');
+});
+
+test('each question is told of no more than it has asked for, though the search begins earlier', () => {
+  const numbersSince = (since: Held, traces: readonly Trace[]): number[] =>
+    tracesFor({ ...QUESTION, since }, traces).map(({ position }) => position);
+  const traces = [trace(101), trace(102), trace(103)];
+  assert.deepEqual(numbersSince({ kind: 'mysql', gtids: `${UUID}:1-102` }, traces), [103]);
+  assert.equal(tracesFor(QUESTION, traces).length, 3);
+  const without = [
+    trace(4, { gtid: null }),
+    trace(400, { gtid: null }),
+    trace(5, { gtid: null, file: 'binlog.000010' }),
+  ];
+  const place = { kind: 'position', file: 'binlog.000009', position: 400 } as const;
+  assert.deepEqual(numbersSince(place, without), [400, 5]);
+});
+
 suite('a COMMIT without an answer', () => {
-  for (const { name, question, traces, tellsSessions, outcome, number } of CASES) {
+  for (const { name, question, traces, tellsSessions, lacksSavepoints, outcome, number } of CASES) {
     test(`by ${name}: ${outcome}`, () => {
-      const told = answer(SEARCH, { ...QUESTION, ...question }, traces, tellsSessions === true);
+      const log = { tellsSessions: tellsSessions === true, hasSavepoints: lacksSavepoints !== true };
+      const told = answer(SEARCH, { ...QUESTION, ...question }, traces, log);
       assert.equal(told.outcome, outcome, told.detail);
       assert.equal(told.gtid, number === undefined ? null : `${UUID}:${number}`);
     });
