@@ -2,14 +2,16 @@
  * Servers that nobody has set up: any number, of any flavour, writable, none of them replicating, with the
  * accounts of the lab and an empty schema `demo`. What becomes of them is the business of the test.
  */
-import { cp, mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { DatabaseServer } from '../../src/demo/database-server.ts';
 import { mariaDbServer } from '../../src/demo/mariadb-server.ts';
+import { copyData } from './copy-data.ts';
 import type { LabFlavour } from './flavours.ts';
 import { BASE_OPTIONS, mysqldOf } from './mysql.ts';
+import { GLOBAL_IDS, logging, LOGS_REPLICATED, SMALL } from './server-options.ts';
 import { makeTemplate, temporaryDirectory } from './pair.ts';
 import { freePorts } from './ports.ts';
 
@@ -27,32 +29,10 @@ export interface BlankServers {
   stop(): Promise<void>;
 }
 
-const COMMON = [
-  '--log-bin=binlog',
-  '--relay-log=relay',
-  '--innodb-flush-log-at-trx-commit=2',
-  '--report-host=127.0.0.1',
-];
-
-const OF_FLAVOUR: Readonly<Record<LabFlavour, readonly string[]>> = {
-  mariadb: ['--log-slave-updates'],
-  mysql97: [
-    '--mysqlx=OFF',
-    '--innodb-buffer-pool-size=32M',
-    '--innodb-log-buffer-size=1M',
-    '--table-definition-cache=400',
-    '--table-open-cache=200',
-    '--sync-binlog=0',
-    '--gtid-mode=ON',
-    '--enforce-gtid-consistency=ON',
-  ],
-  mysql56: [
-    '--innodb-buffer-pool-size=32M',
-    '--performance-schema=OFF',
-    '--log-slave-updates',
-    '--master-info-repository=TABLE',
-    '--relay-log-info-repository=TABLE',
-  ],
+const OPTIONS: Readonly<Record<LabFlavour, readonly string[]>> = {
+  mariadb: [...SMALL.mariadb, ...LOGS_REPLICATED.mariadb],
+  mysql97: [...SMALL.mysql97, ...GLOBAL_IDS],
+  mysql56: [...SMALL.mysql56, ...LOGS_REPLICATED.mysql56],
 };
 
 /** With --no-defaults MySQL would not read what SET PERSIST has kept; with an empty file of its own it does. */
@@ -73,7 +53,7 @@ export async function startBlankServers(options: BlankOptions): Promise<BlankSer
     const name = `db${index + 1}`;
     const place = join(directory, name);
     await mkdir(place, { mode: 0o700 });
-    await cp(join(template, 'data'), join(place, 'data'), { recursive: true });
+    await copyData(template, place);
     const shared = {
       name,
       directory: place,
@@ -81,7 +61,7 @@ export async function startBlankServers(options: BlankOptions): Promise<BlankSer
       serverId: index + 1,
       clock: systemClock,
       signalWhenOrphaned: 'KILL' as const,
-      extraOptions: [...COMMON, `--report-port=${port}`, ...OF_FLAVOUR[flavour], ...serverOptions],
+      extraOptions: [...logging(port), ...OPTIONS[flavour], ...serverOptions],
     };
     servers.push(
       flavour === 'mariadb'

@@ -21,7 +21,13 @@ export interface LabWords {
   follow(port: number, user: string, password: string): string;
   setPassword(user: string, password: string): string;
   /** The switches of semi-synchronous replication; null where the server comes without it. */
-  readonly semiSync: { readonly primary: string; readonly replica: string; readonly clients: string } | null;
+  readonly semiSync: {
+    readonly primary: string;
+    readonly replica: string;
+    /** Off, a primary that has none does not wait, whatever its switch says. */
+    readonly waitWithoutReplica: string;
+    readonly clients: string;
+  } | null;
   /** It knows COM_RESET_CONNECTION, which came with MySQL 5.7. */
   readonly resetsConnections: boolean;
   /** Begins the server's version. */
@@ -48,6 +54,7 @@ export const WORDS: Readonly<Record<LabFlavour, LabWords>> = {
     semiSync: {
       primary: 'rpl_semi_sync_master_enabled',
       replica: 'rpl_semi_sync_slave_enabled',
+      waitWithoutReplica: 'rpl_semi_sync_master_wait_no_slave',
       clients: 'Rpl_semi_sync_master_clients',
     },
     resetsConnections: true,
@@ -78,6 +85,7 @@ export const WORDS: Readonly<Record<LabFlavour, LabWords>> = {
     semiSync: {
       primary: 'rpl_semi_sync_source_enabled',
       replica: 'rpl_semi_sync_replica_enabled',
+      waitWithoutReplica: 'rpl_semi_sync_source_wait_no_replica',
       clients: 'Rpl_semi_sync_source_clients',
     },
     resetsConnections: true,

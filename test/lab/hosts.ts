@@ -5,9 +5,9 @@
  *
  * The program itself, dbproxy and the clients stand at the switch, at `SWITCH_ADDRESS`.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync } from 'node:fs';
 
 /** Where this program, dbproxy and the clients stand. */
 export const SWITCH_ADDRESS = '10.99.0.254';
@@ -15,15 +15,26 @@ const NETWORK = 24;
 /** Says, in the environment, that this process is in a world of its own already. */
 const MARK = 'DBPROXY_OWN_NETWORK';
 
+/** Why this machine has no such worlds, in words; null when it has. */
+export function whyNoOwnNetwork(): string | null {
+  if (process.getuid?.() !== 0) return 'networks of their own are for root only, and this is not root';
+  const tried = spawnSync('unshare', ['--net', '--mount', 'ip', 'link', 'add', 'switch', 'type', 'bridge'], {
+    encoding: 'utf8',
+  });
+  if (tried.status === 0) return null;
+  const why = tried.error?.message ?? tried.stderr.trim();
+  return `this machine lets nobody make a network of his own with a bridge in it (${why})`;
+}
+
 /**
  * Makes sure that this program runs in a world of its own: true when it does; else runs it there once more, with
- * the same arguments, and sets the exit code when that has ended.
+ * the same arguments, and sets the exit code when that has ended. `address`: its own at the switch.
  */
-export async function insideOwnNetwork(): Promise<boolean> {
+export async function insideOwnNetwork(address = SWITCH_ADDRESS): Promise<boolean> {
   if (process.env[MARK] === String(process.ppid)) {
     run('ip', 'link', 'set', 'lo', 'up');
     run('ip', 'link', 'add', 'switch', 'type', 'bridge');
-    run('ip', 'addr', 'add', `${SWITCH_ADDRESS}/${NETWORK}`, 'dev', 'switch');
+    run('ip', 'addr', 'add', `${address}/${NETWORK}`, 'dev', 'switch');
     run('ip', 'link', 'set', 'switch', 'up');
     return true;
   }
@@ -57,44 +68,92 @@ export function unmountSmallDisk(path: string): void {
 export class Host {
   readonly name: string;
   readonly address: string;
-  readonly #holder: ChildProcess;
+  #holder: ChildProcess | null = null;
 
-  private constructor(name: string, address: string, holder: ChildProcess) {
+  private constructor(name: string, address: string) {
     this.name = name;
     this.address = address;
-    this.#holder = holder;
   }
 
   /** Number 1 is 10.99.0.1. */
   static async open(name: string, number: number): Promise<Host> {
-    const address = `10.99.0.${number}`;
+    const host = new Host(name, `10.99.0.${number}`);
+    await host.powerOn();
+    return host;
+  }
+
+  /** Gives it its network, after `powerOff`; nothing else runs on it then. */
+  async powerOn(): Promise<void> {
     const ready = ['sh', '-c', 'echo ready; exec sleep infinity'];
     const command = ['--pdeathsig', 'KILL', '--', 'unshare', '--net', '--', ...ready];
     const holder = spawn('setpriv', command, { stdio: ['ignore', 'pipe', 'ignore'] });
     await once(holder.stdout, 'data');
-    const host = new Host(name, address, holder);
-    run(
+    this.#holder = holder;
+    const cable = [
       'ip',
       'link',
       'add',
-      host.#cable,
+      this.#cable,
       'type',
       'veth',
       'peer',
       'name',
       'eth0',
       'netns',
-      String(holder.pid),
-    );
-    run('ip', 'link', 'set', host.#cable, 'master', 'switch', 'up');
-    run(...host.command('ip', 'link', 'set', 'lo', 'up'));
-    run(...host.command('ip', 'addr', 'add', `${address}/${NETWORK}`, 'dev', 'eth0'));
-    run(...host.command('ip', 'link', 'set', 'eth0', 'up'));
-    return host;
+    ] as const;
+    run(...cable, String(holder.pid));
+    run('ip', 'link', 'set', this.#cable, 'master', 'switch', 'up');
+    run(...this.command('ip', 'link', 'set', 'lo', 'up'));
+    run(...this.command('ip', 'addr', 'add', `${this.address}/${NETWORK}`, 'dev', 'eth0'));
+    run(...this.command('ip', 'link', 'set', 'eth0', 'up'));
+  }
+
+  /** Its cable is dead first, so nobody hears it die; then all its processes are, and the addresses that it had taken. */
+  powerOff(): void {
+    run('ip', 'link', 'del', this.#cable);
+    for (const pid of this.processes()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // it ended with another one
+      }
+    }
+    this.#holder = null;
+  }
+
+  get isOn(): boolean {
+    return this.#holder !== null;
+  }
+
+  /** All that runs on it. */
+  processes(): number[] {
+    if (this.#holder === null) return [];
+    const networkOf = (pid: string): string | null => {
+      try {
+        return readlinkSync(`/proc/${pid}/ns/net`);
+      } catch {
+        return null; // it has ended
+      }
+    };
+    const network = networkOf(String(this.#holder.pid));
+    return readdirSync('/proc')
+      .filter((pid) => /^\d+$/.test(pid) && networkOf(pid) === network)
+      .map(Number);
+  }
+
+  /** The addresses that it has at the switch now, its own and those that keepalived has given it. */
+  addresses(): string[] {
+    if (this.#holder === null) return [];
+    const [program, ...args] = this.command('ip', '-json', 'address', 'show', 'dev', 'eth0');
+    const [link] = JSON.parse(execFileSync(program, args, { encoding: 'utf8' })) as {
+      addr_info: { local: string }[];
+    }[];
+    return link!.addr_info.map(({ local }) => local);
   }
 
   /** The command line that runs a program on this host. */
   command(...program: string[]): [string, ...string[]] {
+    if (this.#holder === null) throw new Error(`${this.name} is switched off`);
     return ['nsenter', `--net=/proc/${this.#holder.pid}/ns/net`, '--', ...program];
   }
 
@@ -118,8 +177,18 @@ export class Host {
     run('ip', 'route', 'del', 'blackhole', `${this.address}/32`);
   }
 
+  /** Apart: nothing passes between it and others that are apart, neither frames nor broadcasts; all else reaches both. */
+  setApart(apart: boolean): void {
+    run('bridge', 'link', 'set', 'dev', this.#cable, 'isolated', apart ? 'on' : 'off');
+  }
+
+  /** Deaf: multicasts, which is how VRRP speaks, do not reach it; what it says itself reaches all. */
+  setDeaf(deaf: boolean): void {
+    run('bridge', 'link', 'set', 'dev', this.#cable, 'mcast_flood', deaf ? 'off' : 'on');
+  }
+
   close(): void {
-    this.#holder.kill('SIGKILL');
+    this.#holder?.kill('SIGKILL');
   }
 
   get #cable(): string {

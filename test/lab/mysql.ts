@@ -10,6 +10,8 @@ import { systemClock } from '../../src/base/clock.ts';
 import { DatabaseServer, userOption } from '../../src/demo/database-server.ts';
 import { runToEnd } from '../../src/demo/mariadb-server.ts';
 import { PAIR_ACCOUNTS, type Account } from '../../src/demo/pair.ts';
+import { copyData } from './copy-data.ts';
+import { GLOBAL_IDS, logging, LOGS_REPLICATED, SEMI_SYNC, SMALL } from './server-options.ts';
 import { WORDS } from './flavours.ts';
 
 export type MySqlFlavour = 'mysql97' | 'mysql56';
@@ -53,27 +55,15 @@ export const BASE_OPTIONS: Readonly<Record<MySqlFlavour, () => string[]>> = {
 
 const SERVER_OPTIONS: Readonly<Record<MySqlFlavour, readonly string[]>> = {
   mysql97: [
-    '--mysqlx=OFF',
-    '--innodb-buffer-pool-size=32M',
-    '--innodb-log-buffer-size=1M',
-    '--table-definition-cache=400',
-    '--table-open-cache=200',
-    '--sync-binlog=0',
-    '--log-replica-updates',
+    ...SMALL.mysql97,
+    ...LOGS_REPLICATED.mysql97,
+    ...SEMI_SYNC.mysql97,
+    // `follow` and `lead` say who sends and who waits.
+    '--loose-rpl-semi-sync-replica-enabled=OFF',
     '--skip-replica-start',
-    '--plugin-load-add=semisync_source.so',
-    '--plugin-load-add=semisync_replica.so',
     `--loose-rpl-semi-sync-source-timeout=${SEMI_SYNC_TIMEOUT_MS}`,
   ],
-  mysql56: [
-    '--innodb-buffer-pool-size=32M',
-    '--performance-schema=OFF',
-    '--binlog-format=row',
-    '--log-slave-updates',
-    '--skip-slave-start',
-    '--master-info-repository=TABLE',
-    '--relay-log-info-repository=TABLE',
-  ],
+  mysql56: [...SMALL.mysql56, ...LOGS_REPLICATED.mysql56, '--binlog-format=row', '--skip-slave-start'],
 };
 
 export interface MySqlPairOptions {
@@ -83,6 +73,8 @@ export interface MySqlPairOptions {
   /** A folder that `initialiseMySql` has filled. */
   readonly template: string;
   readonly extraOptions: readonly string[];
+  /** Without: they replicate by places in binary logs. */
+  readonly globalIds: boolean;
 }
 
 /** Starts db1 as the primary and db2 as its replica, on copies of the template. */
@@ -93,7 +85,8 @@ export async function startMySqlPair(
   try {
     await Promise.all(servers.map((server) => server.start()));
     await lead(options.flavour, servers[0]);
-    await follow(options.flavour, servers[1], servers[0].port);
+    if (options.globalIds) await follow(options.flavour, servers[1], servers[0].port);
+    else await followByPlace(servers[1], servers[0]);
     return servers;
   } catch (error) {
     await Promise.all(servers.map((server) => server.kill()));
@@ -167,7 +160,7 @@ async function newServer(options: MySqlPairOptions, index: 0 | 1): Promise<Datab
   const name = index === 0 ? 'db1' : 'db2';
   const directory = join(options.directory, name);
   await mkdir(directory, { mode: 0o700 });
-  await cp(join(template, 'data'), join(directory, 'data'), { recursive: true });
+  await copyData(template, directory);
   const port = ports[index];
   return new DatabaseServer(
     {
@@ -179,14 +172,9 @@ async function newServer(options: MySqlPairOptions, index: 0 | 1): Promise<Datab
       signalWhenOrphaned: 'KILL',
       extraOptions: [
         ...SERVER_OPTIONS[flavour],
-        '--innodb-flush-log-at-trx-commit=2',
-        '--gtid-mode=ON',
-        '--enforce-gtid-consistency=ON',
-        '--log-bin=binlog',
-        '--relay-log=relay',
+        ...(options.globalIds ? GLOBAL_IDS : []),
+        ...logging(port),
         '--read-only=1',
-        '--report-host=127.0.0.1',
-        `--report-port=${port}`,
         ...options.extraOptions,
       ],
     },
@@ -206,4 +194,16 @@ async function follow(flavour: MySqlFlavour, server: DatabaseServer, port: numbe
   const { user, password } = PAIR_ACCOUNTS.replication;
   if (words.semiSync !== null) await server.execute(`set global ${words.semiSync.replica} = 1`);
   await server.execute(words.follow(port, user, password), words.startReplica);
+}
+
+/** MySQL 5.6 without global ids: from where the source stands now, which nobody may write to meanwhile. */
+export async function followByPlace(server: DatabaseServer, source: DatabaseServer): Promise<void> {
+  const { user, password } = PAIR_ACCOUNTS.replication;
+  const [place] = await source.query('show master status');
+  await server.execute(
+    `change master to master_host = '127.0.0.1', master_port = ${source.port}, master_user = '${user}',
+     master_password = '${password}', master_connect_retry = 1, master_heartbeat_period = 0.5,
+     master_log_file = '${String(place?.['File'])}', master_log_pos = ${Number(place?.['Position'])}`,
+    WORDS.mysql56.startReplica,
+  );
 }

@@ -18,8 +18,8 @@ import {
 import { systemClock } from '../../src/base/clock.ts';
 import { DatabaseServer } from '../../src/demo/database-server.ts';
 import { initialiseDataDirectory } from '../../src/demo/mariadb-server.ts';
-import { setupSql, startPair as startDemoPair } from '../../src/demo/pair.ts';
 import type { LabFlavour } from './flavours.ts';
+import { mariaDbSetup, startMariaDbPair } from './mariadb.ts';
 import { initialiseMySql, mysqldOf, mySqlSetup, startMySqlPair } from './mysql.ts';
 import { freePorts } from './ports.ts';
 import { startProxy, type ProxyOptions, type ProxyProcess } from './proxy.ts';
@@ -42,6 +42,8 @@ export interface LabOptions {
   flavour?: LabFlavour;
   /** More options of the server program, for both servers. */
   serverOptions?: readonly string[];
+  /** False: MySQL 5.6 that replicates by places in binary logs. */
+  globalIds?: boolean;
 }
 
 /** Two servers, and the proxies that were started on them. */
@@ -61,10 +63,10 @@ export interface Lab {
 
 /** Starts db1 as the primary and db2 as its replica. */
 export async function startPair(options: LabOptions = {}): Promise<Lab> {
-  const { flavour = 'mariadb', serverOptions = [] } = options;
+  const { flavour = 'mariadb', serverOptions = [], globalIds = true } = options;
   const directory = temporaryDirectory();
   const ports = (await freePorts(2)) as [number, number];
-  const [db1, db2] = await startServers(flavour, directory, ports, serverOptions);
+  const [db1, db2] = await startServers(flavour, directory, ports, serverOptions, globalIds);
   const proxies: ProxyProcess[] = [];
   const connections: Connection[] = [];
 
@@ -126,26 +128,16 @@ async function startServers(
   directory: string,
   ports: [number, number],
   extraOptions: readonly string[],
+  globalIds: boolean,
 ): Promise<readonly [DatabaseServer, DatabaseServer]> {
   const template = await makeTemplate(flavour);
-  if (flavour !== 'mariadb') {
-    return startMySqlPair({ flavour, directory, ports, template, extraOptions });
-  }
-  const pair = await startDemoPair({
-    directory,
-    names: ['db1', 'db2'],
-    ports,
-    clock: systemClock,
-    template,
-    extraOptions: ['--innodb-flush-log-at-trx-commit=2', ...extraOptions],
-    signalWhenOrphaned: 'KILL',
-  });
-  return pair.servers;
+  if (flavour === 'mariadb') return startMariaDbPair({ directory, ports, template, extraOptions });
+  return startMySqlPair({ flavour, directory, ports, template, extraOptions, globalIds });
 }
 
 /** The folder to copy data directories from; made whole beside its place, so two runs may make it at once. */
 export async function makeTemplate(flavour: LabFlavour): Promise<string> {
-  const sql = flavour === 'mariadb' ? setupSql(EXTRA_SQL) : mySqlSetup(flavour);
+  const sql = flavour === 'mariadb' ? mariaDbSetup(EXTRA_SQL) : mySqlSetup(flavour);
   const [program, ...args] = flavour === 'mariadb' ? ['/usr/sbin/mariadbd'] : mysqldOf(flavour);
   const version = execFileSync(program, [...args, '--no-defaults', '--version'], { encoding: 'utf8' });
   const key = createHash('sha256')

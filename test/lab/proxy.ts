@@ -14,6 +14,7 @@ import {
   type RowDataPacket,
 } from 'mysql2/promise';
 import { PAIR_ACCOUNTS } from '../../src/demo/pair.ts';
+import { endAtOnce } from '../support/end-at-once.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePorts } from './ports.ts';
 
@@ -30,12 +31,24 @@ export interface ProxyOptions {
   /** The whole configuration instead: what it is given are the ports and the state folder it must use. */
   configText?: (place: ProxyPlace) => string;
   workers?: number;
+  /** The script in place of src/cli.ts. */
+  program?: string;
   /**
    * What to wait for: `alive` until it logs dbproxy.ready (so not with a log_level above info), `routing`
    * until a write and a read can be routed as well, `none` not at all.
    */
   readyWhen?: 'routing' | 'alive' | 'none';
   env?: NodeJS.ProcessEnv;
+  /** Where it runs; this machine itself unless told otherwise. */
+  host?: ProxyHost;
+}
+
+/** A host that a proxy runs on: its admin and http ports are on `address`. */
+export interface ProxyHost {
+  readonly address: string;
+  readonly ports: ProxyPorts;
+  /** The command line that runs a program there. */
+  command(...program: string[]): readonly string[];
 }
 
 /** The endpoints of the lab's own configuration. */
@@ -93,9 +106,8 @@ export async function startProxy(
   options: ProxyOptions,
 ): Promise<ProxyProcess> {
   const directory = join(lab.directory, `proxy${lab.number}`);
-  const [write, read, split, admin, http] = await freePorts(5);
   const place: ProxyPlace = {
-    ports: { write: write!, read: read!, split: split!, admin: admin!, http: http! },
+    ports: options.host?.ports ?? (await freeProxyPorts()),
     stateDirectory: join(directory, 'state'),
     serverPorts: lab.serverPorts,
   };
@@ -109,6 +121,11 @@ export async function startProxy(
   const proxy = new RunningProxy(place, configPath, options);
   await proxy.start();
   return proxy;
+}
+
+async function freeProxyPorts(): Promise<ProxyPorts> {
+  const [write, read, split, admin, http] = await freePorts(5);
+  return { write: write!, read: read!, split: split!, admin: admin!, http: http! };
 }
 
 /** The configuration of a test: quick checks, the pair as cluster `main`, the accounts of the lab. */
@@ -179,9 +196,14 @@ class RunningProxy implements ProxyProcess {
     return this.#child?.pid;
   }
 
+  get #address(): string {
+    return this.#options.host?.address ?? '127.0.0.1';
+  }
+
   async start(): Promise<void> {
     // The kernel kills it when the test's process dies; its workers end when it is gone.
-    const command = ['--pdeathsig', 'KILL', '--', process.execPath, CLI, 'run', '--config', this.configPath];
+    const program = [process.execPath, this.#options.program ?? CLI, 'run', '--config', this.configPath];
+    const command = ['--pdeathsig', 'KILL', '--', ...(this.#options.host?.command(...program) ?? program)];
     const from = this.log.length;
     const child = spawn('setpriv', command, {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -198,7 +220,7 @@ class RunningProxy implements ProxyProcess {
   }
 
   async stop(): Promise<number | null> {
-    for (const connection of this.#connections.splice(0)) connection.destroy();
+    for (const connection of this.#connections.splice(0)) endAtOnce(connection);
     const child = this.#child;
     if (child === null) return this.#exitCode;
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
@@ -230,7 +252,7 @@ class RunningProxy implements ProxyProcess {
 
   async connect(endpoint: Endpoint, options: ConnectionOptions = {}): Promise<Connection> {
     const connection = await createConnection({
-      host: '127.0.0.1',
+      host: this.#address,
       port: this.ports[endpoint],
       user: 'app',
       password: 'app',
@@ -244,7 +266,7 @@ class RunningProxy implements ProxyProcess {
 
   async admin(statement: string): Promise<Record<string, unknown>[]> {
     const connection = await createConnection({
-      host: '127.0.0.1',
+      host: this.#address,
       port: this.ports.admin,
       user: 'admin',
       password: 'admin',
@@ -253,12 +275,12 @@ class RunningProxy implements ProxyProcess {
       const [rows] = await connection.query<RowDataPacket[]>(statement);
       return Array.isArray(rows) ? rows : [];
     } finally {
-      connection.destroy();
+      endAtOnce(connection);
     }
   }
 
   async get(path: string): Promise<{ status: number; text: string }> {
-    const response = await fetch(`http://127.0.0.1:${this.ports.http}${path}`);
+    const response = await fetch(`http://${this.#address}:${this.ports.http}${path}`);
     return { status: response.status, text: await response.text() };
   }
 

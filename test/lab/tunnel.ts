@@ -34,9 +34,15 @@ export class Tunnel {
     return promise;
   }
 
+  /** Ends all connections that there are; new ones may come, and everything passes on them. */
+  breakAll(): void {
+    this.#left = Infinity;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   close(): void {
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.breakAll();
   }
 
   #join(client: net.Socket, target: net.Socket): void {

@@ -5,7 +5,8 @@
  * It is 100 s on the clock. The server db1 has the id 1, db2 the id 2; each transaction is `0-1-…`.
  */
 import type { BackendConfig, ClusterConfig } from '../../src/config/config.ts';
-import type { Member, Survey } from '../../src/failover/survey.ts';
+import type { Memory, Trace } from '../../src/failover/memory.ts';
+import type { FailoverFailure, Member, PromotionStand, Survey } from '../../src/failover/survey.ts';
 import { FIRST_RECORD, type HealthRecord } from '../../src/monitor/detector.ts';
 import type {
   ReplicationFacts,
@@ -13,7 +14,8 @@ import type {
   SemiSyncReplica,
   ServerFacts,
 } from '../../src/monitor/observation.ts';
-import type { AdminState } from '../../src/topology/state-file.ts';
+import type { VoteSight } from '../../src/monitor/vote.ts';
+import type { AdminState, Handover } from '../../src/topology/state-file.ts';
 import { backendConfig, clusterConfig } from './configs.ts';
 import { replicationFacts, serverFacts } from './facts.ts';
 
@@ -51,10 +53,26 @@ export interface ClusterDescription {
   readonly remembered?: string | null;
   readonly epoch?: number;
   readonly alone?: boolean;
+  readonly promotion?: PromotionStand;
   readonly inHand?: readonly string[];
+  readonly handover?: Handover;
+  /** What is remembered of replicas of db1, beside what they are. */
+  readonly traces?: Readonly<Record<string, Partial<Trace>>>;
+  /** What db1 was when it was last seen taking writes, where that is another than it is. */
+  readonly reign?: { readonly facts?: Partial<ServerFacts>; readonly askedMs: number } | undefined;
+  /** What servers have that the primary has not, as it was found out before. */
+  readonly diverged?: Readonly<Record<string, string>>;
+  /** What replicas had written themselves when they were last compared with the primary. */
+  readonly ownWrites?: Readonly<Record<string, string>>;
   /** How many answer, of how many. */
   readonly arbiters?: readonly [number, number];
   readonly brokenArbiters?: number;
+  /** What the arbiter that votes says; null and absent: none does. */
+  readonly vote?: VoteSight | null;
+  readonly maintenance?: boolean;
+  readonly stateTrouble?: string;
+  readonly failoverFailure?: FailoverFailure;
+  readonly charge?: Survey['charge'];
   readonly servers: Readonly<Record<string, ServerDescription>>;
 }
 
@@ -76,6 +94,10 @@ export function surveyOf(description: ClusterDescription): Survey {
     epoch,
     alone,
     inHand: description.inHand ?? [],
+    handover: description.handover ?? null,
+    memory: memoryOf(description),
+    diverged: Object.entries(description.diverged ?? {}).map(([backend, extras]) => ({ backend, extras })),
+    ownWrites: description.ownWrites ?? {},
     arbiters: {
       configured: total > 0,
       reachable,
@@ -83,8 +105,34 @@ export function surveyOf(description: ClusterDescription): Survey {
       broken: description.brokenArbiters ?? 0,
       reasons: reachable < total ? ['ping:10.0.0.254: timed out'] : [],
       freshMs: total === 0 ? null : NOW_MS,
+      vote: description.vote ?? null,
     },
+    maintenance: description.maintenance ?? false,
+    stateTrouble: description.stateTrouble ?? null,
+    failoverFailure: description.failoverFailure ?? null,
+    promotion: description.promotion ?? null,
+    charge: description.charge ?? null,
     nowMs: NOW_MS,
+  };
+}
+
+function memoryOf({ traces = {}, reign, servers }: ClusterDescription): Memory {
+  const unknown = {
+    settledMs: -Infinity,
+    forgotMs: -Infinity,
+    goneMs: null,
+    hasMore: false,
+    hasOutlived: false,
+    acknowledgedUntilMs: null,
+  };
+  const known = Object.entries(traces).map(([name, trace]) => {
+    const facts = factsOf(name, servers[name] ?? {});
+    return [name, { facts, ...unknown, ...trace }] as const;
+  });
+  const facts = { ...factsOf('db1', servers['db1'] ?? {}), readOnly: false, ...reign?.facts };
+  return {
+    traces: new Map([['db1', new Map(known)]]),
+    reigns: new Map(reign === undefined ? [] : [['db1', { facts, askedMs: reign.askedMs }]]),
   };
 }
 
@@ -102,15 +150,17 @@ export function memberFrom(name: string, server: ServerDescription = {}): Member
 function recordOf(name: string, server: ServerDescription): HealthRecord {
   const { from, hears = 'receives', down, suspect } = server;
   const seenMs = down === undefined ? SEEN_MS : LAST_SEEN_MS;
+  const facts = server.facts === null ? null : factsOf(name, server);
   return {
     ...FIRST_RECORD,
     reach: down !== undefined ? 'down' : suspect !== undefined ? 'suspect' : 'up',
     reachReason: down ?? suspect ?? '',
     good: down === undefined ? 3 : 0,
     failed: down === undefined ? 0 : 3,
-    facts: server.facts === null ? null : factsOf(name, server),
+    facts,
     seenMs: server.facts === null ? null : seenMs,
     askedMs: seenMs,
+    startedMs: facts === null ? null : seenMs - (facts.uptimeSeconds - 1) * 1000,
     fresh: from !== undefined,
     lastInSync: from === undefined ? null : { atMs: seenMs, lagMs: 0 },
     receiverSeenMs: from === undefined ? null : hears === 'silent' ? LAST_SEEN_MS : SEEN_MS,
@@ -143,6 +193,7 @@ function primarySideOf({ waitsFor, primarySide }: ServerDescription): SemiSyncPr
     waitPoint: 'after_sync',
     waitForReplicas: 1,
     waiting: 0,
+    acknowledged: 0,
     ...primarySide,
   };
 }

@@ -1,7 +1,12 @@
 /**
  * Configurations as tests need them: whole, and changed where a test cares.
  */
-import type { BackendConfig, ClusterConfig, ListenerConfig } from '../../src/config/config.ts';
+import type {
+  BackendConfig,
+  ClusterConfig,
+  KeepalivedConfig,
+  ListenerConfig,
+} from '../../src/config/config.ts';
 
 /** Cluster main, with the defaults of the file. */
 export function clusterConfig(over: Partial<ClusterConfig> = {}): ClusterConfig {
@@ -14,6 +19,7 @@ export function clusterConfig(over: Partial<ClusterConfig> = {}): ClusterConfig 
     checkIntervalMs: 1_000,
     checkFastIntervalMs: 250,
     checkTimeoutMs: 1_000,
+    checkLoginIntervalMs: 30_000,
     rise: 2,
     fall: 3,
     maxLagMs: 10_000,
@@ -22,6 +28,7 @@ export function clusterConfig(over: Partial<ClusterConfig> = {}): ClusterConfig 
     heartbeatIntervalMs: 250,
     writeCheck: false,
     arbiter: [],
+    arbiterLeaseMs: 3_000,
     failover: 'manual',
     failoverCooldownMs: 600_000,
     failoverData: 'wait',
@@ -56,6 +63,23 @@ export function backendConfig(name: string, over: Partial<BackendConfig> = {}): 
   };
 }
 
+/** No virtual addresses, and the defaults of the file. */
+export function keepalivedConfig(over: Partial<KeepalivedConfig> = {}): KeepalivedConfig {
+  return {
+    vip: [],
+    hosts: [],
+    unicast: false,
+    virtualRouterId: 51,
+    instance: 'vi_dbproxy_51',
+    priority: 100,
+    advertIntMs: 1_000,
+    vipLayout: 'together',
+    checkTimeoutMs: 500,
+    notifyTimeoutMs: 10_000,
+    ...over,
+  };
+}
+
 /** What the file's defaults say of splitting, pooling and sharing. */
 export const SPLIT_DEFAULTS = {
   pool: 'session',
@@ -67,4 +91,5 @@ export const SPLIT_DEFAULTS = {
   maxPreparedStatements: 1000,
   statementCache: 100,
   sessionMoves: true,
+  markCommits: false,
 } as const satisfies Partial<ListenerConfig>;

@@ -6,7 +6,7 @@ import type { DatabaseServer } from '../../src/demo/database-server.ts';
 import { findBrokenPromises } from '../chaos/verify.ts';
 import { Workload } from '../chaos/workload.ts';
 import { WORDS, type LabFlavour } from '../lab/flavours.ts';
-import type { ConfigSections, ProxyProcess } from '../lab/proxy.ts';
+import type { ConfigSections, LogEvent, ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from './eventually.ts';
 
 const LONG_MS = 20_000;
@@ -68,7 +68,7 @@ export function eventSince(
   from: number,
   name: string,
   timeoutMs = LONG_MS,
-): Promise<unknown> {
+): Promise<LogEvent> {
   return proxy.waitForEvent(name, (event) => proxy.log.indexOf(event) >= from, timeoutMs);
 }
 
@@ -124,4 +124,21 @@ export async function assertFencedAndAccountedFor(proxy: ProxyProcess, old: Data
     assert.ok(told || found.join() === 'AllHealthy', found.join());
     assert.equal(await isReadOnly(old), true);
   }, LONG_MS);
+}
+
+/** What SHOW BACKENDS says of a server; undefined: it does not know it. */
+export async function backendRow(
+  proxy: ProxyProcess,
+  name: string,
+): Promise<Record<string, unknown> | undefined> {
+  const [row] = await proxy.admin(`SHOW BACKENDS WHERE name = '${name}'`);
+  return row;
+}
+
+/** Resolves when a server is online in this role. */
+export function untilRole(proxy: ProxyProcess, name: string, role: string): Promise<void> {
+  return eventually(async () => {
+    const row = await backendRow(proxy, name);
+    assert.deepEqual([row?.['role'], row?.['state']], [role, 'online'], JSON.stringify(row));
+  }, 20_000);
 }

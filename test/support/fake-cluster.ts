@@ -6,11 +6,14 @@
  * It shows no more of a server than who may write, who follows whom, and how far it has come.
  */
 import type { BackendConfig, ClusterConfig } from '../../src/config/config.ts';
-import type { PromotionWorld } from '../../src/failover/actions.ts';
+import type { Standing } from '../../src/failover/charge.ts';
+import type { PromotionWorld } from '../../src/failover/steps/world.ts';
 import type { Journal, JournalEntry } from '../../src/failover/journal.ts';
 import type { OpenServer, ServerControl } from '../../src/failover/server-control.ts';
 import type { Member, Survey } from '../../src/failover/survey.ts';
+import type { WorkUnderWay } from '../../src/failover/work-under-way.ts';
 import type { ServerFacts } from '../../src/monitor/observation.ts';
+import type { Divergence } from '../../src/topology/state-file.ts';
 import { memberFrom, SEEN_MS, surveyOf } from './clusters.ts';
 import { backendConfig, clusterConfig } from './configs.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -24,8 +27,15 @@ export interface FakeServer {
   /** Nobody can reach it. */
   isDown: boolean;
   waits: boolean;
+  /** Files of its binary log. */
+  logFiles: number;
+  /** A crash costs it nothing that clients were told of. */
+  keepsAcknowledged: boolean;
+  /** It tells its source what it has received. */
+  answers: boolean;
   /** It has applied all that it has received. */
   isDrained: boolean;
+  isApplierStopped: boolean;
   /** All that it has, by its global ids. */
   position: string;
   /** Epochs that are written down there. */
@@ -38,16 +48,27 @@ export class FakeCluster {
   readonly cluster: ClusterConfig;
   readonly backends: BackendConfig[];
   readonly clock = new FakeClock();
-  state = { primary: 'db1', epoch: 4, alone: false, inHand: [] as readonly string[] };
+  state: {
+    readonly primary: string;
+    readonly epoch: number;
+    readonly alone: boolean;
+    readonly inHand: readonly string[];
+    readonly failoverWallMs: number | null;
+  };
+  /** Whose data was noted to be another than the primary's. */
+  diverged: readonly Divergence[] = [];
   written: { readonly entry: JournalEntry; readonly durable: boolean }[] = [];
   /** What must never be and was, with the act after which it was. */
   readonly violations: string[] = [];
+  /** Replicas apply what they lack while they are waited for. */
+  applies = true;
   /** Called after each effect. */
   onAct: (act: string) => void = () => undefined;
 
   constructor(names: readonly string[], config: Partial<ClusterConfig> = {}) {
     this.cluster = clusterConfig(config);
-    this.backends = names.map((name) => backendConfig(name));
+    this.state = { primary: names[0]!, epoch: 4, alone: false, inHand: [], failoverWallMs: null };
+    this.backends = names.map((name) => backendConfig(name, { cluster: this.cluster.name }));
     this.servers = names.map((name, index) => ({
       name,
       readOnly: index > 0,
@@ -55,7 +76,11 @@ export class FakeCluster {
       receives: index > 0,
       isDown: false,
       waits: false,
+      logFiles: 1,
+      keepsAcknowledged: true,
+      answers: index > 0,
       isDrained: true,
+      isApplierStopped: false,
       position: '0-1-100',
       epochs: [],
     }));
@@ -89,6 +114,8 @@ export class FakeProcess {
   readonly cluster: FakeCluster;
   readonly held = new Set<string>();
   readonly events: string[] = [];
+  /** What an operator has done to the servers meanwhile; null: nothing. */
+  workUnderWay: WorkUnderWay | null = null;
   /** Acts so far, each counted twice. */
   acts = 0;
   readonly #diesAt: () => number;
@@ -135,18 +162,27 @@ export class FakeProcess {
     };
   }
 
+  /** Whether this process is the one that acts. */
+  charge: Standing = { isOurs: true };
+
   get world(): PromotionWorld {
     const { cluster } = this;
     return {
       clock: cluster.clock,
       openServer: this.#openServer,
+      charge: () => this.charge,
+      overtakeChores: () => Promise.resolve(false),
+      workUnderWay: () => this.workUnderWay,
       hold: (name, held) => void (held ? this.held.add(name) : this.held.delete(name)),
       holdWrites: () => this.act('hold writes', () => ({ moved: 1, ended: 0, workersKilled: 0 })),
-      recordPromotion: (_name, primary) =>
+      recordPromotion: (_name, primary, failoverWallMs = cluster.state.failoverWallMs) =>
         this.act('record', () => {
-          cluster.state = { ...cluster.state, primary, epoch: cluster.state.epoch + 1 };
+          cluster.state = { ...cluster.state, primary, epoch: cluster.state.epoch + 1, failoverWallMs };
           return cluster.state.epoch;
         }),
+      failoverWallMs: () => cluster.state.failoverWallMs,
+      handoverOf: () => null,
+      setHandover: () => this.act('set handover', () => undefined),
       epochOf: () => cluster.state.epoch,
       takeInHand: (_name, inHand) =>
         this.act('take in hand', () => {
@@ -155,6 +191,10 @@ export class FakeProcess {
       setAlone: (_name, alone) =>
         this.act('set alone', () => {
           cluster.state = { ...cluster.state, alone };
+        }),
+      noteDiverged: (_name, found) =>
+        this.act('note diverged', () => {
+          cluster.diverged = found;
         }),
       changeSettings: () => this.act('settings', () => undefined),
       rwWeight: () => 1,
@@ -171,6 +211,7 @@ export class FakeProcess {
       ...surveyOf({ servers: {}, remembered: state.primary, epoch: state.epoch, alone: state.alone }),
       cluster,
       inHand: state.inHand,
+      handover: null,
       members: servers.map((server) => this.#member(server)),
     };
   }
@@ -184,10 +225,14 @@ export class FakeProcess {
       ...(source !== null && { from: source, hears: receives ? (lost ? 'lost' : 'receives') : 'stopped' }),
       ...(isDown && { down: 'connection refused' }),
       ...(last !== undefined && { epoch: [last.epoch, last.backend] }),
-      facts: { readOnly },
-      replication: { drained: server.isDrained },
+      facts: { readOnly, keepsAcknowledged: server.keepsAcknowledged },
+      replication: {
+        drained: server.isDrained,
+        applier: server.isApplierStopped ? 'stopped' : 'running',
+      },
       record: source === null ? {} : { lastInSync: { atMs: SEEN_MS, lagMs: 0 } },
       ...(server.waits && { waitsFor: 1 }),
+      ...(source !== null && { answers: server.answers }),
     });
   }
 
@@ -212,6 +257,7 @@ export class FakeProcess {
       look: () => on('look', (): ServerFacts => this.#member(server).record.facts!),
       makeReadOnly: () => on('make read-only', () => void (server.readOnly = true)),
       makeWritable: () => on('make writable', () => void (server.readOnly = false)),
+      beginNewLog: () => on('begin new log', () => void server.logFiles++),
       stopReceiver: () => on('stop receiver', () => void (server.receives = false)),
       startReplication: () => on('start replication', () => void (server.receives = true)),
       stopReplication: () =>
@@ -220,7 +266,9 @@ export class FakeProcess {
           return '';
         }),
       forgetSource: () => on('forget source', () => void (server.source = null)),
-      hasApplied: () => on('wait for', () => true),
+      hasApplied: () => on('wait for', () => this.cluster.applies),
+      bringTo: () => Promise.reject(new Error('it has global ids')),
+      logAfter: () => Promise.reject(new Error('it has global ids')),
       follow: (source) =>
         on('follow', () => {
           server.source = source.name;

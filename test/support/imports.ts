@@ -10,7 +10,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['config', 'protocol', 'sql', 'binlog'],
   ['topology', 'transport'],
   ['ipc', 'routing', 'backend', 'monitor'],
-  ['frontend', 'failover', 'setup', 'admin', 'http', 'keepalived', 'peer'],
+  ['frontend', 'failover', 'setup', 'operations', 'admin', 'http', 'keepalived', 'peer'],
   ['supervisor.ts', 'worker.ts', 'demo'],
   ['cli.ts', 'cli'],
 ];

@@ -23,7 +23,7 @@ export const bounds = { clock: systemClock, timeoutMs: TIMEOUT_MS };
 
 /** What the account needs, beside the rows: to see binlogs, to write to none, to forget, to set what is followed. */
 const PRIVILEGES: Readonly<Record<LabFlavour, string>> = {
-  mariadb: 'binlog monitor, binlog admin, reload, replication slave admin',
+  mariadb: 'binlog monitor, binlog admin, reload, replication slave admin, replication master admin',
   mysql97: 'replication client, reload, session_variables_admin, system_variables_admin',
   mysql56: 'super, reload',
 };

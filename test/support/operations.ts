@@ -64,6 +64,9 @@ digest = 0x0123456789abcdef
 target = primary
 `;
 
+/** A listener that has been as it is for a while. */
+const STEADY = { isDraining: false, stateMs: 5_000 };
+
 /** The configuration of the two servers. */
 export function exampleConfig(): ProxyConfig {
   return parseConfig(CONFIG_TEXT, {
@@ -346,19 +349,30 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
       return id === SESSIONS[0]!.id ? sessionExplanation() : null;
     },
     listeners: () => [
-      { listener: 'write', worker: 1, error: null },
-      { listener: 'write', worker: 2, error: null },
-      { listener: 'read', worker: 1, error: null },
-      { listener: 'read', worker: 2, error: 'address not available' },
-      { listener: 'split', worker: 1, error: null },
-      { listener: 'split', worker: 2, error: null },
+      { listener: 'write', worker: 1, error: null, ...STEADY },
+      { listener: 'write', worker: 2, error: null, ...STEADY },
+      { listener: 'read', worker: 1, error: null, ...STEADY },
+      { listener: 'read', worker: 2, error: 'address not available', ...STEADY },
+      { listener: 'split', worker: 1, error: null, ...STEADY },
+      { listener: 'split', worker: 2, error: null, ...STEADY },
     ],
     events: () => [...EVENTS],
     setBackend: async (name, change) => {
       calls.push(['setBackend', name, change]);
     },
-    promote: async (name) => {
-      calls.push(['promote', name]);
+    addBackend: async (name, keys, clone) => {
+      calls.push(['addBackend', name, keys, clone]);
+      return clone === null ? [] : [SETUP_REPORT];
+    },
+    dropBackend: async (name) => {
+      calls.push(['dropBackend', name]);
+    },
+    configDiff: () => [
+      { section: '[backend db1]', key: 'rw_weight', running: '5', file: '2' },
+      { section: '[backend db2]', key: '', running: null, file: 'dropped' },
+    ],
+    promote: async (name, force) => {
+      calls.push(['promote', name, force]);
       return [{ step: 'fence', result: 'done', detail: 'db1 is read-only', durationMs: 3.4 }];
     },
     bootstrap: async (cluster, primary, dryRun) => {
@@ -388,7 +402,7 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
       calls.push(['setMaintenance', cluster, on]);
     },
     diagnoses: () => [DIAGNOSIS],
-    plan: () => null,
+    plans: () => [],
     killSession: async (id, query) => {
       calls.push(['killSession', id, query]);
       return SESSIONS.some((session) => session.id === id);
@@ -396,6 +410,11 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
     shutdown: (now) => {
       calls.push(['shutdown', now]);
     },
+    stateTrouble: () => null,
+    peer: (message) => Promise.resolve(message),
+    setPeerGone: () => Promise.resolve(),
+    charges: () => [{ cluster: 'main', isOurs: true }],
+    lostCommits: () => [{ cluster: 'main', outcome: 'not_committed', count: 3 }],
     promotions: () => [{ kind: 'switchover', result: 'done', count: 2, lastDurationMs: 1500 }],
     imports: () => [...IMPORTS],
     reloadTls: () => {

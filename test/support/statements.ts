@@ -77,3 +77,8 @@ function bitsOf(table: Readonly<Record<string, number>>, names: string): number 
     return bits | bit;
   }, 0);
 }
+
+/** A view as servers are asked for it (src/frontend/hidden-code.ts): its name in digits, and its text. */
+export function viewRow([name, text]: readonly [string, string]): string {
+  return `${Buffer.from(name).toString('hex')}\n${text}`;
+}

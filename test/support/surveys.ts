@@ -31,6 +31,7 @@ const COMMON: Readonly<Record<string, string>> = {
 
 const MARIADB: Readonly<Record<string, string>> = {
   ...COMMON,
+  innodb_flush_log_at_trx_commit: '3',
   log_slave_updates: 'ON',
   gtid_strict_mode: 'ON',
   gtid_domain_id: '0',
@@ -92,6 +93,7 @@ export function survey(name: string, changes: SurveyChanges = {}, version = '10.
           waitPoint: 'after_sync',
           waitForReplicas: 1,
           waiting: 0,
+          acknowledged: 0,
         },
         replica: { enabled: !isPrimary, live: !isPrimary },
       },
@@ -104,7 +106,15 @@ export function survey(name: string, changes: SurveyChanges = {}, version = '10.
     origins,
     persisted: new Map(Object.entries(changes.persisted ?? (isMariadb ? {} : atStart))),
     account: 'm@%',
-    grants: grantStatements([...words.monitorPrivileges, ...words.bootstrapPrivileges], 'm'),
+    grants: grantStatements(
+      [
+        ...words.monitorPrivileges,
+        ...words.rejoinPrivileges.onServer,
+        ...words.rejoinPrivileges.onTables,
+        ...words.bootstrapPrivileges,
+      ],
+      'm',
+    ),
     replicatesByGtid: isPrimary ? null : true,
     followers: isPrimary ? 1 : 0,
     clockAheadMs: 0,
