@@ -1,12 +1,12 @@
 /**
  * The program that `failover.ts` runs: it needs hosts of its own, which live in a network that only this process sees.
- * A line of JSON a round on its standard output: `{ name, gapMs, failed, problem }`.
+ * A line of JSON a round on its standard output: `{ name, flavour, gapMs, failed, problem }`.
  *
- *   node bench/failover-run.ts ROUNDS
+ *   node bench/failover-run.ts FLAVOUR ROUNDS CASE…
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { ChaosCluster } from '../test/chaos/cluster.ts';
-import { inflict, startThoseThatEnded } from '../test/chaos/faults.ts';
+import { ChaosCluster, type ChaosFlavour } from '../test/chaos/cluster.ts';
+import { inflict } from '../test/chaos/faults.ts';
 import { getWell } from '../test/chaos/heal.ts';
 import { Workload } from '../test/chaos/workload.ts';
 import { insideOwnNetwork } from '../test/lab/hosts.ts';
@@ -20,17 +20,18 @@ const OBSERVED_MS = 4_000;
 const ALONE_PACE_MS = 5;
 
 if (await insideOwnNetwork()) {
-  const rounds = Number(process.argv[2]);
-  for (const interval of new Set(failoverCases.map(({ checkFastInterval }) => checkFastInterval))) {
+  const [flavour, rounds, ...names] = process.argv.slice(2);
+  const cases = failoverCases.filter(({ name }) => names.includes(name));
+  for (const interval of new Set(cases.map(({ checkFastInterval }) => checkFastInterval))) {
     const cluster = await ChaosCluster.start({
-      flavour: 'mariadb',
+      flavour: flavour as ChaosFlavour,
       servers: 2,
       config: { 'cluster main': { check_fast_interval: interval, write_check: 'off' } },
     });
     try {
       let first = 1;
-      for (let round = 1; round <= rounds; round++) {
-        for (const one of failoverCases.filter(({ checkFastInterval }) => checkFastInterval === interval)) {
+      for (let round = 1; round <= Number(rounds); round++) {
+        for (const one of cases.filter(({ checkFastInterval }) => checkFastInterval === interval)) {
           const { sample, next } = await measure(cluster, one, first);
           process.stdout.write(`${JSON.stringify(sample)}\n`);
           if (sample.problem !== null) throw new Error(sample.problem);
@@ -62,7 +63,6 @@ async function measure(
   await workload.stop();
   const failed = workload.entries.slice(before).filter(({ outcome }) => outcome !== 'acknowledged').length;
   await mend();
-  await startThoseThatEnded(cluster);
   const { problem } = await getWell(cluster);
-  return { sample: { name, gapMs, failed, problem }, next: workload.next };
+  return { sample: { name, flavour: cluster.flavour, gapMs, failed, problem }, next: workload.next };
 }

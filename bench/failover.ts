@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { ChaosFlavour } from '../test/chaos/options.ts';
 
 export interface FailoverCase {
   readonly name: string;
@@ -22,13 +23,13 @@ const DEFAULT_FAST = '250ms';
 
 /** All of them, in the order in which a round asks them. */
 export const failoverCases: readonly FailoverCase[] = [
-  of('kill-1', 'kill -9 of the primary, 1 client', 'kill', 1, 800),
-  of('kill-16', 'kill -9 of the primary, 16 clients', 'kill', 16, 1_200),
-  of('freeze-16', 'SIGSTOP of the primary, 16 clients', 'freeze', 16, 3_000),
-  of('cut-16', "the primary's host is cut off, 16 clients", 'cut', 16, 3_000),
-  of('switchover-16', 'switchover, 16 clients', 'switchover', 16, 300),
+  of('failover-kill-1', 'kill -9 of the primary, 1 client', 'kill', 1, 800),
+  of('failover-kill-16', 'kill -9 of the primary, 16 clients', 'kill', 16, 1_200),
+  of('failover-freeze-16', 'SIGSTOP of the primary, 16 clients', 'freeze', 16, 3_000),
+  of('failover-cut-16', "the primary's host is cut off, 16 clients", 'cut', 16, 3_000),
+  of('failover-switchover-16', 'switchover, 16 clients', 'switchover', 16, 300),
   {
-    ...of('kill-1-fast', 'kill -9, 1 client, check_fast_interval = 50ms', 'kill', 1, 300),
+    ...of('failover-kill-1-fast', 'kill -9, 1 client, check_fast_interval = 50ms', 'kill', 1, 300),
     checkFastInterval: '50ms',
   },
 ];
@@ -36,6 +37,7 @@ export const failoverCases: readonly FailoverCase[] = [
 /** One round of one case. */
 export interface FailoverSample {
   readonly name: string;
+  readonly flavour: ChaosFlavour;
   /** The longest time without an acknowledged write. */
   readonly gapMs: number;
   /** Pieces of work (a statement, or a transaction) that were not acknowledged. */
@@ -44,14 +46,25 @@ export interface FailoverSample {
   readonly problem: string | null;
 }
 
-/** Asks every case so many times; says what it does by `say`. */
+/** Asks each of these cases so many times; says what it does by `say`. */
 export async function askFailover(
+  cases: readonly FailoverCase[],
+  flavour: ChaosFlavour,
   rounds: number,
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<FailoverSample[]> {
   const program = join(import.meta.dirname, 'failover-run.ts');
-  const command = ['--pdeathsig', 'TERM', '--', process.execPath, program, String(rounds)];
+  const command = [
+    '--pdeathsig',
+    'TERM',
+    '--',
+    process.execPath,
+    program,
+    flavour,
+    String(rounds),
+    ...cases.map(({ name }) => name),
+  ];
   const child = spawn('setpriv', command, {
     stdio: ['ignore', 'pipe', 'inherit'],
     signal,

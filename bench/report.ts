@@ -5,6 +5,7 @@
  */
 
 import { failoverCases, type FailoverCase, type FailoverSample } from './failover.ts';
+import { LAG_GOAL, LAG_READERS, lagCases, type LagSample } from './lag.ts';
 
 /** The ways to the server that are compared, in the order in which a round measures them. */
 export const TARGETS = ['direct', 'haproxy', 'dbproxy'] as const;
@@ -61,6 +62,7 @@ export interface Report {
   stream: StreamResult | null;
   micro: MicroResult[];
   failover: FailoverSample[];
+  lag: LagSample[];
   /** Loads that could not be measured, and why. */
   failures: string[];
 }
@@ -174,7 +176,27 @@ export function verdicts(report: Report): Verdict[] {
       reached: gaps.median < goalMs,
     });
   }
+  for (const { title, most } of lagResults(report.lag)) {
+    found.push({
+      goal: `${title}: the last read at most ${LAG_GOAL} check intervals after max_lag`,
+      measured: most.toFixed(2),
+      reached: most <= LAG_GOAL,
+    });
+  }
   return found;
+}
+
+/** The cases of lag that were asked, a row a reader; `most` is what counts. */
+function lagResults(samples: readonly LagSample[]): (Ratio & { title: string; rounds: number })[] {
+  return lagCases.flatMap(({ name, title }) => {
+    const own = samples.filter((sample) => sample.name === name);
+    if (own.length === 0) return [];
+    return LAG_READERS.map((reader) => ({
+      title: `${title}; ${reader}`,
+      rounds: own.length,
+      ...ratioOf(own.map(({ lateness }) => lateness[reader])),
+    }));
+  });
 }
 
 /** The cases that were asked, with how long writes waited and what failed. */
@@ -197,6 +219,7 @@ export function formatReport(report: Report): string {
   if (report.stream !== null) parts.push(formatStream(report.stream));
   if (report.micro.length > 0) parts.push(formatMicro(report.micro));
   if (report.failover.length > 0) parts.push(formatFailover(report.failover));
+  if (report.lag.length > 0) parts.push(formatLag(report.lag));
   if (report.failures.length > 0) parts.push(['FAILED', ...report.failures].join('\n'));
   const goals = verdicts(report);
   if (goals.length > 0) parts.push(formatVerdicts(goals));
@@ -270,7 +293,20 @@ function formatFailover(samples: readonly FailoverSample[]): string {
     whole(gaps),
     whole(failed),
   ]);
-  return formatTable([['failover', 'rounds', 'writes wait ms', 'failed'], ...rows], 1);
+  return formatTable(
+    [[`failover, ${samples[0]!.flavour}`, 'rounds', 'writes wait ms', 'failed'], ...rows],
+    1,
+  );
+}
+
+function formatLag(samples: readonly LagSample[]): string {
+  const rows = lagResults(samples).map(({ title, rounds, ...ratio }) => [
+    title,
+    String(rounds),
+    formatRatio(ratio),
+  ]);
+  const header = [`lag, ${samples[0]!.flavour}`, 'rounds', 'last read, check intervals after max_lag'];
+  return formatTable([header, ...rows], 1);
 }
 
 function formatVerdicts(found: readonly Verdict[]): string {

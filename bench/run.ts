@@ -3,14 +3,15 @@
  * its questions round by round (each round asks every question of all three targets, one right after the
  * other), prints the table and writes it to a file. What it says on the way goes to standard error.
  *
- *   npm run bench -- [--quick] [--json [FILE]] [--only NAME]
+ *   npm run bench -- [--quick] [--json [FILE]] [--only NAME] [--flavour F]
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
-import { askFailover } from './failover.ts';
+import { askFailover, failoverCases, type FailoverCase } from './failover.ts';
+import { askLag, lagCases, type LagCase } from './lag.ts';
 import type { Load } from './load.ts';
 import { askMicro } from './micro.ts';
 import { parseBenchArguments, USAGE, type BenchOptions } from './options.ts';
@@ -36,14 +37,13 @@ import { runTlsLoad, tlsPointSelects } from './tls-load.ts';
 const LOADS: readonly Load[] = [...pointSelects, ...tlsPointSelects, ...readWrites, ...shortConnections];
 const STREAM = 'stream';
 const MICRO = 'micro';
-const FAILOVER = 'failover';
 
 const RESULT_PATH = join(import.meta.dirname, 'results/latest.txt');
 
 /** How much is asked. `deadlineMs`: since the start; later than that no further round of a load begins. */
 const EFFORT = {
-  full: { rounds: 5, streamRounds: 3, failoverRounds: 20, seconds: 3, deadlineMs: Infinity },
-  quick: { rounds: 3, streamRounds: 1, failoverRounds: 3, seconds: 1, deadlineMs: 48_000 },
+  full: { rounds: 5, streamRounds: 3, failoverRounds: 20, lagRounds: 10, seconds: 3, deadlineMs: Infinity },
+  quick: { rounds: 3, streamRounds: 1, failoverRounds: 3, lagRounds: 3, seconds: 1, deadlineMs: 48_000 },
 } as const;
 
 /** Compiles the hot paths and fills the pools before anything counts. */
@@ -60,8 +60,11 @@ interface Questions {
   loads: readonly Load[];
   stream: boolean;
   micro: boolean;
-  /** Takes minutes and needs root, so only when it is asked for by name. */
-  failover: boolean;
+  /** They take minutes and need root, so only when they are asked for by name. */
+  failover: readonly FailoverCase[];
+  /** They take minutes, so likewise. */
+  lag: readonly LagCase[];
+  flavour: BenchOptions['flavour'];
 }
 
 /** What is handed down to everything that measures. */
@@ -93,30 +96,37 @@ async function main(): Promise<void> {
 }
 
 /** Those that `--only` and `--quick` leave; null when that is none. */
-function chooseQuestions({ only, quick }: BenchOptions): Questions | null {
+function chooseQuestions({ only, quick, flavour }: BenchOptions): Questions | null {
   const wanted = (name: string): boolean => only === null || name.startsWith(only);
   const loads = LOADS.filter((load) => wanted(load.name) && (load.quick || !quick || only !== null));
-  const failover = only !== null && wanted(FAILOVER);
-  const questions = { loads, stream: wanted(STREAM), micro: wanted(MICRO), failover };
-  return loads.length > 0 || questions.stream || questions.micro || failover ? questions : null;
+  const failover = only === null ? [] : failoverCases.filter(({ name }) => wanted(name));
+  const lag = only === null ? [] : lagCases.filter(({ name }) => wanted(name));
+  const questions = { loads, stream: wanted(STREAM), micro: wanted(MICRO), failover, lag, flavour };
+  const isAny = loads.length + failover.length + lag.length > 0 || questions.stream || questions.micro;
+  return isAny ? questions : null;
 }
 
 function allNames(): string {
-  return [...LOADS.map(({ name }) => name), STREAM, MICRO, FAILOVER].join(', ');
+  const byName = [...failoverCases, ...lagCases];
+  return [...LOADS.map(({ name }) => name), STREAM, MICRO, ...byName.map(({ name }) => name)].join(', ');
 }
 
 /** The pieces of code first: they want the machine for themselves. */
 async function answer(questions: Questions, run: Run): Promise<Report> {
   const micro = questions.micro ? askMicro() : [];
-  const failover = questions.failover
-    ? await askFailover(EFFORT[run.mode].failoverRounds, run.signal, say)
-    : [];
+  const { failoverRounds, lagRounds } = EFFORT[run.mode];
+  const failover =
+    questions.failover.length > 0
+      ? await askFailover(questions.failover, questions.flavour, failoverRounds, run.signal, say)
+      : [];
+  const lag = await askLag(questions.lag, questions.flavour, lagRounds, run.signal, say);
   const report: Report = {
     conditions: conditions(run.mode),
     loads: [],
     stream: null,
     micro,
     failover,
+    lag,
     failures: [],
   };
   if (questions.loads.length === 0 && !questions.stream) return report;

@@ -75,10 +75,21 @@ const LARAVEL = { package: 'php-illuminate-database', present: () => hasPhpLibra
 const DOCTRINE = { package: 'php-doctrine-dbal', present: () => hasPhpLibrary('Doctrine/DBAL') };
 const HAPROXY = { package: 'haproxy', present: () => hasProgram('haproxy') };
 const SYSBENCH = { package: 'sysbench', present: () => hasProgram('sysbench') };
+/** Its systemd-notify, which needs no systemd that runs. */
+const SYSTEMD = { package: 'systemd', present: () => hasProgram('systemd-notify') };
+const KEEPALIVED = { package: 'keepalived', present: () => hasProgram('keepalived') };
+const PING = { package: 'iputils-ping', present: () => hasProgram('ping') };
+const ETCD = { package: 'etcd-server', present: () => hasProgram('etcd') };
 const IPROUTE = { package: 'iproute2', present: () => hasProgram('ip') };
+
+/** What a pair of hosts needs; only root can be two hosts on one machine. */
+const PAIR = process.getuid() === 0 ? [KEEPALIVED, PING, IPROUTE] : [];
 
 /** Clients of other languages that tests run through the proxy. */
 const OTHER_CLIENTS = [PYMYSQL, PHP, PHP_MYSQL, PERL_MYSQL, PERL_MARIADB, RUBY_MYSQL2];
+
+/** What stands beside dbproxy on a host. */
+const NEIGHBOURS = [HAPROXY, SYSTEMD, ETCD];
 
 /** Frameworks whose sessions go through the split endpoint. */
 const FRAMEWORKS = [DJANGO, SQLALCHEMY, MYSQLCLIENT, ACTIVERECORD, LARAVEL, DOCTRINE];
@@ -86,7 +97,15 @@ const FRAMEWORKS = [DJANGO, SQLALCHEMY, MYSQLCLIENT, ACTIVERECORD, LARAVEL, DOCT
 const DEBIAN_NEEDS = {
   run: () => [],
   start: (args) => (startsDemo(args) ? [MARIADB_SERVER, MARIADB_INSTALL] : []),
-  test: () => [MARIADB_SERVER, MARIADB_INSTALL, MARIADB_CLIENT, ...OTHER_CLIENTS, ...FRAMEWORKS],
+  test: () => [
+    MARIADB_SERVER,
+    MARIADB_INSTALL,
+    MARIADB_CLIENT,
+    ...OTHER_CLIENTS,
+    ...FRAMEWORKS,
+    ...NEIGHBOURS,
+    ...PAIR,
+  ],
   bench: () => [MARIADB_SERVER, MARIADB_INSTALL, HAPROXY, SYSBENCH, IPROUTE],
   chaos: () => [MARIADB_SERVER, MARIADB_INSTALL, SYSBENCH, IPROUTE],
 };

@@ -1,16 +1,19 @@
 /**
- * `npm test`: first the checks that need no running program (types, lint, format, dead code), two at a
- * time; then every test file, unit before integration, one after the other, so that what measures time
- * has the machine to itself. With files as arguments it runs just those.
+ * `npm test`: first the checks that need no running program (types, lint, format, dead code), then every test
+ * file, unit before integration; two at a time, as most of them wait for servers most of the time, and none
+ * measures time. With files as arguments it runs just those.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
 const CHECKS = ['typecheck', 'lint', 'format:check', 'deadcode'];
-const CHECKS_AT_ONCE = 2;
+/** Of checks, and of test files: each has its own ports and folders. */
+const AT_ONCE = Math.min(2, availableParallelism());
 /** Simple to elaborate: a failure at the bottom explains those above it. */
 const ORDER = [
   'test/unit/',
@@ -19,9 +22,12 @@ const ORDER = [
   'test/integration/',
   'test/differential/',
   'test/clients/',
+  'test/pair/',
 ];
 /** For a whole file; a test that hangs must not hang the run. */
 const FILE_TIMEOUT_MS = 300_000;
+/** Files that took longer are named with their time: what to look at first when the whole takes too long. */
+const LONG_MS = 15_000;
 
 const asked = process.argv.slice(2);
 if (asked.length > 0) await runTests(expand(asked));
@@ -36,7 +42,7 @@ async function runChecks(): Promise<boolean> {
       results.push(await runCheck(check));
     }
   };
-  await Promise.all(Array.from({ length: CHECKS_AT_ONCE }, lane));
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
   return results.every(Boolean);
 }
 
@@ -56,9 +62,13 @@ async function runCheck(name: string): Promise<boolean> {
 
 async function runTests(files: string[]): Promise<void> {
   if (files.length === 0) throw new Error('no test file of this name');
-  const events = run({ files, concurrency: 1, timeout: FILE_TIMEOUT_MS });
+  const events = run({ files, concurrency: AT_ONCE, timeout: FILE_TIMEOUT_MS });
   events.on('test:fail', ({ todo }) => {
     if (todo === undefined || todo === false) process.exitCode = 1;
+  });
+  events.on('test:summary', ({ file, duration_ms: ms }) => {
+    if (file !== undefined && ms > LONG_MS)
+      console.log(`(${(ms / 1000).toFixed(0)} s: ${relative('.', file)})`);
   });
   const output = events.compose(spec);
   output.pipe(process.stdout);

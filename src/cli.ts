@@ -9,15 +9,18 @@
  */
 import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { formatEndpoint } from './base/address.ts';
 import { systemClock } from './base/clock.ts';
 import { isRefusal, refusal, type ErrorCode } from './base/errors.ts';
-import { openLog } from './base/log.ts';
+import { messageOf } from './base/message-of.ts';
+import { ownAddresses } from './base/own-addresses.ts';
 import { PROGRAM_VERSION } from './base/version.ts';
 import { parseCommandLine, type Command } from './cli/arguments.ts';
 import { listenForStop, type StopSignals } from './cli/stop-signals.ts';
 import type { ProxyConfig } from './config/config.ts';
+import type { OrdersSight } from './setup/host-rules.ts';
 
 /** What the exit codes mean; sysexits.h has them too. */
 const EXIT = { well: 0, notWell: 1, usage: 64, missing: 69, tryAgain: 75, badConfig: 78 } as const;
@@ -34,7 +37,10 @@ const EXIT_OF_REFUSAL: Partial<Record<ErrorCode, number>> = {
 const CONFIG_PLACES = ['proxy.conf', '/etc/dbproxy/proxy.conf'];
 const DEMO_DIRECTORY = '.demo';
 
-process.exit(cluster.isWorker ? await work() : await main(parseCommandLine(process.argv.slice(2))));
+for (const output of [process.stdout, process.stderr]) output.on('error', ignoreNoReader);
+const exitCode = cluster.isWorker ? await work() : await main(parseCommandLine(process.argv.slice(2)));
+await Promise.all([taken(process.stdout), taken(process.stderr)]);
+process.exit(exitCode);
 
 /** A worker ends when the supervisor says so or is gone; a terminal's Ctrl-C is for the supervisor. */
 async function work(): Promise<number> {
@@ -66,6 +72,12 @@ async function perform(command: Command): Promise<number> {
       return doctor(command);
     case 'admin':
       return admin(command);
+    case 'keepalived-check':
+      return keepalivedCheck(findConfig(command.config), command.gateway);
+    case 'keepalived-notify':
+      return keepalivedNotify(findConfig(command.config), command);
+    case 'keepalived-config':
+      return keepalivedConfig(findConfig(command.config), command.host);
     case 'version':
       print(`dbproxy ${PROGRAM_VERSION}`);
       return EXIT.well;
@@ -90,13 +102,19 @@ async function runProxy(
   onReady: () => void = () => undefined,
 ): Promise<number> {
   const { startSupervisor } = await import('./supervisor.ts');
+  const { openLog } = await import('./base/log.ts');
+  const { serviceManagerOf } = await import('./base/service-manager.ts');
   const log = openLog({ level: config.dbproxy.logLevel, format: config.dbproxy.logFormat });
+  const serviceManager = serviceManagerOf(process.env, systemClock, (reason) => {
+    log.error('service_manager.not_told', { reason });
+  });
   const ended = Promise.withResolvers<number>();
   const starting = startSupervisor({
     config,
     log,
     clock: systemClock,
     version: PROGRAM_VERSION,
+    serviceManager,
     onExit: ended.resolve,
   });
   ended.promise.catch(() => undefined); // when the start fails, that is what is told
@@ -134,13 +152,17 @@ async function checkConfig(path: string): Promise<number> {
   return EXIT.well;
 }
 
-/** Looks at the servers; a dbproxy that runs on this configuration is not needed, and is only named. */
-async function doctor({ config: given, batch }: Command & { name: 'doctor' }): Promise<number> {
-  const config = await readConfig(findConfig(given));
+/** Looks at the servers and this host; a dbproxy that runs on this configuration is not needed, and is only named. */
+async function doctor({ config: given, batch, vip }: Command & { name: 'doctor' }): Promise<number> {
+  const configPath = findConfig(given);
+  const config = await readConfig(configPath);
   const { examine, isWell } = await import('./setup/doctor.ts');
   const { callAdmin } = await import('./cli/admin-client.ts');
   const { findingsForPeople, findingsForScripts } = await import('./cli/findings-text.ts');
-  const findings = await examine(config, systemClock);
+  const keepalivedText = await keepalivedMaker(configPath, config, undefined);
+  const orders = (): Promise<OrdersSight | null> => ordersOf(config);
+  const questions = { configPath, keepalivedText, orders, probesVips: vip };
+  const findings = await examine(config, questions, systemClock);
   if (batch) {
     print(findingsForScripts(findings));
   } else {
@@ -169,6 +191,88 @@ async function admin(command: Command & { name: 'admin' }): Promise<number> {
       complain(answer.text);
       return EXIT.missing;
   }
+}
+
+/** keepalived asks this each second: it loads as little as it can. */
+async function keepalivedCheck(path: string, gateway?: string): Promise<number> {
+  const { loadCheckConfig } = await import('./config/for-check.ts');
+  const { checkHost } = await import('./keepalived/check.ts');
+  const config = loadCheckConfig(path, process.env);
+  const { isWell, why } = await checkHost({ ...config, gateway: gateway ?? config.gateway }, systemClock);
+  print(why);
+  return isWell ? EXIT.well : EXIT.notWell;
+}
+
+async function keepalivedNotify(
+  path: string,
+  command: Command & { name: 'keepalived-notify' },
+): Promise<number> {
+  const { loadConfigOfRunning } = await import('./config/load.ts');
+  const { loadCheckConfig } = await import('./config/for-check.ts');
+  const { runNotify } = await import('./keepalived/run-notify.ts');
+  const { isWell, words } = await runNotify({
+    config: loadConfigOfRunning(existing(path), process.env),
+    check: loadCheckConfig(path, process.env),
+    clock: systemClock,
+    state: command.state,
+    vips: command.vips,
+  });
+  print(words);
+  return isWell ? EXIT.well : EXIT.notWell;
+}
+
+async function keepalivedConfig(path: string, given: 1 | 2 | undefined): Promise<number> {
+  const makeText = await keepalivedMaker(path, await readConfig(path), given);
+  process.stdout.write(await makeText());
+  return EXIT.well;
+}
+
+/** What makes keepalived.conf for this host, or refuses that with the reason. */
+async function keepalivedMaker(
+  configPath: string,
+  config: ProxyConfig,
+  given: 1 | 2 | undefined,
+): Promise<() => Promise<string>> {
+  const { keepalivedText, whichHost } = await import('./keepalived/config-text.ts');
+  const own = ownAddresses();
+  return async () => {
+    if (config.keepalived.haconf !== undefined) await sameInstance(configPath, config);
+    return keepalivedText({
+      config,
+      configPath,
+      program: [process.execPath, process.argv[1]!],
+      hostname: hostname(),
+      host: whichHost(given, config.keepalived.hosts, own),
+    });
+  };
+}
+
+/** For the doctor: what haconf orders, or why it cannot be read. */
+async function ordersOf({ keepalived: { haconf: path } }: ProxyConfig): Promise<OrdersSight | null> {
+  if (path === undefined) return null;
+  const { readHaconf } = await import('./keepalived/haconf-watch.ts');
+  const { parseHaconf } = await import('./keepalived/haconf.ts');
+  try {
+    const reading = parseHaconf(await readHaconf(path));
+    return 'problem' in reading ? { path, problem: reading.problem } : { path, ...reading.haconf };
+  } catch (error) {
+    return { path, problem: messageOf(error) };
+  }
+}
+
+/** The name in haconf is for people and scripts; another one than keepalived's would mislead them. */
+async function sameInstance(path: string, { keepalived }: ProxyConfig): Promise<void> {
+  const { readHaconf } = await import('./keepalived/haconf-watch.ts');
+  const { parseHaconf } = await import('./keepalived/haconf.ts');
+  const reading = await readHaconf(keepalived.haconf!).then(parseHaconf, () => null);
+  if (reading === null || 'problem' in reading) return;
+  const { instance } = reading.haconf;
+  if (instance === null || instance === keepalived.instance) return;
+  const text = `column 8 of haconf has ${instance}; write instance = ${instance}, or that name there`;
+  throw refusal(
+    'DBPROXY_CONFIG',
+    `${path}: [keepalived] instance: it is ${keepalived.instance}, but ${text}`,
+  );
 }
 
 function findConfig(given: string | undefined): string {
@@ -205,6 +309,16 @@ function explain(error: unknown): number {
   }
   complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return EXIT.notWell;
+}
+
+/** Resolves when all that was written has been taken: a pipe takes 64 KB, and the rest when its reader does. */
+function taken(output: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => output.write('', () => resolve()));
+}
+
+/** Who reads no further, as `head` does, wants no more, and no complaint. */
+function ignoreNoReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
 }
 
 function print(text: string): void {

@@ -8,36 +8,51 @@
  *   promotions ────────┘                 ↓
  *   admin, http ──Operations──→ this file
  */
+import { createHash } from 'node:crypto';
 import { startAdmin } from './admin/server.ts';
 import { formatEndpoint } from './base/address.ts';
-import type { Clock, Timer } from './base/clock.ts';
+import type { Clock } from './base/clock.ts';
 import { refusal } from './base/errors.ts';
 import type { Log } from './base/log.ts';
+import type { ServiceManager } from './base/service-manager.ts';
 import type { BackendConfig, ListenerConfig, ProxyConfig } from './config/config.ts';
-import type { HoldWrites } from './failover/actions.ts';
+import { vipAddress, vipKind } from './config/virtual-addresses.ts';
 import { CommitResolver } from './failover/commit-resolver.ts';
 import { ControlPlane } from './failover/control.ts';
+import { FirstPrimaries } from './failover/first-primary.ts';
 import { openJournal } from './failover/journal.ts';
-import { controlOperations } from './failover/operations.ts';
+import { pastEvents } from './failover/past-events.ts';
+import { Membership } from './failover/membership.ts';
+import { controlOperations, type ControlOperations } from './failover/operations.ts';
 import { discardLost, saveLost } from './failover/rejoin.ts';
+import { sharedPlace, voteOn } from './failover/shared-charge.ts';
 import { sqlServers } from './failover/sql-server.ts';
+import { healthWords } from './http/health.ts';
 import { startHttp } from './http/server.ts';
 import { EventRing } from './ipc/event-ring.ts';
-import { WorkerFleet, type AnswerTo, type Question, type Report } from './ipc/fleet.ts';
-import type { LostCommit, SessionInfo, SessionPlace, ToWorker, WorkerStats } from './ipc/messages.ts';
-import type { BackendChange, ListenerStatus, Operations } from './ipc/operations.ts';
-import { sharedWhileInFlight } from './ipc/shared-question.ts';
-import { slotOfSessionId } from './ipc/session-id.ts';
-import type { DigestStats, RouteAsker, RouteExplanation, SessionExplanation } from './ipc/split.ts';
+import { WorkerFleet, type Report } from './ipc/fleet.ts';
+import { ListenerClaims } from './ipc/listener-claims.ts';
+import type { LostCommit, ToWorker } from './ipc/messages.ts';
+import type { Operations } from './ipc/operations.ts';
+import { Readiness } from './ipc/readiness.ts';
+import { ReplicaPositions } from './ipc/replica-positions.ts';
+import { SlotCounter } from './ipc/slot-counter.ts';
+import { WorkerQuestions } from './ipc/worker-questions.ts';
 import { AccountImport } from './monitor/accounts.ts';
+import { HaconfWatch, readHaconf } from './keepalived/haconf-watch.ts';
 import { Monitor } from './monitor/monitor.ts';
+import { hostAddresses, openPeerLink } from './peer/link.ts';
+import { Peer } from './peer/peer.ts';
+import { BackendOperations } from './operations/backends.ts';
+import { configDiff } from './operations/config-diff.ts';
+import { reloadUsers } from './operations/users.ts';
 import { Setup } from './setup/setup.ts';
-import type { ImportStatus } from './topology/account.ts';
+import { accountsSource } from './topology/accounts-source.ts';
 import { topologyEvents } from './topology/changes.ts';
-import type { BackendHealth } from './topology/health.ts';
+import { unusedSections } from './topology/members.ts';
 import { ProvenLogins, type ProvenLogin } from './topology/proven-logins.ts';
-import { SlotLedger, type LedgerAnswer } from './topology/slots.ts';
-import { openStateFile, type BackendOverride } from './topology/state-file.ts';
+import { openStateFile } from './topology/state-file.ts';
+import { probeOf, StateWatch } from './topology/state-watch.ts';
 import { TopologyStore } from './topology/store.ts';
 import { CertificateWatch, newTicketKeys, type CertificateFiles } from './transport/certificates.ts';
 import { openRsaKeys, type RsaKeyTexts } from './transport/rsa-keys.ts';
@@ -47,8 +62,12 @@ export interface SupervisorOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly version: string;
+  /** Who has started this process and wants to know how it is; null when nobody does. */
+  readonly serviceManager?: ServiceManager | null;
   /** Called when SHUTDOWN has stopped everything. */
   readonly onExit: (code: number) => void;
+  /** The addresses of this host, by which it is told who of a pair holds the write VIP; by default those of the system. */
+  readonly hostAddresses?: () => ReadonlySet<string>;
   /** Script and arguments of a worker; by default this program itself with the argument `worker`. */
   readonly workerEntry?: { readonly exec: string; readonly args: readonly string[] };
 }
@@ -58,12 +77,9 @@ export interface RunningSupervisor {
   stop(now: boolean): Promise<void>;
 }
 
-/** How long a worker may take to answer a question of an operator. */
-const ANSWER_TIMEOUT_MS = 2_000;
-/** How long the workers may take to try their listeners. */
-const START_TIMEOUT_MS = 30_000;
+/** How long what was being set up may take to be taken back when dbproxy is to stop at once. */
+const TAKE_BACK_TIMEOUT_MS = 2_000;
 const EVENTS_KEPT = 1_000;
-const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
 /**
  * Starts the proxy; resolves when the workers listen and every backend has been checked once. Rejects,
@@ -82,47 +98,57 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Runni
 
 class Supervisor implements RunningSupervisor {
   readonly #options: SupervisorOptions;
+  /** The file, with the backends that there are now. */
   readonly #config: ProxyConfig;
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #startedMs: number;
   readonly #events: EventRing;
   readonly #store: TopologyStore;
+  readonly #stateWatch: StateWatch;
   readonly #monitor: Monitor;
   readonly #control: ControlPlane;
+  /** Null: it is the only one. */
+  readonly #peer: Peer | null;
   readonly #commits: CommitResolver;
   readonly #setup: Setup;
+  readonly #membership: Membership;
   readonly #accounts: AccountImport;
-  readonly #proven = new ProvenLogins();
-  readonly #ledger: SlotLedger;
+  readonly #proven: ProvenLogins;
+  readonly #slots: SlotCounter;
+  readonly #positions: ReplicaPositions;
+  readonly #firstPrimaries: FirstPrimaries;
+  readonly #backends: BackendOperations;
   readonly #certificates: CertificateWatch;
   readonly #ticketKeys = newTicketKeys().toString('base64');
   readonly #rsa: RsaKeyTexts;
+  readonly #claims: ListenerClaims;
+  readonly #haconf: HaconfWatch | null;
   readonly #fleet: WorkerFleet;
-  /** By worker, then by listener: why it does not listen, or null. */
-  readonly #listening = new Map<number, Map<string, string | null>>();
-  readonly #readyWorkers = new Set<number>();
-  readonly #drainTimers = new Map<string, Timer>();
-  /** By backend, what the workers were told last. */
-  readonly #toldPositions = new Map<string, string | null>();
-  /** Clusters whose first primary is being written down, and the last reason why that failed. */
-  readonly #adopting = new Map<string, Promise<void>>();
-  readonly #adoptionErrors = new Map<string, string>();
+  readonly #questions: WorkerQuestions;
+  readonly #readiness: Readiness;
   readonly #doors: { close(): Promise<void> }[] = [];
-  /** Scrapes that come while one is being answered get the same answer. */
-  readonly #stats = sharedWhileInFlight(() => this.#askStats());
-  #onWorkersReady: (() => void) | null = null;
   #stopped: Promise<void> | null = null;
 
   constructor(options: SupervisorOptions) {
-    const { config, log, clock } = options;
+    const { log, clock } = options;
     this.#options = options;
-    this.#config = config;
+    this.#proven = new ProvenLogins(options.config.dbproxy.rememberedLogins);
     this.#log = log;
     this.#clock = clock;
     this.#startedMs = clock.nowMs();
     this.#events = new EventRing(clock, EVENTS_KEPT);
-    this.#store = new TopologyStore(config, openStateFile(config.dbproxy.stateDir));
+    const { stateDir } = options.config.dbproxy;
+    this.#store = new TopologyStore(options.config, openStateFile(stateDir));
+    const journal = openJournal(stateDir);
+    const names = options.config.clusters.map(({ name }) => name);
+    for (const past of pastEvents(journal.entries(), this.#store.durable, names)) {
+      this.#events.add(past.event, past.subject, past.detail, past.wallMs ?? undefined);
+    }
+    this.#stateWatch = new StateWatch(options.clock, probeOf(stateDir));
+    const config = withMembers(options.config, () => this.#store.members);
+    this.#config = config;
+    this.#store.onMembers((joined, left) => this.#takeMembers(joined, left));
     this.#store.onSnapshot((snapshot, previous) => {
       this.#fleet.broadcast({ type: 'snapshot', snapshot });
       for (const { event, subject, detail, level } of topologyEvents(previous, snapshot)) {
@@ -139,13 +165,32 @@ class Supervisor implements RunningSupervisor {
       log,
       primaryOf: (cluster) => this.#store.rememberedPrimary(cluster),
       mayBeat: (cluster) => this.#control.mayBeat(cluster),
+      makeVote: (cluster, isWorried) =>
+        voteOn(cluster, isWorried, {
+          clock,
+          stateDir,
+          store: this.#store,
+          control: () => this.#control,
+          tell: (...event) => this.#tell(...event),
+        }),
       onHealth: (backend, health) => {
         this.#store.observe(backend, health);
-        this.#tellPosition(this.#backend(backend), health);
-        void this.#adoptFirstPrimary(this.#backend(backend).cluster);
+        const { cluster } = this.#backend(backend);
+        this.#positions.note(this.#backend(backend), health);
+        if (this.#peer?.right.mayAct !== false) this.#firstPrimaries.note(cluster);
         this.#commits.note(backend);
-        this.#control.consider(this.#backend(backend).cluster);
+        void this.#membership.note(cluster);
+        this.#control.consider(cluster);
       },
+    });
+    this.#peer = this.#openPeer();
+    this.#store.shareIn(sharedPlace(() => this.#monitor));
+    this.#positions = new ReplicaPositions(config.listeners, (message) => this.#fleet.broadcast(message));
+    this.#firstPrimaries = new FirstPrimaries({
+      store: this.#store,
+      isInCharge: (cluster) => this.#control.charge(cluster).isOurs,
+      rejudge: (cluster) => this.#monitor.rejudge(cluster),
+      tell: (...event) => this.#tell(...event),
     });
     this.#commits = new CommitResolver({
       config,
@@ -153,6 +198,7 @@ class Supervisor implements RunningSupervisor {
       primaryOf: (cluster) =>
         this.#store.snapshot.clusters.find(({ name }) => name === cluster)?.primary ?? null,
       recordOf: (backend) => this.#monitor.recordOf(backend),
+      isGivenUp: (backend) => this.#store.settingsOf(backend).admin === 'offline',
     });
     this.#control = new ControlPlane({
       config,
@@ -161,13 +207,26 @@ class Supervisor implements RunningSupervisor {
       store: this.#store,
       monitor: this.#monitor,
       stateDir: config.dbproxy.stateDir,
+      stateTrouble: () => this.#stateWatch.trouble,
       lost: { save: saveLost, discard: discardLost },
-      journal: openJournal(config.dbproxy.stateDir),
+      journal,
       openServer: sqlServers(clock),
-      isSettingUp: () => this.#setup.underWay !== null,
-      holdWrites: (...request) => this.#holdWrites(...request),
+      workUnderWay: (cluster) => this.#setup.work(cluster) ?? this.#membership.work(cluster),
+      ...(this.#peer !== null && { right: () => this.#peer!.right }),
+      holdWrites: (...request) => this.#questions.holdWrites(...request),
       tell: (...event) => this.#tell(...event),
       onEvent: (event, subject, detail) => this.#events.add(event, subject, detail),
+    });
+    this.#membership = new Membership({
+      config,
+      clock,
+      store: this.#store,
+      openServer: sqlServers(clock),
+      survey: (cluster) => this.#control.wholeSurvey(cluster),
+      inTheWay: (cluster) => this.#setup.underWay(cluster) ?? this.#promotionUnderWay(cluster),
+      overtakeChores: (cluster) => this.#control.overtakeChores(cluster),
+      sessionsOn: (backend) => this.#questions.sessionsOn(backend),
+      tell: (...event) => this.#tell(...event),
     });
     this.#setup = new Setup({
       config,
@@ -175,16 +234,15 @@ class Supervisor implements RunningSupervisor {
       log,
       store: this.#store,
       monitor: this.#monitor,
-      promotionUnderWay: () => {
-        const { underWay } = this.#control.promotions;
-        return underWay === null ? null : `the promotion of ${underWay}`;
-      },
+      promotionUnderWay: (cluster) => this.#promotionUnderWay(cluster) ?? this.#membership.underWay(cluster),
+      overtakeChores: (cluster) => this.#control.overtakeChores(cluster),
+      requireCharge: (cluster, said) => this.#control.requireCharge(cluster, said),
       onEvent: (event, subject, detail) => this.#events.add(event, subject, detail),
     });
     this.#accounts = new AccountImport({
       clusters: config.clusters.filter(({ users }) => users === 'import'),
       clock,
-      primaryOf: (cluster) => this.#accountsFrom(cluster),
+      sourceOf: (cluster, hasNone) => this.#accountsFrom(cluster, hasNone),
       onChange: (accounts) => {
         this.#proven.keepOnly(accounts);
         this.#fleet.broadcast({ type: 'accounts', accounts });
@@ -204,7 +262,14 @@ class Supervisor implements RunningSupervisor {
         else this.#tell('info', 'tls.reloaded', listener, detail);
       },
     });
-    this.#ledger = makeLedger(config, this.#store);
+    const { haconf } = config.keepalived;
+    this.#haconf = haconf === undefined ? null : this.#haconfWatch(haconf);
+    this.#claims = new ListenerClaims({
+      listeners: config.listeners,
+      clock,
+      holder: `process ${process.pid}, state_dir ${stateDir}`,
+      onChange: () => this.#fleet.broadcast({ type: 'listeners-taken', taken: this.#claims.taken }),
+    });
     this.#fleet = new WorkerFleet({
       workers: config.dbproxy.workers,
       entry: options.workerEntry ?? { exec: process.argv[1]!, args: ['worker'] },
@@ -214,31 +279,74 @@ class Supervisor implements RunningSupervisor {
       onReport: (slot, report) => this.#receive(slot, report),
       onDeath: (slot, how) => this.#workerDied(slot, how),
     });
+    this.#questions = new WorkerQuestions(this.#fleet, config.dbproxy.workers);
+    this.#readiness = new Readiness(config.dbproxy.workers, clock);
+    this.#slots = new SlotCounter(
+      config,
+      (backend) => this.#store.settingsOf(backend).maxConnections,
+      (slot, message) => this.#fleet.send(slot, message),
+    );
+    this.#backends = new BackendOperations({
+      config,
+      clock,
+      log,
+      store: this.#store,
+      slots: this.#slots,
+      workers: this.#questions,
+      join: (...request) => this.#membership.add(...request),
+      fill: (name, from) => this.#setup.cloneBackend(name, from, false),
+      tell: (...event) => this.#tell(...event),
+    });
     this.#control.holdUnfinished();
+    const { charge = null } = this.#peer?.right ?? {};
+    if (charge?.stopsWrites === true)
+      for (const { name } of config.clusters) this.#store.stopWrites(name, charge.detail);
+    for (const detail of unusedSections(options.config.backends, this.#store.members, this.#store.durable)) {
+      this.#tell('warn', 'config.section_unused', 'proxy.conf', detail);
+    }
   }
 
   async start(): Promise<void> {
     const { config, version } = this.#options;
     const doors = { operations: this.#operations(), clock: this.#clock, log: this.#log, version };
-    // The doors first: they alone tell for sure that another dbproxy runs here already.
-    this.#doors.push(await startAdmin({ config: config.admin, ...doors }));
+    // The doors first: a second dbproxy with the same configuration ends here.
+    const { peer } = config;
+    this.#doors.push(
+      await startAdmin({ config: config.admin, ...(peer !== undefined && { peer }), ...doors }),
+    );
     this.#doors.push(await startHttp({ config: config.http, ...doors }));
 
-    const workersReady = this.#workersReady();
+    await this.#claims.start();
+    // Before the servers are looked at: in maintenance nothing is begun.
+    await this.#haconf?.start();
+
+    const workersReady = this.#readiness.allReady(this.#clock);
     this.#fleet.start();
+    this.#stateWatch.start();
+    this.#peer?.start();
     await Promise.all([workersReady, this.#monitor.start()]);
-    await Promise.all(this.#adopting.values());
-    await this.#control.start();
-    await this.#accounts.firstReads();
-    this.#refuseWithoutListener();
+    await this.#firstPrimaries.settled();
+    await Promise.all([this.#membership.takeBack(), this.#backends.noteCutOff()]).catch((error: unknown) => {
+      this.#log.error('backend.not_recorded', { error: String(error) });
+    });
+    // What is taken up in one cluster keeps no clients of another one from logging in.
+    await Promise.all([this.#control.start(), this.#accounts.firstReads()]);
+    this.#readiness.refuseWithoutListener();
+    const waiting = this.#readiness.notListening();
+    const placesOf = (listeners: readonly ListenerConfig[]): string[] =>
+      listeners.map(({ name, address }) => `${name} ${formatEndpoint(address)}`);
     this.#log.info('dbproxy.ready', {
       version,
       workers: config.dbproxy.workers,
       epoch: this.#store.snapshot.epoch,
-      listeners: config.listeners.map(({ name, address }) => `${name} ${formatEndpoint(address)}`),
+      listeners: placesOf(config.listeners.filter(({ name }) => !waiting.has(name))),
+      ...(waiting.size > 0 && {
+        notListening: placesOf(config.listeners.filter(({ name }) => waiting.has(name))),
+      }),
       admin: formatEndpoint(config.admin.address),
       http: formatEndpoint(config.http.address),
     });
+    this.#options.serviceManager?.ready(() => healthWords(this.#store.snapshot));
   }
 
   async stop(now: boolean): Promise<void> {
@@ -249,20 +357,33 @@ class Supervisor implements RunningSupervisor {
 
   async #stop(now: boolean): Promise<void> {
     const { shutdownTimeoutMs } = this.#config.dbproxy;
+    this.#options.serviceManager?.stopping();
     this.#log.info('dbproxy.stopping', { now, shutdownTimeoutMs });
     const endMs = this.#clock.nowMs() + (now ? 0 : shutdownTimeoutMs);
     // A promotion left half way would have to be mended by hand.
+    this.#haconf?.close();
     const promotionsEnd = this.#control.stop();
+    const setupEnd = this.#setup.stop();
     if (!now) await this.#within(promotionsEnd, shutdownTimeoutMs);
-    const { underWay } = this.#control.promotions;
-    if (underWay !== null) {
+    // It is being taken back, so it ends soon; a server that does not answer must not keep us.
+    await this.#within(setupEnd, now ? TAKE_BACK_TIMEOUT_MS : Math.max(0, endMs - this.#clock.nowMs()));
+    const setup = this.#setup.underWay();
+    if (setup !== null) {
+      this.#tell('error', 'setup.abandoned', setup, 'dbproxy stops before all of it could be taken back');
+    }
+    // Of what is abandoned nobody knows when it ends: then the right runs out by itself.
+    if (setup === null && this.#control.promotions.underWay.length === 0) await this.#monitor.releaseVotes();
+    for (const target of this.#control.promotions.underWay) {
       const detail =
         'dbproxy stops in the middle of this promotion; the next start goes on with it, or takes it back';
-      this.#tell('error', 'promote.abandoned', underWay, detail);
+      this.#tell('error', 'promote.abandoned', target, detail);
     }
     await this.#fleet.stop(Math.max(0, endMs - this.#clock.nowMs()));
-    for (const timer of this.#drainTimers.values()) timer.cancel();
+    this.#claims.close();
+    this.#peer?.close();
+    this.#backends.close();
     this.#monitor.close();
+    this.#stateWatch.close();
     this.#certificates.close();
     this.#accounts.close();
     await Promise.all(this.#doors.map((door) => door.close()));
@@ -274,13 +395,14 @@ class Supervisor implements RunningSupervisor {
   #receive(slot: number, report: Report): void {
     switch (report.type) {
       case 'ready':
-        this.#readyWorkers.add(slot);
-        if (this.#readyWorkers.size === this.#config.dbproxy.workers) this.#onWorkersReady?.();
-        return;
+        return this.#readiness.setReady(slot);
       case 'listening':
-        return this.#setListening(slot, report.listener, report.error);
+        return this.#noteListener(slot, report.listener, report.error);
+      case 'listener-released':
+      case 'listener-drained':
+        return this.#noteDrain(slot, report);
       case 'session-wanted':
-        return void this.#findSession(slot, report.requestId, report);
+        return void this.#findSession(slot, report.requestId, report.sessionId, report.ends);
       case 'accounts-wanted':
         return void this.#checkAccounts(slot, report.requestId, report.cluster);
       case 'account-proven':
@@ -288,9 +410,9 @@ class Supervisor implements RunningSupervisor {
       case 'schema-changed':
         return this.#tellOthers(slot, report);
       case 'slots-wanted':
-        return this.#deliver(this.#ledger.want(slot, report.key, report.count));
+        return this.#slots.want(slot, report.key, report.count);
       case 'slots-returned':
-        return this.#deliver(this.#ledger.giveBack(slot, report.key, report.count));
+        return this.#slots.giveBack(slot, report.key, report.count);
       case 'commit-lost':
         return void this.#resolveCommit(slot, report.requestId, report.question);
       case 'backend-failed':
@@ -299,10 +421,39 @@ class Supervisor implements RunningSupervisor {
     }
   }
 
+  #noteListener(slot: number, listener: string, error: string | null): void {
+    this.#readiness.setListening(slot, listener, error);
+    const subject = `${listener} (worker ${slot})`;
+    if (error === null) this.#tell('info', 'listener.bound', subject, 'listens');
+    // What has just left was told as that.
+    else if (!this.#readiness.isDraining(slot, listener)) {
+      this.#tell('warn', 'listener.not_bound', subject, error);
+    }
+  }
+
+  #noteDrain(
+    slot: number,
+    report: Extract<Report, { type: 'listener-released' | 'listener-drained' }>,
+  ): void {
+    const { name, address, drainTimeoutMs } = this.#config.listeners.find(
+      (one) => one.name === report.listener,
+    )!;
+    const [subject, where] = [`${name} (worker ${slot})`, formatEndpoint(address)];
+    this.#readiness.setDraining(slot, name, report.type === 'listener-released');
+    if (report.type === 'listener-released') {
+      const kept = `${report.kept} sessions are kept for drain_timeout (${drainTimeoutMs} ms)`;
+      this.#tell('warn', 'listener.released', subject, `${where} has left this host; ${kept}`);
+    } else {
+      const detail = `${where} was not back within drain_timeout (${drainTimeoutMs} ms); ${report.ended} sessions were ended`;
+      this.#tell('info', 'listener.drained', subject, detail);
+    }
+  }
+
   async #resolveCommit(slot: number, requestId: number, question: LostCommit): Promise<void> {
     const { outcome, detail } = await this.#commits.resolve(question);
-    const { cluster, backend, user } = question;
-    this.#log.info('commit.resolved', { cluster, backend, user, outcome, detail });
+    const { cluster, backend, user, threadId, mark } = question;
+    const trace = { threadId, ...(mark === null ? {} : { mark: mark.name }) };
+    this.#log.info('commit.resolved', { cluster, backend, user, ...trace, outcome, detail });
     this.#fleet.send(slot, { type: 'commit-resolved', requestId, outcome, detail });
   }
 
@@ -318,13 +469,15 @@ class Supervisor implements RunningSupervisor {
       certificates: this.#certificates.current(),
       ticketKeys: this.#ticketKeys,
       rsa: this.#rsa,
+      taken: this.#claims.taken,
     };
   }
 
   /** What has changed is broadcast while this waits, so it is there before the answer. */
   async #checkAccounts(slot: number, requestId: number, cluster: string): Promise<void> {
     await this.#accounts.refresh(cluster);
-    this.#fleet.send(slot, { type: 'accounts-checked', requestId });
+    const awaitsFirst = this.#accounts.awaitsFirst(cluster);
+    this.#fleet.send(slot, { type: 'accounts-checked', requestId, awaitsFirst });
   }
 
   #learn(teacher: number, login: ProvenLogin): void {
@@ -337,129 +490,36 @@ class Supervisor implements RunningSupervisor {
 
   #workerDied(slot: number, how: string): void {
     this.#events.add('worker.exited', `worker ${slot}`, how);
-    this.#readyWorkers.delete(slot);
-    this.#listening.delete(slot);
-    this.#deliver(this.#ledger.release(slot));
+    this.#readiness.forget(slot);
+    this.#slots.release(slot);
   }
 
-  /**
-   * Tells the workers how far a replica has come, where some endpoint has reads that wait for writes: with
-   * each check that finds it further, as no snapshot is published for that.
-   */
-  #tellPosition({ name, cluster }: BackendConfig, { replicating, gtidPosition }: BackendHealth): void {
-    const matters = this.#config.listeners.some(
-      (listener) => listener.cluster === cluster && listener.causalReads !== 'off',
-    );
-    if (!matters || !replicating || this.#toldPositions.get(name) === gtidPosition) return;
-    this.#toldPositions.set(name, gtidPosition);
-    this.#fleet.broadcast({ type: 'replica-position', backend: name, gtidPosition });
-  }
-
-  #setListening(slot: number, listener: string, error: string | null): void {
-    const statuses = this.#listening.get(slot) ?? new Map<string, string | null>();
-    this.#listening.set(slot, statuses.set(listener, error));
-    const subject = `${listener} (worker ${slot})`;
-    if (error === null) this.#tell('info', 'listener.bound', subject, 'listens');
-    else this.#tell('warn', 'listener.not_bound', subject, error);
-  }
-
-  #deliver({ grants, wantedBack }: LedgerAnswer): void {
-    for (const { holder, key, count } of grants)
-      this.#fleet.send(holder, { type: 'slots-granted', key, count });
-    for (const { holder, key, must } of wantedBack)
-      this.#fleet.send(holder, { type: 'slots-wanted-back', key, must });
-  }
-
-  async #findSession(
-    asker: number,
-    requestId: number,
-    { sessionId, ends }: { sessionId: number; ends: boolean },
-  ): Promise<void> {
-    const owner = slotOfSessionId(sessionId);
-    let place: SessionPlace | null = null;
-    if (owner !== undefined) {
-      const question = { type: 'session-asked', sessionId, ends } as const;
-      const answer = await this.#fleet.ask(owner, question, ANSWER_TIMEOUT_MS);
-      place = answer?.place ?? null;
-    }
+  async #findSession(asker: number, requestId: number, sessionId: number, ends: boolean): Promise<void> {
+    const place = await this.#questions.findSession(sessionId, ends);
     this.#fleet.send(asker, { type: 'session-found', requestId, place });
   }
 
-  /** Has all workers hold the statements of a cluster; one that does not confirm in time is killed. */
-  async #holdWrites(
-    { cluster, backend, graceMs, kind, reason }: HoldWrites,
-    timeoutMs: number,
-  ): Promise<{ moved: number; ended: number; workersKilled: number }> {
-    const question = { type: 'hold-writes', cluster, backend, graceMs, kind, reason } as const;
-    const answers = await this.#fleet.askAll(question, timeoutMs);
-    const silent = answers.filter(({ answer }) => answer === undefined);
-    await Promise.all(
-      silent.map(({ slot }) =>
-        this.#fleet.kill(slot, `did not confirm that nothing of it can reach ${backend} any more`),
-      ),
-    );
-    const moved = answers.reduce((sum, { answer }) => sum + (answer?.moved ?? 0), 0);
-    const ended = answers.reduce((sum, { answer }) => sum + (answer?.ended ?? 0), 0);
-    return { moved, ended, workersKilled: silent.length };
-  }
-
-  #workersReady(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(START_TIMEOUT_MS, () => {
-        reject(
-          new Error(
-            `the workers did not get ready within ${START_TIMEOUT_MS} ms; see worker.exited in the log`,
-          ),
-        );
-      });
-      this.#onWorkersReady = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
-  }
-
-  /** Throws when every listener's port is taken: then this process has nothing to do here. */
-  #refuseWithoutListener(): void {
-    const errors = this.#listenerStatuses().map(({ error }) => error);
-    if (errors.length === 0 || !errors.every((error) => error?.includes('EADDRINUSE') === true)) return;
-    throw Object.assign(new Error(`no listener could be opened: ${[...new Set(errors)].join('; ')}`), {
-      code: 'EADDRINUSE',
-    });
-  }
-
-  #listenerStatuses(): ListenerStatus[] {
-    return [...this.#listening].flatMap(([worker, statuses]) =>
-      [...statuses].map(([listener, error]) => ({ listener, worker, error })),
-    );
+  #promotionUnderWay(cluster: string): string | null {
+    const { promotions } = this.#control;
+    const target = promotions.underWayIn(cluster);
+    if (target !== null) return `the promotion of ${target}`;
+    return promotions.isBusy(cluster) ? 'a promotion that was cut off' : null;
   }
 
   // ---- topology ------------------------------------------------------------------------------------
 
-  /** Remembers the first primary of a cluster once it is clear which one it is. */
-  #adoptFirstPrimary(cluster: string): Promise<void> {
-    if (this.#store.rememberedPrimary(cluster) !== null) return Promise.resolve();
-    let adopting = this.#adopting.get(cluster);
-    if (adopting === undefined) {
-      adopting = this.#adopt(cluster).finally(() => this.#adopting.delete(cluster));
-      this.#adopting.set(cluster, adopting);
+  /** Backends have come or gone; the snapshot that says so follows. */
+  #takeMembers(joined: readonly BackendConfig[], left: readonly BackendConfig[]): void {
+    this.#fleet.broadcast({ type: 'backends', backends: this.#config.backends });
+    for (const { name } of left) {
+      this.#monitor.remove(name);
+      this.#commits.forget(name);
+      this.#positions.forget(name);
+      this.#backends.forget(name);
     }
-    return adopting;
-  }
-
-  async #adopt(cluster: string): Promise<void> {
-    try {
-      const primary = await this.#store.adoptFirstPrimary(cluster);
-      if (primary === null) return;
-      this.#adoptionErrors.delete(cluster);
-      this.#tell('info', 'cluster.first_primary', cluster, `${primary} is remembered as the primary`);
-      this.#monitor.rejudge(cluster);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      // Tried again with every check; said once.
-      if (this.#adoptionErrors.get(cluster) === reason) return;
-      this.#adoptionErrors.set(cluster, reason);
-      this.#tell('error', 'cluster.primary_not_recorded', cluster, reason);
+    for (const backend of joined) {
+      this.#slots.limitBackend(backend.name, this.#store.settingsOf(backend.name).maxConnections);
+      this.#monitor.add(backend);
     }
   }
 
@@ -470,36 +530,120 @@ class Supervisor implements RunningSupervisor {
       config: () => this.#config,
       snapshot: () => this.#store.snapshot,
       uptimeMs: () => this.#clock.nowMs() - this.#startedMs,
-      sessions: () => this.#sessions(),
-      stats: this.#stats,
-      digests: () => this.#digests(),
-      explainRoute: (asker, sql) => this.#explainRoute(asker, sql),
-      explainSession: (sessionId) => this.#explainSession(sessionId),
-      listeners: () => this.#listenerStatuses(),
+      sessions: () => this.#questions.sessions(),
+      stats: this.#questions.stats,
+      digests: () => this.#questions.digests(),
+      explainRoute: (asker, sql) => this.#questions.explainRoute(asker, sql),
+      explainSession: (sessionId) => this.#questions.explainSession(sessionId),
+      listeners: () => this.#readiness.listeners(),
       events: () => this.#events.list(),
-      setBackend: (name, change) => this.#setBackend(name, change),
-      killSession: (sessionId, query) => this.#killSession(sessionId, query),
+      setBackend: this.#inCharge((name, change) => this.#backends.set(name, change)),
+      addBackend: this.#inCharge((...request) => this.#backends.add(...request)),
+      dropBackend: this.#inCharge((name) => this.#membership.drop(name)),
+      bootstrap: this.#inCharge((...request) => this.#setup.bootstrap(...request)),
+      cloneBackend: this.#inCharge((...request) => this.#setup.cloneBackend(...request)),
+      configDiff: () => configDiff(this.#options.config, this.#store),
+      killSession: (sessionId, query) => this.#questions.killSession(sessionId, query),
       shutdown: (now) => void this.#shutdown(now),
-      ...controlOperations(this.#config, this.#control, this.#store),
-      bootstrap: (...request) => this.#setup.bootstrap(...request),
-      cloneBackend: (...request) => this.#setup.cloneBackend(...request),
+      ...this.#controlOperations(),
+      peer: (message) => this.#requirePeer().receive(message),
+      setPeerGone: () => this.#requirePeer().setGone(),
+      lostCommits: () => this.#commits.counts(),
       imports: () => this.#accounts.statuses(),
-      reloadUsers: (cluster) => this.#reloadUsers(cluster),
+      stateTrouble: () => this.#stateWatch.trouble,
+      reloadUsers: (cluster) => reloadUsers(this.#config, this.#accounts, cluster),
       reloadTls: () => this.#certificates.reload(),
     };
   }
 
-  async #reloadUsers(cluster: string | null): Promise<ImportStatus[]> {
-    const known = this.#config.clusters.map(({ name }) => name);
-    if (cluster !== null && !known.includes(cluster)) {
-      throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'cluster', cluster, known.join(', '));
-    }
-    if (this.#config.clusters.some(({ name, users }) => name === cluster && users === 'file')) {
-      const why = 'it has users = file, so its users are the [user] sections of the configuration';
-      throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'CLUSTER', cluster!, why);
-    }
-    await (cluster === null ? this.#accounts.refreshAll() : this.#accounts.refresh(cluster));
-    return this.#accounts.statuses().filter((status) => cluster === null || status.cluster === cluster);
+  #haconfWatch(path: string): HaconfWatch {
+    return new HaconfWatch({
+      clock: this.#clock,
+      read: () => readHaconf(path),
+      rest: (on) => {
+        this.#store.rest(on);
+        for (const { name } of this.#config.clusters) this.#control.consider(name);
+      },
+      backends: () => this.#config.backends,
+      primaryOf: (cluster) => this.#store.rememberedPrimary(cluster),
+      switchover: (cluster, to) =>
+        this.#operations().changePrimary(cluster, { kind: 'switchover', to, force: false, dryRun: false }),
+      tell: (...event) => this.#tell(...event),
+    });
+  }
+
+  /** What changes something is refused by the one of a pair that is not in charge; a dry run is not. */
+  #controlOperations(): ControlOperations {
+    const operations = controlOperations(this.#config, this.#control, this.#store);
+    return {
+      ...operations,
+      promote: this.#inCharge((...request) => operations.promote(...request)),
+      rehearse: this.#inCharge((...request) => operations.rehearse(...request)),
+      setMaintenance: this.#inCharge((...request) => operations.setMaintenance(...request)),
+      changePrimary: async (cluster, change) => {
+        if (!change.dryRun) this.#peer?.requireCharge();
+        return operations.changePrimary(cluster, change);
+      },
+      rejoin: async (request) => {
+        if (!request.dryRun) this.#peer?.requireCharge();
+        return operations.rejoin(request);
+      },
+    };
+  }
+
+  #inCharge<A extends unknown[], R>(act: (...request: A) => Promise<R>): (...request: A) => Promise<R> {
+    return async (...request) => {
+      this.#peer?.requireCharge();
+      return act(...request);
+    };
+  }
+
+  #requirePeer(): Peer {
+    if (this.#peer !== null) return this.#peer;
+    throw refusal('DBPROXY_NOT_AVAILABLE', 'that, as there is no other dbproxy ([peer] address)');
+  }
+
+  #openPeer(): Peer | null {
+    const { peer: config, admin, clusters } = this.#config;
+    if (config === undefined) return null;
+    const addresses = this.#options.hostAddresses ?? hostAddresses;
+    const vip = vipOfCharge(this.#config);
+    const peer = new Peer({
+      clock: this.#clock,
+      link: openPeerLink(config, admin, this.#clock),
+      timeoutMs: config.peerTimeoutMs,
+      store: this.#store,
+      holdsVip: () => addresses().has(vip),
+      busy: () => clusters.map(({ name }) => name).filter((name) => this.#runsPromotion(name)),
+      config: hashOfShared(this.#options.config),
+      onAdopted: () => this.#adopted(),
+      onRight: () => {
+        for (const { name } of clusters) this.#control.consider(name);
+        // What was left unfinished here is for the one in charge to put right.
+        if (peer.right.charge?.diagnosis === 'NotInCharge') void this.#leaveToOther();
+      },
+      tell: (level, event, detail) => this.#tell(level, event, 'peer', detail),
+    });
+    this.#store.shareWith(peer);
+    return peer;
+  }
+
+  #runsPromotion(cluster: string): boolean {
+    return this.#control.promotions.underWayIn(cluster) !== null;
+  }
+
+  /** The other dbproxy of the pair has decided something. */
+  async #adopted(): Promise<void> {
+    for (const { name } of this.#store.members)
+      this.#slots.limitBackend(name, this.#store.settingsOf(name).maxConnections);
+    for (const { name } of this.#config.clusters) this.#monitor.rejudge(name);
+    await this.#leaveToOther();
+  }
+
+  async #leaveToOther(): Promise<void> {
+    await this.#control.promotions.leaveToOther().catch((error: unknown) => {
+      this.#log.error('peer.journal_not_closed', { error: String(error) });
+    });
   }
 
   async #shutdown(now: boolean): Promise<void> {
@@ -512,103 +656,6 @@ class Supervisor implements RunningSupervisor {
     }
   }
 
-  async #sessions(): Promise<SessionInfo[]> {
-    const answers = await this.#fleet.askAll({ type: 'sessions-wanted' }, ANSWER_TIMEOUT_MS);
-    return answers.flatMap(({ answer }) => answer?.sessions ?? []);
-  }
-
-  async #askStats(): Promise<WorkerStats[]> {
-    const answers = await this.#fleet.askAll({ type: 'stats-wanted' }, ANSWER_TIMEOUT_MS);
-    return answers.flatMap(({ answer }) => (answer === undefined ? [] : [answer.stats]));
-  }
-
-  async #digests(): Promise<DigestStats[]> {
-    const answers = await this.#fleet.askAll({ type: 'digests-wanted' }, ANSWER_TIMEOUT_MS);
-    return answers.flatMap(({ answer }) => answer?.digests ?? []);
-  }
-
-  /** A session is known to its own worker alone; of a new one each worker can tell. */
-  async #explainRoute(asker: RouteAsker, sql: string): Promise<RouteExplanation | null> {
-    const slot = asker.kind === 'session' ? this.#workerOf(asker.sessionId) : (this.#fleet.slots()[0] ?? 0);
-    if (slot === undefined) return null;
-    const { explanation } = await this.#answer(slot, { type: 'explain-route', asker, sql });
-    return explanation;
-  }
-
-  async #explainSession(sessionId: number): Promise<SessionExplanation | null> {
-    const slot = this.#workerOf(sessionId);
-    if (slot === undefined) return null;
-    const { explanation } = await this.#answer(slot, { type: 'explain-session', sessionId });
-    return explanation;
-  }
-
-  /** The worker that a session would be in; undefined for an id that none of ours gives out. */
-  #workerOf(sessionId: number): number | undefined {
-    const slot = slotOfSessionId(sessionId);
-    return slot !== undefined && slot < this.#config.dbproxy.workers ? slot : undefined;
-  }
-
-  /** The answer of one worker, where there is nothing to say without it. */
-  async #answer<Q extends Question>(slot: number, question: Q): Promise<AnswerTo<Q>> {
-    const answer = await this.#fleet.ask(slot, question, ANSWER_TIMEOUT_MS);
-    if (answer === undefined) throw refusal('DBPROXY_ADMIN_NO_ANSWER', `worker ${slot}`, ANSWER_TIMEOUT_MS);
-    return answer;
-  }
-
-  async #setBackend(name: string, change: BackendChange): Promise<void> {
-    this.#requireBackend(name);
-    requireCount('RW_WEIGHT', change.rwWeight, 0);
-    requireCount('RO_WEIGHT', change.roWeight, 0);
-    requireCount('MAX_CONNECTIONS', change.maxConnections, 1);
-    const { drainTimeoutMs, ...override } = change;
-    await this.#store.change({ [name]: override satisfies BackendOverride });
-    this.#log.info('backend.set', { backend: name, ...change });
-    if (change.maxConnections !== undefined) {
-      this.#deliver(this.#ledger.setLimit(`backend:${name}`, change.maxConnections));
-    }
-    if (change.admin !== undefined) this.#applyAdminState(name, change.admin, drainTimeoutMs);
-  }
-
-  #applyAdminState(name: string, admin: NonNullable<BackendChange['admin']>, drainTimeoutMs?: number): void {
-    this.#drainTimers.get(name)?.cancel();
-    this.#drainTimers.delete(name);
-    switch (admin) {
-      case 'online':
-        return;
-      case 'draining':
-        if (drainTimeoutMs === undefined) return;
-        this.#drainTimers.set(
-          name,
-          this.#clock.after(
-            drainTimeoutMs,
-            () => void this.#dismiss(name, `backend ${name} is being drained`),
-          ),
-        );
-        return;
-      case 'offline':
-        void this.#dismiss(name, `backend ${name} was set offline by an operator`);
-    }
-  }
-
-  /** Ends the sessions of a backend that an operator takes out; nothing depends on every worker's answer. */
-  async #dismiss(name: string, reason: string): Promise<void> {
-    const cluster = this.#config.clusters.find((one) => one.name === this.#backend(name).cluster)!;
-    const graceMs = cluster.transactionGraceMs;
-    const answers = await this.#fleet.askAll(
-      { type: 'end-sessions', backend: name, graceMs, reason },
-      graceMs + ANSWER_TIMEOUT_MS,
-    );
-    const ended = answers.reduce((sum, { answer }) => sum + (answer?.ended ?? 0), 0);
-    this.#tell('info', 'backend.sessions_ended', name, `${ended} session(s): ${reason}`);
-  }
-
-  async #killSession(sessionId: number, query: boolean): Promise<boolean> {
-    const slot = slotOfSessionId(sessionId);
-    if (slot === undefined) return false;
-    const answer = await this.#fleet.ask(slot, { type: 'kill-session', sessionId, query }, ANSWER_TIMEOUT_MS);
-    return answer?.found ?? false;
-  }
-
   // ---- helpers -------------------------------------------------------------------------------------
 
   #backend(name: string): BackendConfig {
@@ -617,18 +664,10 @@ class Supervisor implements RunningSupervisor {
     return backend;
   }
 
-  /** Where accounts are read: the primary, and while it is away a server that replicates them. */
-  #accountsFrom(cluster: string): BackendConfig | null {
-    const { clusters, backends } = this.#store.snapshot;
-    const primary = clusters.find((one) => one.name === cluster)?.primary;
-    const other = backends.find((one) => one.cluster === cluster && one.readable);
-    return this.#config.backends.find(({ name }) => name === (primary ?? other?.name)) ?? null;
-  }
-
-  #requireBackend(name: string): void {
-    const known = this.#config.backends.map((backend) => backend.name);
-    if (!known.includes(name))
-      throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'backend', name, known.join(', '));
+  #accountsFrom(cluster: string, hasNone: boolean): BackendConfig | null {
+    const isNew = (backend: string): boolean => this.#store.settingsOf(backend).isNew;
+    const source = accountsSource(this.#store.snapshot, cluster, hasNone, isNew);
+    return source === null ? null : this.#backend(source);
   }
 
   /** One event: in the log and in SHOW EVENTS. */
@@ -654,19 +693,29 @@ function certificateFilesOf({ name, tls, tlsCert, tlsKey, tlsCa }: ListenerConfi
   return [{ listener: name, certPath: tlsCert, keyPath: tlsKey, caPath: tlsCa ?? null }];
 }
 
-/** Every limit that holds over all workers. */
-function makeLedger(config: ProxyConfig, store: TopologyStore): SlotLedger {
-  const ledger = new SlotLedger();
-  for (const { name } of config.backends)
-    ledger.setLimit(`backend:${name}`, store.settingsOf(name).maxConnections);
-  for (const { name, maxConnections } of config.listeners)
-    ledger.setLimit(`listener:${name}`, maxConnections);
-  for (const { name, maxConnections } of config.users)
-    ledger.setLimit(`user:${name}`, maxConnections || NO_LIMIT);
-  return ledger;
+/** The address whose holder is in charge: the first VIP for writes, or else the first. */
+function vipOfCharge({ keepalived, listeners }: ProxyConfig): string {
+  const forWrites = keepalived.vip.find((vip) => vipKind(vip, listeners) === 'write');
+  return vipAddress(forWrites ?? keepalived.vip[0]!);
 }
 
-function requireCount(key: string, value: number | undefined, minimum: number): void {
-  if (value === undefined || (Number.isSafeInteger(value) && value >= minimum)) return;
-  throw refusal('DBPROXY_ADMIN_BAD_VALUE', key, value, `it must be a whole number, at least ${minimum}`);
+/** Of what the files of a pair should both have; no secrets are in it. */
+function hashOfShared({ clusters, backends, listeners, keepalived }: ProxyConfig): string {
+  const shared = {
+    clusters: clusters.map((one) => ({ ...one, monitorPassword: '', replicationPassword: '' })),
+    backends,
+    listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
+    vip: keepalived.vip,
+  };
+  return createHash('sha256').update(JSON.stringify(shared)).digest('hex');
+}
+
+/** The configuration with other backends than the file's, which may change. */
+function withMembers(config: ProxyConfig, members: () => readonly BackendConfig[]): ProxyConfig {
+  return {
+    ...config,
+    get backends() {
+      return [...members()];
+    },
+  };
 }

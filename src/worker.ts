@@ -4,19 +4,22 @@
  */
 import { createPrivateKey } from 'node:crypto';
 import { sleep, systemClock, type Timer } from './base/clock.ts';
+import { HostAddresses } from './base/host-addresses.ts';
 import { openLog, type Log } from './base/log.ts';
 import { refusal } from './base/errors.ts';
 import type { ByteSocket } from './base/socket.ts';
 import { channelOf } from './backend/channel.ts';
 import { BackendPool } from './backend/pool.ts';
 import { Slots } from './backend/slots.ts';
-import type { ListenerConfig, ProxyConfig } from './config/config.ts';
+import type { BackendConfig, ListenerConfig, ProxyConfig } from './config/config.ts';
 import { AccountQuestions } from './frontend/account-questions.ts';
 import { Counters } from './frontend/counters.ts';
 import { explainFirstRoute, explainRoute } from './frontend/explain.ts';
 import { explainSession } from './frontend/explain-session.ts';
 import { WriteHold } from './frontend/hold.ts';
+import { leaveUnreadable } from './frontend/leave-replica.ts';
 import { leavePrimary } from './frontend/leave-primary.ts';
+import { ListenerDrain } from './frontend/listener-drain.ts';
 import { Listener } from './frontend/listener.ts';
 import { offerOf, withoutCache, type Offer } from './frontend/offer.ts';
 import type { SessionContext, SessionEndpoint } from './frontend/context.ts';
@@ -24,16 +27,18 @@ import { Session } from './frontend/session.ts';
 import { Sessions } from './frontend/sessions.ts';
 import { EndpointShares, sharesConnections, staysHome } from './frontend/shared-endpoint.ts';
 import { UserDirectory } from './frontend/users.ts';
+import { workerStats } from './frontend/worker-stats.ts';
 import type {
   CommitOutcome,
   FromWorker,
   LostCommit,
   SessionPlace,
+  TakenListeners,
   ToWorker,
   WorkerStats,
 } from './ipc/messages.ts';
 import { slotOfSessionId } from './ipc/session-id.ts';
-import type { DigestStats, PinStats, RouteAsker, RouteExplanation } from './ipc/split.ts';
+import type { DigestStats, RouteAsker, RouteExplanation } from './ipc/split.ts';
 import type { RsaKeys } from './protocol/login-server.ts';
 import { formatDigest } from './sql/digest-text.ts';
 import type { ClusterAccounts } from './topology/account.ts';
@@ -82,13 +87,14 @@ function send(message: FromWorker): void {
 
 class Worker {
   readonly #slot: number;
-  readonly #config: ProxyConfig;
+  #config: ProxyConfig;
   readonly #send: (message: FromWorker) => void;
   readonly #exit: (code: number) => void;
   readonly #log: Log;
   readonly #slots: Slots;
   readonly #counters = new Counters();
   readonly #sessions: Sessions;
+  readonly #addresses = new HostAddresses(systemClock);
   readonly #pools = new Map<string, BackendPool>();
   readonly #listeners: Listener[];
   readonly #users: UserDirectory;
@@ -116,6 +122,7 @@ class Worker {
   readonly #reportedMs = new Map<string, number>();
   readonly #snapshotWaiters = new Set<() => void>();
   #snapshot: Snapshot;
+  #taken: TakenListeners;
   #question = 0;
   #lagMs = 0;
 
@@ -153,6 +160,7 @@ class Worker {
     this.#users = new UserDirectory({
       clusters: config.clusters,
       users: config.users,
+      remember: config.dbproxy,
       onProven: (login) => this.#send({ type: 'account-proven', login }),
     });
     for (const accounts of start.accounts) this.#users.take(accounts);
@@ -169,6 +177,7 @@ class Worker {
     this.#ticketKeys = Buffer.from(start.ticketKeys, 'base64');
     for (const certificates of start.certificates) this.#takeCertificates(certificates);
     this.#context = this.#makeContext();
+    this.#taken = start.taken;
     this.#untried = new Set(config.listeners.map(({ name }) => name));
     this.#listeners = config.listeners.map((listener) => this.#openListener(listener));
     this.#startTimers();
@@ -176,12 +185,17 @@ class Worker {
 
   receive(message: Exclude<ToWorker, { type: 'start' }>): void {
     switch (message.type) {
+      case 'backends':
+        return this.#takeBackends(message.backends);
       case 'snapshot':
         return this.#takeSnapshot(message.snapshot);
+      case 'listeners-taken':
+        this.#taken = message.taken;
+        return;
       case 'accounts':
         return this.#takeAccounts(message.accounts);
       case 'accounts-checked':
-        return this.#accountQuestions.answered(message.requestId);
+        return this.#accountQuestions.answered(message.requestId, message.awaitsFirst);
       case 'account-proven':
         return this.#users.learn(message.login);
       case 'schema-changed':
@@ -239,7 +253,7 @@ class Worker {
       counters: this.#counters,
       rsa: this.#rsa,
       users: this.#users,
-      refreshAccounts: (cluster) => this.#accountQuestions.refresh(cluster),
+      refreshAccounts: (cluster, patienceMs) => this.#accountQuestions.refresh(cluster, patienceMs),
       snapshot: () => this.#snapshot,
       nextSnapshot: (timeoutMs) => this.#nextSnapshot(timeoutMs),
       pool: (backend) => this.#pool(backend),
@@ -276,17 +290,28 @@ class Worker {
       shared,
     };
     this.#endpoints.set(config.name, endpoint);
+    const { name } = config;
+    const drain = new ListenerDrain({
+      config,
+      clock: systemClock,
+      sessions: () => this.#sessions.all(),
+      onDrained: (ended) => this.#send({ type: 'listener-drained', listener: name, ended }),
+    });
     const listener = new Listener({
       config,
+      addresses: this.#addresses,
       clock: systemClock,
       log: this.#log,
       slots: this.#slots,
       counters: this.#counters,
       removesStaleSocket: this.#slot === 0,
+      takenBy: () => this.#taken[name] ?? null,
       begin: (client, onOver) => this.#beginSession(client, endpoint, onOver),
+      onReleased: () => this.#send({ type: 'listener-released', listener: name, kept: drain.begin() }),
       onStatus: (error) => {
-        this.#send({ type: 'listening', listener: config.name, error });
-        this.#listenerTried(config.name);
+        if (error === null) drain.addressIsHere();
+        this.#send({ type: 'listening', listener: name, error });
+        this.#listenerTried(name);
       },
     });
     listener.open();
@@ -342,7 +367,32 @@ class Worker {
     for (const shared of this.#shares.values()) shared.learn(backend, position);
   }
 
+  /** A server of a name is not the one that had it before: nothing of that one is kept. */
+  #takeBackends(backends: readonly BackendConfig[]): void {
+    const isThere = (name: string): boolean => backends.some((backend) => backend.name === name);
+    this.#config = { ...this.#config, backends: [...backends] };
+    for (const [name, pool] of this.#pools) {
+      if (isThere(name)) continue;
+      pool.close(refusal('DBPROXY_SESSION_ENDED', `backend ${name} was dropped by an operator`));
+      this.#pools.delete(name);
+      this.#counters.forgetBackend(name);
+    }
+  }
+
+  /** A replica that is new, or has come back, knows nobody: whoever shows the password next is introduced to it. */
+  #noteNewReplicas(snapshot: Snapshot): void {
+    const before = this.#snapshot.backends;
+    const fresh = snapshot.backends.filter(
+      ({ name, readable }) => readable && before.find((one) => one.name === name)?.readable !== true,
+    );
+    for (const [listener, shared] of this.#shares) {
+      const { cluster } = this.#endpoints.get(listener)!.config;
+      if (fresh.some((backend) => backend.cluster === cluster)) shared.introduced.clear();
+    }
+  }
+
   #takeSnapshot(snapshot: Snapshot): void {
+    this.#noteNewReplicas(snapshot);
     this.#snapshot = snapshot;
     this.#offers.clear();
     for (const shared of this.#shares.values()) shared.take(snapshot);
@@ -353,6 +403,7 @@ class Worker {
       if (backend.state === 'down') pool?.serverDown(`it is down: ${backend.reason}`);
       else if (backend.state === 'offline') pool?.dropIdle();
     }
+    leaveUnreadable(systemClock, this.#sessions.all(), snapshot);
     for (const wake of [...this.#snapshotWaiters]) wake();
     for (const { name, primary, writesHeld } of snapshot.clusters) {
       const old = this.#primaries.get(name);
@@ -386,6 +437,7 @@ class Worker {
   /** What idles in the name of an account that has changed must not serve who logs in from now on. */
   #takeAccounts(accounts: ClusterAccounts): void {
     const changed = this.#users.take(accounts);
+    this.#accountQuestions.arrived(accounts.cluster);
     if (changed.size > 0) for (const shared of this.#shares.values()) shared.logins.clear();
     for (const { name, cluster } of this.#config.backends) {
       if (cluster === accounts.cluster) this.#pools.get(name)?.dropIdle((user) => changed.has(user));
@@ -464,6 +516,7 @@ class Worker {
   async #holdWrites(message: Extract<ToWorker, { type: 'hold-writes' }>): Promise<void> {
     const { requestId, cluster, backend, graceMs, kind, reason } = message;
     this.#holds.get(cluster)?.begin();
+    this.#send({ type: 'writes-holding', requestId });
     const pool = backend === null ? undefined : this.#pools.get(backend);
     const parts = { clock: systemClock, sessions: this.#sessions.all(), pool };
     const { moved, ended } = await leavePrimary(parts, {
@@ -555,65 +608,15 @@ class Worker {
   }
 
   #stats(): WorkerStats {
-    const live = { fromClient: 0, toClient: 0 };
-    const clients = new Map(this.#config.listeners.map(({ name }) => [name, 0]));
-    for (const session of this.#sessions.all()) {
-      const bytes = session.liveBytes();
-      live.fromClient += bytes.fromClient;
-      live.toClient += bytes.toClient;
-      const { name } = session.endpoint.config;
-      clients.set(name, (clients.get(name) ?? 0) + 1);
-    }
-    const pools = [...this.#pools];
-    return {
+    return workerStats({
       slot: this.#slot,
-      pid: process.pid,
-      clientConnections: [...clients].map(([listener, count]) => ({ listener, count })),
-      pools: pools.flatMap(([backend, pool]) => pool.counts().map((count) => ({ backend, ...count }))),
-      queries: this.#counters.queryStats(),
-      errors: this.#counters.errorStats(),
-      bytes: {
-        fromClients: this.#counters.bytesFromClients + live.fromClient,
-        toClients: this.#counters.bytesToClients + live.toClient,
-      },
-      poolWaits: pools.reduce((sum, [, pool]) => sum + pool.waits, 0),
-      waiting: this.#counters.waiting,
-      loginsRefused: this.#counters.loginStats(),
-      holds: [...this.#holds.values()].map((hold) => hold.stats()),
-      causal: [...this.#shares].map(([listener, { causal }]) => ({ listener, ...causal.counts })),
-      retries: [...this.#shares].flatMap(([listener, { retries }]) =>
-        [...retries].map(([reason, count]) => ({ listener, reason, count })),
-      ),
-      ...this.#splitStats(),
-      residentBytes: process.memoryUsage.rss(),
-      eventLoopLagMs: this.#lagMs,
-    };
-  }
-
-  /** What only sessions have that change connections. */
-  #splitStats(): Pick<WorkerStats, 'pipelined' | 'restores' | 'pinned' | 'preparedStatements' | 'rules'> {
-    const shares = [...this.#shares.values()];
-    const pinned = new Map<string, PinStats>();
-    let preparedStatements = 0;
-    for (const { dispatcher, endpoint } of this.#sessions.all()) {
-      if (dispatcher === null) continue;
-      preparedStatements += dispatcher.statements.count;
-      for (const reason of dispatcher.record.pins.keys()) {
-        const listener = endpoint.config.name;
-        const key = `${listener}\0${reason}`;
-        pinned.set(key, { listener, reason, count: (pinned.get(key)?.count ?? 0) + 1 });
-      }
-    }
-    const hits = shares.flatMap(({ rules }) => rules.hits());
-    return {
-      pipelined: shares.reduce((sum, shared) => sum + shared.pipelined, 0),
-      restores: shares.reduce((sum, shared) => sum + shared.restores, 0),
-      pinned: [...pinned.values()],
-      preparedStatements,
-      rules: this.#config.rules.map(({ name }) => ({
-        name,
-        hits: hits.filter((one) => one.name === name).reduce((sum, one) => sum + one.hits, 0),
-      })),
-    };
+      config: this.#config,
+      sessions: this.#sessions,
+      pools: this.#pools,
+      counters: this.#counters,
+      holds: this.#holds,
+      shares: this.#shares,
+      lagMs: this.#lagMs,
+    });
   }
 }

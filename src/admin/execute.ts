@@ -24,8 +24,16 @@ export interface ExecuteContext {
   account: string;
   connectionId: number;
   database: string;
+  /** How the statement before was refused; null: it was not. */
+  complaint: Complaint | null;
   /** Ends an admin connection; false when there is none with this id. */
   killAdmin(id: number): boolean;
+}
+
+/** A refusal, in lines. */
+export interface Complaint {
+  errno: number;
+  lines: readonly string[];
 }
 
 /** What to send back. `afterwards` runs when the answer has left. */
@@ -47,11 +55,15 @@ export async function execute(statement: Statement, context: ExecuteContext): Pr
     case 'set-backend':
       await operations.setBackend(findBackend(statement.backend, operations), statement.change);
       return ok(1);
-    case 'promote':
-      return {
-        kind: 'table',
-        table: tables.stepsTable(await operations.promote(findBackend(statement.backend, operations))),
-      };
+    case 'add-backend':
+      return addBackend(statement, operations);
+    case 'drop-backend':
+      await operations.dropBackend(findBackend(statement.backend, operations));
+      return ok(1);
+    case 'promote': {
+      const backend = findBackend(statement.backend, operations);
+      return { kind: 'table', table: tables.stepsTable(await operations.promote(backend, statement.force)) };
+    }
     case 'change-primary': {
       const { as: kind, force, dryRun } = statement;
       const cluster = findCluster(statement.cluster, operations);
@@ -107,6 +119,14 @@ export async function execute(statement: Statement, context: ExecuteContext): Pr
       return { kind: 'table', table: await explainSession(statement.sessionId, operations) };
     case 'kill':
       return kill(statement.id, statement.query, context);
+    case 'peer':
+      return {
+        kind: 'table',
+        table: tables.tableOf(['peer'], [[await operations.peer(statement.message)]]),
+      };
+    case 'peer-gone':
+      await operations.setPeerGone();
+      return ok(1);
     case 'shutdown':
       return { ...ok(0), afterwards: () => operations.shutdown(statement.now) };
     case 'select':
@@ -120,7 +140,19 @@ function ok(affectedRows: number): { kind: 'ok'; affectedRows: number; info: str
   return { kind: 'ok', affectedRows, info: '' };
 }
 
-async function showTable(table: ShowTable, { operations, version }: ExecuteContext): Promise<tables.Table> {
+async function addBackend(
+  { backend, keys, clone }: Extract<Statement, { kind: 'add-backend' }>,
+  operations: Operations,
+): Promise<Answer> {
+  const from = typeof clone?.from === 'string' ? findBackend(clone.from, operations) : null;
+  const reports = await operations.addBackend(backend, keys, clone === null ? null : { from });
+  return clone === null ? ok(1) : { kind: 'table', table: tables.setupTable(reports) };
+}
+
+async function showTable(
+  table: ShowTable,
+  { operations, version, complaint }: ExecuteContext,
+): Promise<tables.Table> {
   switch (table) {
     case 'clusters':
       return tables.clustersTable(operations.snapshot());
@@ -155,13 +187,19 @@ async function showTable(table: ShowTable, { operations, version }: ExecuteConte
     case 'diagnoses':
       return tables.diagnosesTable(operations.diagnoses());
     case 'plan':
-      return tables.planTable(operations.plan());
+      return tables.planTable(operations.plans());
     case 'rules':
       return splitTables.rulesTable(operations.config().rules, await operations.stats());
     case 'topology':
       return tables.topologyTable(operations.snapshot());
     case 'config':
       return tables.configTable(operations.config());
+    case 'config-diff':
+      return tables.tableOf(
+        ['section', 'key', 'running', 'file'],
+        operations.configDiff().map(({ section, key, running, file }) => [section, key, running, file]),
+        'key',
+      );
     case 'version':
       return tables.tableOf(['version', 'node_version'], [[version, process.version]]);
     case 'databases':
@@ -169,7 +207,10 @@ async function showTable(table: ShowTable, { operations, version }: ExecuteConte
     case 'tables':
       return tables.tableOf(['Tables_in_dbproxy'], []);
     case 'warnings':
-      return tables.tableOf(['Level', 'Code#', 'Message'], []);
+      return tables.tableOf(
+        ['Level', 'Code#', 'Message'],
+        (complaint?.lines ?? []).map((line) => ['Error', complaint!.errno, line]),
+      );
   }
 }
 

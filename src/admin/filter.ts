@@ -1,13 +1,16 @@
 /**
  * LIKE and WHERE on a table that SHOW answers, in MySQL's manner: without regard to case, `%` any text,
- * `_` one character.
+ * `_` one character; columns of numbers are compared as numbers, and NULL is neither more nor less than anything.
  */
 import { refusal } from '../base/errors.ts';
 import type { ResultCell } from '../protocol/packets.ts';
-import type { Filter } from './statement.ts';
+import type { Comparison, Condition, Filter } from './statement.ts';
 import type { Table } from './tables.ts';
 
-/** The table with the rows that pass. Throws DBPROXY_ADMIN_UNKNOWN_OBJECT for a column it has not. */
+/**
+ * The table with the rows that pass. Throws DBPROXY_ADMIN_UNKNOWN_OBJECT for a column it has not, and
+ * DBPROXY_ADMIN_BAD_VALUE for a number that is none.
+ */
 export function applyFilter(table: Table, filter: Filter): Table {
   switch (filter.kind) {
     case 'all':
@@ -17,14 +20,57 @@ export function applyFilter(table: Table, filter: Filter): Table {
       return { ...table, rows: table.rows.filter((row) => matchesLike(textOf(row[column]), filter.pattern)) };
     }
     case 'where': {
-      const conditions = filter.conditions.map(({ column, value }) => ({
-        column: columnIndex(table, column),
-        value,
-      }));
-      const passes = (row: readonly ResultCell[]): boolean =>
-        conditions.every(({ column, value }) => textOf(row[column]).toLowerCase() === value.toLowerCase());
-      return { ...table, rows: table.rows.filter(passes) };
+      const tests = filter.conditions.map((condition) => testOf(table, condition));
+      return { ...table, rows: table.rows.filter((row) => tests.every((passes) => passes(row))) };
     }
+  }
+}
+
+type RowTest = (row: readonly ResultCell[]) => boolean;
+
+function testOf(table: Table, { column, comparison, value }: Condition): RowTest {
+  const index = columnIndex(table, column);
+  if (comparison === 'like') return (row) => matchesLike(textOf(row[index]), value);
+  const isEquality = comparison === '=' || comparison === '!=';
+  // `= NULL` finds the rows without a value, as nobody would ask for none.
+  if (isEquality && value.toUpperCase() === 'NULL') {
+    return (row) => ((row[index] ?? null) === null) === (comparison === '=');
+  }
+  if (table.columns[index]!.type === 'integer') {
+    const number = value.trim() === '' ? Number.NaN : Number(value);
+    if (Number.isNaN(number)) {
+      throw refusal('DBPROXY_ADMIN_BAD_VALUE', column, value, 'the column holds numbers');
+    }
+    return (row) => isFilled(row[index]) && stands(Number(row[index]) - number, comparison);
+  }
+  const text = value.toLowerCase();
+  return (row) => isFilled(row[index]) && stands(order(textOf(row[index]).toLowerCase(), text), comparison);
+}
+
+function isFilled(cell: ResultCell | undefined): boolean {
+  return cell !== null && cell !== undefined;
+}
+
+function order(one: string, other: string): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
+}
+
+/** `difference`: below 0 when the cell is less than the value. */
+function stands(difference: number, comparison: Exclude<Comparison, 'like'>): boolean {
+  switch (comparison) {
+    case '=':
+      return difference === 0;
+    case '!=':
+      return difference !== 0;
+    case '<':
+      return difference < 0;
+    case '<=':
+      return difference <= 0;
+    case '>':
+      return difference > 0;
+    case '>=':
+      return difference >= 0;
   }
 }
 

@@ -10,10 +10,12 @@ import { behindWords, Cursor, tokenize, type Token } from './tokens.ts';
 
 /** Longest statement that is looked at, in characters. */
 const MAX_STATEMENT_LENGTH = 65_536;
+/** What the other dbproxy of a pair sends is all that is remembered; a packet of the admin port has room for it. */
+const MAX_PEER_LENGTH = 786_432;
 
 /** Reads one statement. Throws DBPROXY_ADMIN_SYNTAX, DBPROXY_ADMIN_BAD_VALUE or DBPROXY_NOT_AVAILABLE. */
 export function parseStatement(text: string): Statement {
-  if (text.length > MAX_STATEMENT_LENGTH) {
+  if (text.length > MAX_STATEMENT_LENGTH && !(text.startsWith('PEER ') && text.length <= MAX_PEER_LENGTH)) {
     throw refusal('DBPROXY_ADMIN_SYNTAX', `a statement has at most ${MAX_STATEMENT_LENGTH} characters`);
   }
   const ofServer = parseWithServerStatement(text);

@@ -12,6 +12,8 @@ import type { ProxyConfig } from '../config/config.ts';
 import type { Operations } from '../ipc/operations.ts';
 import { toErrorPacket, writeError } from '../protocol/packets.ts';
 import { FIRST_ADMIN_ID } from './execute.ts';
+import { CertificateWatch, loadCertificates, newTicketKeys } from '../transport/certificates.ts';
+import { tlsServer, type TlsServer } from '../transport/tls-stream.ts';
 import { serveSession } from './session.ts';
 
 /** Admin connections at once: people and scripts, not applications. */
@@ -20,6 +22,8 @@ const MAX_SESSIONS = 64;
 /** What the admin port needs. */
 export interface AdminOptions {
   config: ProxyConfig['admin'];
+  /** The account of the other dbproxy of a pair. */
+  peer?: ProxyConfig['peer'];
   operations: Operations;
   clock: Clock;
   log: Log;
@@ -39,6 +43,7 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   const allowed = networkList(config.allow);
   const sessions = new Map<number, net.Socket>();
   let nextId = FIRST_ADMIN_ID;
+  const door = openTls(options);
 
   const server = net.createServer({ noDelay: true, keepAlive: true }, (socket) => {
     const clientAddress = addressOf(socket);
@@ -59,6 +64,8 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
       connectionId,
       clientAddress,
       account: { user: config.user, password: config.password },
+      peer: options.peer ?? null,
+      tls: door?.tls() ?? null,
       context: { operations: options.operations, version: options.version, killAdmin },
       clock: options.clock,
       log: log.child({ client: clientAddress, connection: connectionId }),
@@ -81,16 +88,45 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
     return socket !== undefined;
   }
 
-  await listenOn(server, config.address);
+  try {
+    await listenOn(server, config.address);
+  } catch (error) {
+    door?.close();
+    throw error;
+  }
   server.on('error', (error) => log.error('admin.server_failed', { error: error.message }));
   return {
     address: config.address,
     close: () =>
       new Promise((resolve) => {
+        door?.close();
         server.close(() => resolve());
         for (const socket of sessions.values()) socket.destroy();
       }),
   };
+}
+
+/** What the admin port shows of itself to who asks for TLS; a renewed certificate is taken by itself. */
+function openTls({ config, clock, log }: AdminOptions): { tls(): TlsServer; close(): void } | null {
+  const { tlsCert: certPath, tlsKey: keyPath } = config;
+  if (certPath === undefined || keyPath === undefined) return null;
+  const files = { listener: 'the admin port', certPath, keyPath, caPath: null };
+  const ticketKeys = newTicketKeys();
+  const read = (pair: { cert: string; key: string }): TlsServer =>
+    tlsServer({ cert: pair.cert, key: pair.key, ca: null, ticketKeys });
+  let current = read(loadCertificates(files));
+  const watch = new CertificateWatch({
+    listeners: [files],
+    clock,
+    onLoaded: (pair) => {
+      current = read(pair);
+    },
+    onNews: ({ result, detail }) => {
+      if (result === 'failed') log.error('admin.tls_reload_failed', { detail });
+      else log.info('admin.tls_reloaded', { detail });
+    },
+  });
+  return { tls: () => current, close: () => watch.close() };
 }
 
 function addressOf(socket: net.Socket): string {

@@ -4,6 +4,7 @@
  * the kernel has buffered. Whatever it sends, the answer is an ERR packet or the end of the connection.
  */
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -12,7 +13,9 @@ import { PacketFramer } from '../protocol/framer.ts';
 import { ServerLogin, type AcceptedLogin } from '../protocol/login-server.ts';
 import { toErrorPacket, writeError, writeOk, writeResultSet } from '../protocol/packets.ts';
 import { PacketWriter } from '../protocol/writer.ts';
-import { adminServerVersion, execute, type Answer, type ExecuteContext } from './execute.ts';
+import type { TlsServer } from '../transport/tls-stream.ts';
+import { linesOf, withHint } from './complaint.ts';
+import { adminServerVersion, execute, type Answer, type Complaint, type ExecuteContext } from './execute.ts';
 import { parseStatement } from './parse.ts';
 import type { Statement } from './statement.ts';
 
@@ -42,6 +45,10 @@ export interface SessionOptions {
   connectionId: number;
   clientAddress: string;
   account: { user: string; password: string };
+  /** That of the other dbproxy of a pair, which can say PEER and nothing else; null: there is none. */
+  peer: { user: string; password: string } | null;
+  /** What is shown to a client that asks for TLS; null: there is none. */
+  tls: TlsServer | null;
   context: Pick<ExecuteContext, 'operations' | 'version' | 'killAdmin'>;
   clock: Clock;
   log: Log;
@@ -75,13 +82,21 @@ export async function serveSession(options: SessionOptions): Promise<void> {
 class AdminSession {
   readonly #options: SessionOptions;
   readonly #framer = new PacketFramer(MAX_PACKET_BYTES);
-  readonly #chunks: AsyncIterator<Buffer>;
+  /** The connection; from its request for TLS on, what is encrypted on it. */
+  #socket: Socket;
+  #chunks: AsyncIterator<Buffer>;
+  /** It has asked for TLS and is not there yet: nothing can be said to it. */
+  #handshakes = false;
   #deadline: Timer | undefined;
+  #user = '';
   #capabilities = 0;
   #database = '';
+  /** How the statement before was refused, for SHOW WARNINGS; null: it was not. */
+  #complaint: Complaint | null = null;
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#socket = options.socket;
     this.#chunks = options.socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
@@ -92,6 +107,7 @@ class AdminSession {
       if (login === undefined) return;
       this.#capabilities = login.capabilities;
       this.#database = login.database;
+      this.#user = login.user;
       await this.#commands();
     } finally {
       this.#deadline?.cancel();
@@ -99,14 +115,17 @@ class AdminSession {
   }
 
   async #login(): Promise<AcceptedLogin | undefined> {
-    const { account, clientAddress, connectionId, context, log } = this.#options;
+    const { account, peer, clientAddress, connectionId, context, log } = this.#options;
     const login = new ServerLogin({
       connectionId,
       serverVersion: adminServerVersion(context.version),
-      capabilities: OFFERED,
+      capabilities: OFFERED | (this.#options.tls === null ? 0 : Capability.SSL),
       collation: Collation.UTF8MB4_GENERAL_CI,
       clientAddress: () => clientAddress,
-      findSecret: (user) => (user === account.user ? { password: account.password } : undefined),
+      findSecret: (user) => {
+        const found = [account, peer].find((one) => one?.user === user);
+        return found === undefined || found === null ? undefined : { password: found.password };
+      },
     });
     await this.#send(login.greeting());
     for (;;) {
@@ -128,10 +147,33 @@ class AdminSession {
           await this.#send(Buffer.concat([step.prelude ?? Buffer.alloc(0), writeOk(step.sequence)]));
           return step.login;
         case 'tls':
+          await this.#encrypt(this.#options.tls!);
+          login.secured();
+          break;
         case 'unproven':
-          throw new Error(`${step.kind} at a login that offers neither TLS nor a second look`);
+          throw new Error('unproven at a login that offers no second look');
       }
     }
+  }
+
+  /** Answers the client's request for TLS: what comes behind it is the beginning of a handshake. */
+  async #encrypt(server: TlsServer): Promise<void> {
+    const { socket } = this.#options;
+    const rest = this.#framer.takeRest();
+    if (rest.length > 0) socket.unshift(Buffer.from(rest));
+    const secured = new TLSSocket(socket, { isServer: true, secureContext: server.context });
+    // Before the handshake is done a server's TLSSocket tells errors by this event alone.
+    secured.on('_tlsError', (error: Error) => secured.destroy(error));
+    this.#socket = secured;
+    this.#handshakes = true;
+    await new Promise<void>((resolve, reject) => {
+      secured.once('secure', resolve);
+      // Who reads and who writes is told of it too; without a listener it would end the process.
+      secured.on('error', reject);
+      secured.once('close', () => reject(new Error('the connection was lost in the TLS handshake')));
+    });
+    this.#handshakes = false;
+    this.#chunks = secured[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
   async #commands(): Promise<void> {
@@ -160,7 +202,9 @@ class AdminSession {
       return answer.afterwards === undefined ? { bytes } : { bytes, afterwards: answer.afterwards };
     } catch (error) {
       if (!isRefusal(error)) this.#options.log.error('admin.failed', { error: String(error) });
-      return { bytes: writeError(1, toErrorPacket(error)) };
+      const refused = toErrorPacket(error);
+      this.#complaint = { errno: refused.errno, lines: linesOf(refused.message) };
+      return { bytes: writeError(1, { ...refused, message: withHint(refused.message) }) };
     }
   }
 
@@ -190,15 +234,27 @@ class AdminSession {
   }
 
   async #statement(text: string): Promise<Answer> {
-    const { clientAddress, connectionId, context, account, log } = this.#options;
+    const { clientAddress, connectionId, context, log } = this.#options;
+    const complaint = this.#complaint;
+    this.#complaint = null;
     const statement = parseStatement(text);
-    if (acts(statement)) log.info('admin.statement', { user: account.user, statement: text.slice(0, 1024) });
+    this.#requireRight(statement);
+    // Who asks after the statement before may do so again.
+    if (statement.kind === 'show' && statement.table === 'warnings') this.#complaint = complaint;
+    if (acts(statement)) log.info('admin.statement', { user: this.#user, statement: text.slice(0, 1024) });
     return execute(statement, {
       ...context,
       connectionId,
-      account: `${account.user}@${clientAddress}`,
+      account: `${this.#user}@${clientAddress}`,
       database: this.#database,
+      complaint,
     });
+  }
+
+  /** What the two of a pair say to each other is for nobody else, and all that they may say. */
+  #requireRight({ kind }: Statement): void {
+    if (kind === 'nothing' || (kind === 'peer') === (this.#user === this.#options.peer?.user)) return;
+    throw refusal('DBPROXY_ADMIN_NOT_ALLOWED', this.#user, kind === 'peer' ? 'PEER' : 'anything but PEER');
   }
 
   #statistics(): string {
@@ -225,7 +281,8 @@ class AdminSession {
 
   /** Resolves when the kernel has taken the bytes; a client that does not read is cut off. */
   async #send(bytes: Buffer): Promise<void> {
-    const { socket, clock } = this.#options;
+    const { clock } = this.#options;
+    const socket = this.#socket;
     const patience = clock.after(WRITE_TIMEOUT_MS, () => socket.destroy());
     try {
       await new Promise<void>((resolve, reject) => {
@@ -238,10 +295,12 @@ class AdminSession {
 
   /** Ends the connection with `error` after `timeoutMs`, unless another deadline is set before. */
   #within(timeoutMs: number, error: Error): void {
-    const { clock, socket, log } = this.#options;
+    const { clock, log } = this.#options;
     this.#deadline?.cancel();
     this.#deadline = clock.after(timeoutMs, () => {
+      const socket = this.#socket;
       log.warn('admin.timeout', { error: error.message });
+      if (this.#handshakes) return void socket.destroy();
       socket.end(writeError(1, toErrorPacket(error)));
       // The client may keep its half open for ever; reading ends here.
       socket.destroySoon();
@@ -253,6 +312,8 @@ class AdminSession {
 function acts(statement: Statement): boolean {
   switch (statement.kind) {
     case 'set-backend':
+    case 'add-backend':
+    case 'drop-backend':
     case 'promote':
     case 'change-primary':
     case 'rehearse':
@@ -263,8 +324,10 @@ function acts(statement: Statement): boolean {
     case 'reload-users':
     case 'reload-tls':
     case 'kill':
+    case 'peer-gone':
     case 'shutdown':
       return true;
+    case 'peer':
     case 'show':
     case 'lost-transactions':
     case 'explain-route':

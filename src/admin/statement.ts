@@ -7,6 +7,7 @@ import type { BackendChange } from '../ipc/operations.ts';
 export type ShowTable =
   | 'clusters'
   | 'backends'
+  | 'config-diff'
   | 'listeners'
   | 'pools'
   | 'users'
@@ -26,11 +27,18 @@ export type ShowTable =
   | 'warnings'
   | 'seed-backends';
 
-/** `LIKE 'pattern'` on the naming column, or `WHERE column = value [AND …]`; compared without case. */
+/** How a WHERE compares. */
+export type Comparison = '=' | '!=' | '<' | '<=' | '>' | '>=' | 'like';
+
+export interface Condition {
+  column: string;
+  comparison: Comparison;
+  value: string;
+}
+
+/** `LIKE 'pattern'` on the naming column, or `WHERE column = value [AND …]`; texts are compared without case. */
 export type Filter =
-  | { kind: 'all' }
-  | { kind: 'like'; pattern: string }
-  | { kind: 'where'; conditions: { column: string; value: string }[] };
+  { kind: 'all' } | { kind: 'like'; pattern: string } | { kind: 'where'; conditions: Condition[] };
 
 /** One column of a SELECT that clients ask at their start. */
 export interface SelectItem {
@@ -47,7 +55,15 @@ export type Statement =
   | { kind: 'show'; table: ShowTable; filter: Filter }
   | { kind: 'help'; about: string }
   | { kind: 'set-backend'; backend: string; change: BackendChange }
-  | { kind: 'promote'; backend: string }
+  /** `keys` as a section of the file has them; `clone` fills it from another server, by default the primary. */
+  | {
+      kind: 'add-backend';
+      backend: string;
+      keys: Record<string, string>;
+      clone: { from: string | null } | null;
+    }
+  | { kind: 'drop-backend'; backend: string }
+  | { kind: 'promote'; backend: string; force: boolean }
   /** A null cluster means the only one, a null target the best one. */
   | {
       kind: 'change-primary';
@@ -74,6 +90,10 @@ export type Statement =
   | { kind: 'explain-session'; sessionId: number }
   | { kind: 'kill'; id: number; query: boolean }
   | { kind: 'shutdown'; now: boolean }
+  /** What the other dbproxy of a pair has to say. */
+  | { kind: 'peer'; message: string }
+  /** The word of an operator that the other is gone. */
+  | { kind: 'peer-gone' }
   | { kind: 'select'; items: SelectItem[] }
   /** What clients say on connecting and that means nothing here: SET NAMES, USE and their like. */
   | { kind: 'nothing' };

@@ -5,9 +5,10 @@
  */
 import { refusal } from '../base/errors.ts';
 import type { BackendChange } from '../ipc/operations.ts';
+import { didYouMean } from '../config/suggest.ts';
 import { readDuration } from '../config/values.ts';
 import { parseExplainRoute } from './explain-route.ts';
-import type { Filter, SelectItem, ShowTable, Statement } from './statement.ts';
+import type { Comparison, Condition, Filter, SelectItem, ShowTable, Statement } from './statement.ts';
 import type { Cursor } from './tokens.ts';
 
 /** One statement. */
@@ -48,7 +49,7 @@ export const statementRows: readonly StatementRow[] = [
   show('RULES', 'rules', 'where [rule] sections send statements, and how often they did'),
   show('TOPOLOGY', 'topology', 'the snapshot that the workers route by'),
   show('CONFIG', 'config', 'configuration in force (secrets masked)'),
-  later('SHOW CONFIG DIFF', 'SHOW CONFIG DIFF', 'where the running state differs from the file'),
+  show('CONFIG DIFF', 'config-diff', 'where the running state differs from the file'),
   show('PLAN', 'plan', 'the promotion under way: what is done, what is left'),
   show(
     'DIAGNOSES',
@@ -75,13 +76,18 @@ export const statementRows: readonly StatementRow[] = [
     help: 'takes a server into service, lets its sessions run out, or takes it out',
     parse: parseSetBackend,
   },
-  later(
-    'ADD BACKEND',
-    "ADD BACKEND b ADDRESS '…' CLUSTER c [RW_WEIGHT n] [RO_WEIGHT n]",
-    'a new server',
-    'write a [backend] section, restart, and say CLONE BACKEND',
-  ),
-  later('DROP BACKEND', 'DROP BACKEND b', 'forget a server'),
+  {
+    begins: ['ADD BACKEND'],
+    syntax: "ADD BACKEND b ADDRESS '…' CLUSTER c [RW_WEIGHT n] [RO_WEIGHT n] [key value …] [CLONE [FROM x]]",
+    help: 'a new server, with the keys of a [backend] section; CLONE fills it first, and has it follow; kept over restarts',
+    parse: parseAddBackend,
+  },
+  {
+    begins: ['DROP BACKEND'],
+    syntax: 'DROP BACKEND b',
+    help: 'forgets a server when its sessions have left it; kept over restarts',
+    parse: (cursor) => ({ kind: 'drop-backend', backend: cursor.name('the name of a backend') }),
+  },
   {
     begins: ['SWITCHOVER'],
     syntax: 'SWITCHOVER [CLUSTER c] [TO b] [DRY RUN]',
@@ -96,9 +102,13 @@ export const statementRows: readonly StatementRow[] = [
   },
   {
     begins: ['PROMOTE'],
-    syntax: 'PROMOTE b',
-    help: 'makes b the primary of its cluster; answers the steps',
-    parse: (cursor) => ({ kind: 'promote', backend: cursor.name('the name of a backend') }),
+    syntax: 'PROMOTE b [FORCE]',
+    help: 'makes b the primary of its cluster: hands over, or fails over when the primary is down, or has b take writes again; FORCE takes the loss that a refusal tells of; answers the steps',
+    parse: (cursor) => ({
+      kind: 'promote',
+      backend: cursor.name('the name of a backend'),
+      force: cursor.takeWords('FORCE'),
+    }),
   },
   {
     begins: ['BOOTSTRAP'],
@@ -187,6 +197,19 @@ export const statementRows: readonly StatementRow[] = [
   later('RELOAD CONFIG', 'RELOAD CONFIG', 'read the file again'),
   later('SAVE CONFIG', 'SAVE CONFIG', 'write the running state to the file'),
   {
+    begins: ['SET PEER GONE'],
+    syntax: 'SET PEER GONE',
+    help: 'the other dbproxy and its host are dead, by your word: this one goes on without it, until it is heard',
+    parse: () => ({ kind: 'peer-gone' }),
+  },
+  {
+    begins: ['PEER'],
+    syntax: 'PEER message',
+    help: 'said by the other dbproxy of a pair',
+    parseText: (message) => ({ kind: 'peer', message }),
+    hidden: true,
+  },
+  {
     begins: ['SHUTDOWN'],
     syntax: 'SHUTDOWN [NOW]',
     help: 'stops dbproxy within shutdown_timeout, or at once',
@@ -260,21 +283,36 @@ function showOf(table: ShowTable, cursor: Cursor): Statement {
   return { kind: 'show', table, filter: parseFilter(cursor) };
 }
 
-/** `LIKE 'pattern'`, `WHERE column = value [AND column = value]`, or nothing. */
+/** `LIKE 'pattern'`, `WHERE column = value [AND column > value]`, or nothing. */
 function parseFilter(cursor: Cursor): Filter {
   if (cursor.takeWords('LIKE')) return { kind: 'like', pattern: cursor.name("a pattern such as 'db%'") };
   if (!cursor.takeWords('WHERE')) return { kind: 'all' };
-  const conditions: { column: string; value: string }[] = [];
+  const conditions: Condition[] = [];
   do {
     const column = cursor.name('a column');
-    cursor.sign('=');
+    const comparison = parseComparison(cursor);
     const token = cursor.take();
     if (token === undefined || token.kind === 'sign') {
-      throw refusal('DBPROXY_ADMIN_SYNTAX', `expected a value behind ${column} =`);
+      throw refusal('DBPROXY_ADMIN_SYNTAX', `expected a value behind ${column} ${comparison}`);
     }
-    conditions.push({ column, value: token.text });
+    conditions.push({ column, comparison, value: token.text });
   } while (cursor.takeWords('AND'));
   return { kind: 'where', conditions };
+}
+
+function parseComparison(cursor: Cursor): Comparison {
+  if (cursor.takeWords('LIKE')) return 'like';
+  if (cursor.takeSign('!')) {
+    cursor.sign('=');
+    return '!=';
+  }
+  if (cursor.takeSign('<')) {
+    if (cursor.takeSign('>')) return '!=';
+    return cursor.takeSign('=') ? '<=' : '<';
+  }
+  if (cursor.takeSign('>')) return cursor.takeSign('=') ? '>=' : '>';
+  if (cursor.takeSign('=')) return '=';
+  throw cursor.expected('=, !=, <, <=, >, >= or LIKE');
 }
 
 function parseSetBackend(cursor: Cursor): Statement {
@@ -294,9 +332,16 @@ function parseState(cursor: Cursor): BackendChange | undefined {
   return { admin: 'draining', drainTimeoutMs: read.value };
 }
 
+const STATES = ['ONLINE', 'OFFLINE', 'DRAIN'] as const;
+const SETTABLE: readonly string[] = ['RW_WEIGHT', 'RO_WEIGHT', 'MAX_CONNECTIONS'];
+
 /** `RW_WEIGHT = n, RO_WEIGHT = n, MAX_CONNECTIONS = n`, each at most once. */
 function parseNumbers(cursor: Cursor): BackendChange {
   const change: BackendChange = {};
+  const first = cursor.peek();
+  const isNumber = cursor.peek(1)?.text === '=';
+  if (first?.kind === 'word' && !isNumber && !SETTABLE.includes(first.text.toUpperCase()))
+    throw cursor.notExpected(first, [...STATES, ...SETTABLE]);
   do {
     const written = cursor.name('RW_WEIGHT, RO_WEIGHT, MAX_CONNECTIONS, ONLINE, DRAIN or OFFLINE');
     cursor.sign('=');
@@ -327,9 +372,33 @@ function assignNumber(change: BackendChange, name: string, cursor: Cursor): void
     default:
       throw refusal(
         'DBPROXY_ADMIN_SYNTAX',
-        `a backend has no ${name} to set; it has RW_WEIGHT, RO_WEIGHT and MAX_CONNECTIONS`,
+        `a backend has no ${name} to set; it has RW_WEIGHT, RO_WEIGHT and MAX_CONNECTIONS${didYouMean(name, SETTABLE)}`,
       );
   }
+}
+
+/** `KEY value` or `KEY = value`, in any order, as often as there are keys; `CLONE` comes last. */
+function parseAddBackend(cursor: Cursor): Statement {
+  const backend = cursor.name('the name of a backend');
+  const keys: Record<string, string> = {};
+  while (!cursor.atEnd && !isWord(cursor, 'CLONE')) {
+    const key = cursor.name('ADDRESS, CLUSTER, RW_WEIGHT, RO_WEIGHT or another key').toLowerCase();
+    if (key in keys) throw refusal('DBPROXY_ADMIN_SYNTAX', `${key.toUpperCase()} is given twice`);
+    cursor.takeSign('=');
+    keys[key] = cursor.name(`the value of ${key.toUpperCase()}`);
+    cursor.takeSign(',');
+  }
+  for (const key of ['address', 'cluster']) {
+    if (keys[key] === undefined) throw refusal('DBPROXY_ADMIN_SYNTAX', `expected ${key.toUpperCase()}`);
+  }
+  if (!cursor.takeWords('CLONE')) return { kind: 'add-backend', backend, keys, clone: null };
+  const from = cursor.takeWords('FROM') ? cursor.name('the name of a backend') : null;
+  return { kind: 'add-backend', backend, keys, clone: { from } };
+}
+
+function isWord(cursor: Cursor, word: string): boolean {
+  const token = cursor.peek();
+  return token?.kind === 'word' && token.text.toUpperCase() === word;
 }
 
 function parseBootstrap(cursor: Cursor): Statement {

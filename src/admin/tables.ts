@@ -54,10 +54,11 @@ export function clustersTable(snapshot: Snapshot): Table {
       members.length,
       online,
       cluster.reason,
+      onOff(cluster.maintenance),
     ];
   });
   return tableOf(
-    ['name', 'primary', 'epoch#', 'writes_held', 'backends#', 'backends_online#', 'reason'],
+    ['name', 'primary', 'epoch#', 'writes_held', 'backends#', 'backends_online#', 'reason', 'maintenance'],
     rows,
   );
 }
@@ -75,7 +76,7 @@ export function backendsTable(snapshot: Snapshot, stats: readonly WorkerStats[])
       formatEndpoint(backend.address),
       backend.role,
       backend.state,
-      yesNo(backend.writable),
+      yesNoUnknown(backend.writable),
       wholeMs(backend.lagMs),
       backend.rwWeight,
       backend.roWeight,
@@ -198,16 +199,18 @@ export function listenersTable(
   const rows = config.listeners.map((listener) => {
     const own = statuses.filter((status) => status.listener === listener.name);
     const bound = own.filter((status) => status.error === null).length;
-    const state = bound === 0 ? 'waiting' : bound < own.length ? 'partly' : 'listening';
-    const clients = stats
-      .flatMap((worker) => worker.clientConnections)
-      .filter((entry) => entry.listener === listener.name);
+    const draining = new Set(own.filter((status) => status.isDraining).map(({ worker }) => worker));
+    const clients = stats.flatMap(({ slot, clientConnections }) =>
+      clientConnections
+        .filter((entry) => entry.listener === listener.name)
+        .map(({ count }) => ({ slot, count })),
+    );
     return [
       listener.name,
       listener.cluster,
       formatEndpoint(listener.address),
       listener.mode,
-      state,
+      stateOfListener(bound, own.length, draining.size),
       sum(clients, (entry) => entry.count),
       listener.maxConnections,
       bound,
@@ -216,6 +219,11 @@ export function listenersTable(
       listener.pool,
       listener.causalReads,
       listener.pipelining,
+      sum(
+        clients.filter(({ slot }) => draining.has(slot)),
+        (entry) => entry.count,
+      ),
+      own.length === 0 ? null : Math.min(...own.map(({ stateMs }) => stateMs)),
     ];
   });
   return tableOf(
@@ -233,9 +241,17 @@ export function listenersTable(
       'pool',
       'causal_reads',
       'pipelining',
+      'draining#',
+      'state_ms#',
     ],
     rows,
   );
+}
+
+/** draining: its address has left, and its sessions are kept for drain_timeout. */
+function stateOfListener(bound: number, workers: number, draining: number): string {
+  if (bound > 0) return bound < workers ? 'partly' : 'listening';
+  return draining > 0 ? 'draining' : 'waiting';
 }
 
 export function poolsTable(stats: readonly WorkerStats[]): Table {
@@ -489,7 +505,7 @@ export function topologyTable(snapshot: Snapshot): Table {
       yesNo(cluster?.primary === backend.name),
       backend.role,
       backend.state,
-      yesNo(backend.writable),
+      yesNoUnknown(backend.writable),
       yesNo(backend.readable),
       wholeMs(backend.lagMs),
       backend.gtidPosition,
@@ -545,19 +561,19 @@ export function diagnosesTable(diagnoses: readonly DiagnosisReport[]): Table {
 }
 
 /** The promotion under way; no rows when there is none. */
-export function planTable(plan: PlanReport | null): Table {
+export function planTable(plans: readonly PlanReport[]): Table {
   const columns = ['cluster', 'kind', 'target', 'step', 'result', 'duration_ms#', 'detail'];
-  if (plan === null) return tableOf(columns, []);
-  const { cluster, kind, target } = plan;
-  const rows = plan.steps.map(({ step, result, durationMs, detail }) => [
-    cluster,
-    kind,
-    target,
-    step,
-    result,
-    wholeMs(durationMs),
-    detail,
-  ]);
+  const rows = plans.flatMap(({ cluster, kind, target, steps }) =>
+    steps.map(({ step, result, durationMs, detail }) => [
+      cluster,
+      kind,
+      target,
+      step,
+      result,
+      wholeMs(durationMs),
+      detail,
+    ]),
+  );
   return tableOf(columns, rows);
 }
 
@@ -617,6 +633,14 @@ function sum<T>(items: readonly T[], valueOf: (item: T) => number): number {
 
 function yesNo(value: boolean): string {
   return value ? 'yes' : 'no';
+}
+
+function yesNoUnknown(value: boolean | null): string {
+  return value === null ? 'unknown' : yesNo(value);
+}
+
+function onOff(value: boolean): string {
+  return value ? 'on' : 'off';
 }
 
 /** Fractions of a millisecond say nothing to a reader. */

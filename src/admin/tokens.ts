@@ -1,8 +1,9 @@
 /**
  * Cuts an admin statement into words, quoted texts and signs. A bare word goes on until a blank, a quote
- * or one of `= , ( ) ;`, so names with dots and dashes, addresses and `--options` are words as they stand.
+ * or one of `= , ( ) ; < > !`, so names with dots and dashes, addresses and `--options` are words as they stand.
  */
 import { refusal } from '../base/errors.ts';
+import { didYouMean } from '../config/suggest.ts';
 
 /** One piece of a statement. */
 export interface Token {
@@ -13,7 +14,7 @@ export interface Token {
   end: number;
 }
 
-const SIGNS = '=,();';
+const SIGNS = '=,();<>!';
 
 /**
  * Cuts the text; what ends a statement in clients (`;`, `\G`, `\g`) and comments are left out. The marks
@@ -135,6 +136,10 @@ function afterComment(text: string, from: number): number {
 export class Cursor {
   readonly #tokens: readonly Token[];
   #next = 0;
+  /** Words that could have stood here, as far as was asked. */
+  #possible: string[] = [];
+  /** Of those, the ones that need others behind them. */
+  #begun: (readonly string[])[] = [];
 
   constructor(tokens: readonly Token[]) {
     this.#tokens = tokens;
@@ -150,7 +155,7 @@ export class Cursor {
 
   take(): Token | undefined {
     const token = this.peek();
-    if (token !== undefined) this.#next++;
+    if (token !== undefined) this.#advance(1);
     return token;
   }
 
@@ -160,14 +165,18 @@ export class Cursor {
       const token = this.peek(index);
       return token?.kind === 'word' && token.text.toUpperCase() === word;
     });
-    if (here) this.#next += words.length;
+    if (here) this.#advance(words.length);
+    else {
+      this.#possible.push(words[0]!);
+      if (words.length > 1) this.#begun.push(words);
+    }
     return here;
   }
 
   takeSign(sign: string): boolean {
     const token = this.peek();
     if (token?.kind !== 'sign' || token.text !== sign) return false;
-    this.#next++;
+    this.#advance(1);
     return true;
   }
 
@@ -197,11 +206,35 @@ export class Cursor {
     const token = this.peek();
     if (token === undefined) return;
     if (token.text === ';') throw refusal('DBPROXY_ADMIN_SYNTAX', 'one statement at a time');
-    throw refusal('DBPROXY_ADMIN_SYNTAX', `'${token.text}' is not expected here`);
+    throw this.notExpected(token);
+  }
+
+  /** The refusal of a token, with the word that was asked for here and is nearest to it. */
+  notExpected(token: Token, possible: readonly string[] = this.#possible): Error {
+    const [, missing] = this.#begun.find(([first]) => first === token.text.toUpperCase()) ?? [];
+    if (missing !== undefined) {
+      return refusal('DBPROXY_ADMIN_SYNTAX', `expected ${missing} behind '${token.text}'`);
+    }
+    return refusal(
+      'DBPROXY_ADMIN_SYNTAX',
+      `'${token.text}' is not expected here${didYouMean(token.text, possible)}`,
+    );
+  }
+
+  #advance(count: number): void {
+    this.#next += count;
+    this.#possible = [];
+    this.#begun = [];
+  }
+
+  /** The refusal of what is next, where something else had to be. */
+  expected(what: string): Error {
+    return this.#expected(what, this.peek());
   }
 
   #expected(what: string, found: Token | undefined): Error {
     const seen = found === undefined ? 'the end of the statement' : `'${found.text}'`;
-    return refusal('DBPROXY_ADMIN_SYNTAX', `expected ${what}, found ${seen}`);
+    const hint = found === undefined ? '' : didYouMean(found.text, this.#possible);
+    return refusal('DBPROXY_ADMIN_SYNTAX', `expected ${what}, found ${seen}${hint}`);
   }
 }

@@ -124,6 +124,7 @@ export class BackendConnection implements SocketHandler {
   #socket!: ByteStream;
   #identity: Identity;
   #secret: Secret;
+  #findPassword: ConnectionWish['findPassword'];
   readonly #framer = new PacketFramer(EXCHANGE_PACKET_BYTES);
   #greeting: Greeting | undefined;
   #capabilities = 0;
@@ -138,12 +139,17 @@ export class BackendConnection implements SocketHandler {
   /** Why it was cut; null: it was not. */
   #cutFor: string | null = null;
 
-  private constructor(backend: string, identity: Identity, secret: Secret, preparation: Preparation) {
+  private constructor(
+    backend: string,
+    { identity, secret, findPassword }: ConnectionWish,
+    preparation: Preparation,
+  ) {
     this.backend = backend;
     this.#identity = identity;
     this.preparation = preparation;
     this.settings = initialSettings(preparation);
     this.#secret = secret;
+    this.#findPassword = findPassword;
   }
 
   /**
@@ -158,7 +164,7 @@ export class BackendConnection implements SocketHandler {
     onSocket: (abort: (reason: string) => void) => void,
   ): Promise<BackendConnection> {
     const { identity, secret, keepsPassword, preparation } = wish;
-    const connection = new BackendConnection(backend, identity, secret, { ...preparation, readOnly: false });
+    const connection = new BackendConnection(backend, wish, { ...preparation, readOnly: false });
     onSocket((reason) => connection.#fail(refusal('DBPROXY_BACKEND_CONNECT', backend, 'login', reason)));
     try {
       await connection.#logIn(channel, preparation);
@@ -218,6 +224,7 @@ export class BackendConnection implements SocketHandler {
     return new ClientLogin({
       user,
       secret: this.#secret,
+      findPassword: this.#findPassword,
       database: preparation.database,
       collation: preparation.collation,
       capabilities: (capabilities | COMPRESSION_FLAGS[channel?.compression ?? 'off']) >>> 0,
@@ -336,16 +343,18 @@ export class BackendConnection implements SocketHandler {
    * is this client's own, and stays.
    */
   async changeUser(wish: ConnectionWish): Promise<void> {
-    const [identity, secret] = [this.#identity, this.#secret];
+    const [identity, secret, findPassword] = [this.#identity, this.#secret, this.#findPassword];
     const { readOnly } = this.preparation;
     this.#identity = wish.identity;
     this.#secret = wish.secret;
+    this.#findPassword = wish.findPassword;
     try {
       await this.#becomeUser(wish.preparation);
     } catch (error) {
       if (!(error instanceof ServerError)) this.close();
       this.#identity = identity;
       this.#secret = secret;
+      this.#findPassword = findPassword;
       if (readOnly && !this.#closed) await this.#makeReadOnlyAgain();
       throw error;
     }

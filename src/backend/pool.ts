@@ -318,13 +318,14 @@ export class BackendPool {
    * DBPROXY_BACKEND_CONNECT, at the latest after twice the connect timeout.
    */
   async executeAside(
-    { identity, secret }: Omit<ConnectionWish, 'preparation'>,
+    { identity, secret, findPassword }: Omit<ConnectionWish, 'preparation'>,
     sql: string,
   ): Promise<LoginOk> {
     const { clock, connectTimeoutMs } = this.#options;
     const wish: ConnectionWish = {
       identity: new Identity({ ...identity, capabilities: 0, extendedCapabilities: 0 }),
       secret,
+      ...(findPassword !== undefined && { findPassword }),
       keepsPassword: false,
       preparation: PLAIN_PREPARATION,
     };

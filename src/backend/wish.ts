@@ -75,6 +75,8 @@ export interface BackendChannel {
 export interface ConnectionWish {
   readonly identity: Identity;
   readonly secret: Secret;
+  /** The clear password that `secret` lacks, where somebody remembers it: asked for when a server wants it. */
+  readonly findPassword?: () => string | undefined;
   /** A clear password in `secret` may be kept as long as the connection is. */
   readonly keepsPassword: boolean;
   readonly preparation: Preparation;

@@ -26,10 +26,10 @@ const catalogue = {
     message: "Access denied for user '%s'@'%s': dbproxy cannot serve this account, because %s",
   },
   DBPROXY_ACCOUNTS_UNREAD: {
-    errno: 1045,
-    sqlState: '28000',
+    errno: 1040,
+    sqlState: '08004',
     message:
-      "Access denied for user '%s'@'%s': dbproxy has not read the accounts of cluster '%s' from its primary yet; see users.import_failed in its log",
+      "dbproxy has not read the accounts of cluster '%s' yet, so it cannot tell who may log in; try again, and see users.import_failed in its log when it stays so",
   },
   DBPROXY_ACCOUNT_LOCKED: {
     errno: 3118,
@@ -162,10 +162,16 @@ const catalogue = {
     message:
       "This statement has taken effect (%s), but its answer was lost together with backend '%s', and with it how many rows it has changed; do not run it again",
   },
+  DBPROXY_LONG_DATA_LOST: {
+    errno: 1158,
+    sqlState: '08S01',
+    message:
+      'Parameters of this prepared statement that had been sent in advance were lost when the session changed its connection, and nothing of it was run; send them again, and execute it',
+  },
   DBPROXY_STATE_LOST: {
     errno: 1053,
     sqlState: '08S01',
-    message: 'This session cannot go on at another server (%s), because there it had %s; connect again',
+    message: 'This session cannot go on at another server (%s), because there it had %s%s; connect again',
   },
   DBPROXY_BACKEND_LOGIN: { errno: 1045, sqlState: '28000', message: "Backend '%s' refused user '%s': %s" },
   DBPROXY_READ_ENDPOINT: {
@@ -178,6 +184,12 @@ const catalogue = {
     errno: 1053,
     sqlState: '08S01',
     message: 'dbproxy ended this session: %s; connect again',
+  },
+  DBPROXY_ADDRESS_LEFT: {
+    errno: 1053,
+    sqlState: '08S01',
+    message:
+      "dbproxy ended this session: the address of listener '%s' (%s) has left this host and was not back within drain_timeout (%s ms); connect again",
   },
   DBPROXY_SESSION_KILLED: {
     errno: 1927,
@@ -250,15 +262,25 @@ const catalogue = {
       'dbproxy admin: %s did not answer within %s ms; try again, and see the log for worker.exited when it stays so',
   },
   // Promotion
+  DBPROXY_ADMIN_NOT_ALLOWED: {
+    errno: 1227,
+    sqlState: '42000',
+    message: "Access denied: user '%s' may not say %s on the admin port",
+  },
+  DBPROXY_NOT_IN_CHARGE: {
+    errno: 1290,
+    sqlState: 'HY000',
+    message: 'This dbproxy is not in charge, and nothing was changed: %s',
+  },
   DBPROXY_PROMOTE_REFUSED: {
     errno: 1290,
     sqlState: 'HY000',
-    message: 'PROMOTE %s was refused and nothing was changed: %s',
+    message: '%s was refused and nothing was changed: %s',
   },
   DBPROXY_PROMOTE_FAILED: {
     errno: 1105,
     sqlState: 'HY000',
-    message: "PROMOTE %s failed at step '%s': %s; %s",
+    message: "%s failed at step '%s': %s; %s",
   },
   DBPROXY_BINLOG_UNREAD: {
     errno: 1236,

@@ -55,6 +55,8 @@ export interface ByteStream {
   end(bytes?: Buffer): void;
   /** Closes at once; what is queued is lost. */
   destroy(): void;
+  /** Has the kernel ask a peer that is silent for so long whether it is still there; one that is not is gone soon. */
+  askPeer(afterMs: number): void;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -214,5 +216,9 @@ export class ByteSocket implements ByteStream {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  askPeer(afterMs: number): void {
+    this.#socket.setKeepAlive(true, afterMs);
   }
 }

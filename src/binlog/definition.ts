@@ -58,7 +58,11 @@ const GEOMETRIES = [
 /** The columns of a table as an event has them; throws UnreadableEvent when this is not the table it speaks of. */
 export function columnsOf(map: TableMap, definition: TableDefinition | undefined): readonly Column[] {
   const name = `${map.database}.${map.table}`;
-  if (definition === undefined) throw new UnreadableEvent(`table ${name} is not there any more`);
+  if (definition === undefined) {
+    throw new UnreadableEvent(
+      `table ${name} is not there any more, or monitor_user may not see it (GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER)`,
+    );
+  }
   const { columns } = definition;
   if (columns.length !== map.columns.length) {
     throw new UnreadableEvent(

@@ -18,7 +18,8 @@ import { parseTableMap, type TableMap } from './table-map.ts';
 type Part =
   | { kind: 'table'; map: TableMap }
   | { kind: 'rows'; event: BinlogEvent }
-  | { kind: 'statement'; text: string };
+  /** `text` can be run as it stands, `sent` is what the session sent. */
+  | { kind: 'statement'; text: string; sent: string };
 
 /** A transaction whose rows are not read yet. */
 export interface RawTransaction {
@@ -37,6 +38,8 @@ export interface RawTransaction {
   parts: Part[];
   /** The statements that the rows come from, as far as the server logs them. */
   readonly annotations: string[];
+  /** Names of its savepoints, as far as they are logged: those after its first change. */
+  readonly savepoints: string[];
   /** DDL, one statement. */
   ddl: string | null;
   /** What is in the way of reading it. */
@@ -220,10 +223,14 @@ export class TransactionReader {
     }
     if (text === 'COMMIT') return this.#end('committed');
     if (text === 'ROLLBACK') return this.#end('rolled_back');
-    if (/^SAVEPOINT\b|^XA END\b/i.test(text)) return null;
+    if (/^XA END\b/i.test(text)) return null;
+    if (/^SAVEPOINT\b/i.test(text)) {
+      transaction.savepoints.push(nameOf(text));
+      return null;
+    }
     if (/^XA (COMMIT|ROLLBACK)\b/i.test(text)) {
       this.#problem(event, 'it is part of an XA transaction');
-      transaction.parts.push({ kind: 'statement', text });
+      transaction.parts.push({ kind: 'statement', text, sent: text });
       return this.#end('committed');
     }
     if (/^ROLLBACK TO\b/i.test(text)) {
@@ -232,7 +239,7 @@ export class TransactionReader {
     }
     const statement = database === '' ? text : `USE \`${database.replaceAll('`', '``')}\`; ${text}`;
     if (this.#hasBegin) {
-      transaction.parts.push({ kind: 'statement', text: statement });
+      transaction.parts.push({ kind: 'statement', text: statement, sent: text });
       this.#problem(event, 'it has changes that are logged by statement');
       return null;
     }
@@ -277,6 +284,7 @@ export class TransactionReader {
       threadId: null,
       parts: [],
       annotations: [],
+      savepoints: [],
       ddl: null,
       problems: [],
       end: 'cut_off',
@@ -299,4 +307,10 @@ export class TransactionReader {
     transaction.parts = [];
     transaction.annotations.length = 0;
   }
+}
+
+/** Of the savepoint: servers log it in backquotes. */
+function nameOf(savepoint: string): string {
+  const name = savepoint.replace(/^SAVEPOINT\s+/i, '');
+  return /^`.*`$/s.test(name) ? name.slice(1, -1).replaceAll('``', '`') : name;
 }

@@ -34,6 +34,8 @@ export interface Transaction {
   readonly threadId: number | null;
   /** As they were sent, where the server logs them; or logged by statement. */
   readonly statements: readonly string[];
+  /** Names, of those after its first change. */
+  readonly savepoints: readonly string[];
   readonly changes: readonly RowChange[];
   readonly ddl: string | null;
   /** Why `changes` may not be all of it; empty when they are. */
@@ -74,6 +76,7 @@ export function decodeTransaction(
   return {
     ...{ gtid, file, position, endPosition, serverId, atMs, threadId, ddl },
     statements: [...raw.annotations, ...logged],
+    savepoints: raw.savepoints,
     changes,
     problems,
     redoProblems: unique([...all, ...hazards('redoHazards'), ...changes.flatMap(redoGaps)]),

@@ -3,6 +3,7 @@
  */
 import { createConnection, type FieldPacket, type QueryResult, type ResultSetHeader } from 'mysql2/promise';
 import { formatEndpoint, type Endpoint } from '../base/address.ts';
+import { withoutHint } from '../admin/complaint.ts';
 import { batchTable, boxedTable, type Cell } from './result-table.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -73,6 +74,6 @@ function reasonOf(error: unknown): string {
     sqlState?: string;
     code?: string;
   };
-  if (sqlState !== undefined) return `ERROR ${errno} (${sqlState.replace('#', '')}): ${message}`;
+  if (sqlState !== undefined) return `ERROR ${errno} (${sqlState.replace('#', '')}): ${withoutHint(message)}`;
   return message || (code ?? 'unknown error');
 }

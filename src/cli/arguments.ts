@@ -1,16 +1,26 @@
 /**
  * The command line, read: argv in, a command or a complaint out. Pure; `cli.ts` does what it says.
  */
+import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import { didYouMean } from '../config/suggest.ts';
 
 /** What the command line asks for. */
 export type Command =
   | { name: 'run'; config: string | undefined }
   | { name: 'start'; config: string | undefined }
   | { name: 'check-config'; config: string | undefined }
-  | { name: 'doctor'; config: string | undefined; batch: boolean }
+  | { name: 'doctor'; config: string | undefined; batch: boolean; vip: boolean }
   | { name: 'demo' }
   | { name: 'admin'; config: string | undefined; statement: string; batch: boolean }
+  | { name: 'keepalived-config'; config: string | undefined; host: 1 | 2 | undefined }
+  | { name: 'keepalived-check'; config: string | undefined; gateway?: string }
+  | {
+      name: 'keepalived-notify';
+      config: string | undefined;
+      state: Exclude<NotifyWord, 'check'>;
+      vips: string[];
+    }
   | { name: 'version' }
   | { name: 'worker' }
   | { name: 'help'; text: string }
@@ -22,11 +32,42 @@ interface CommandRow {
   usage: string;
   help: string;
   /** Options beyond --help. */
-  options: readonly ('config' | 'batch')[];
+  options: readonly OptionName[];
+  /** --vip takes addresses; with others it is a wish. */
+  vipTakesAddresses?: true;
   /** Names of the words that follow the command. */
   words: readonly string[];
   /** Makes the command out of what was given. */
-  read(given: { config: string | undefined; batch: boolean; words: string[] }): Command;
+  read(given: Given): Command;
+}
+
+/** What keepalived's scripts may say or ask. */
+const NOTIFY_WORDS = ['master', 'backup', 'fault', 'check', 'status'] as const;
+
+type NotifyWord = (typeof NOTIFY_WORDS)[number];
+
+const OPTIONS = {
+  config: { type: 'string' },
+  batch: { type: 'boolean' },
+  vip: { type: 'boolean' },
+  host: { type: 'string' },
+  state: { type: 'string' },
+  gw: { type: 'string' },
+} as const;
+
+type OptionName = keyof typeof OPTIONS;
+
+/** What the command line gave. */
+interface Given {
+  config: string | undefined;
+  batch: boolean;
+  vip: boolean;
+  host: string | undefined;
+  state: string | undefined;
+  /** What --vip was given, where it takes addresses. */
+  vips: string | undefined;
+  gw: string | undefined;
+  words: string[];
 }
 
 const COMMANDS: readonly CommandRow[] = [
@@ -56,11 +97,11 @@ const COMMANDS: readonly CommandRow[] = [
   },
   {
     name: 'doctor',
-    usage: 'doctor [--config FILE] [--batch]',
-    help: 'Looks at the servers and says what is missing, with what mends it; exit code 1 when more than hints is.',
-    options: ['config', 'batch'],
+    usage: 'doctor [--config FILE] [--batch] [--vip]',
+    help: 'Looks at the servers and this host and says what is missing, with what mends it; exit code 1 when more than hints is. --vip asks the network who has the virtual addresses.',
+    options: ['config', 'batch', 'vip'],
     words: [],
-    read: ({ config, batch }) => ({ name: 'doctor', config, batch }),
+    read: ({ config, batch, vip }) => ({ name: 'doctor', config, batch, vip }),
   },
   {
     name: 'demo',
@@ -80,11 +121,13 @@ const COMMANDS: readonly CommandRow[] = [
   },
   {
     name: 'keepalived',
-    usage: 'keepalived check|notify|config',
-    help: 'For keepalived (not available in this version).',
-    options: ['config'],
+    usage:
+      'keepalived check|config|notify [--config FILE] [--host 1|2] [--state=STATE --vip=IP[,IP] [--gw=IP]]',
+    help: 'check: should this host have the virtual addresses? config: prints keepalived.conf for this host (--host). notify: what its scripts call; STATE is master, backup, fault, check or status.',
+    options: ['config', 'host', 'state', 'vip', 'gw'],
+    vipTakesAddresses: true,
     words: ['check|notify|config'],
-    read: ({ words }) => ({ name: 'unavailable', what: `dbproxy keepalived ${words[0]}` }),
+    read: readKeepalived,
   },
   {
     name: 'version',
@@ -116,7 +159,13 @@ export function parseCommandLine(argv: readonly string[]): Command {
   // How the supervisor starts its workers; nobody types it.
   if (name === 'worker' && rest.length === 0) return { name: 'worker' };
   const row = COMMANDS.find((candidate) => candidate.name === name);
-  if (row === undefined) return { name: 'usage', complaint: `there is no command '${name}'` };
+  if (row === undefined) {
+    const hint = didYouMean(
+      name,
+      COMMANDS.map((candidate) => candidate.name),
+    );
+    return { name: 'usage', complaint: `there is no command '${name}'${hint}` };
+  }
   return readCommand(row, rest);
 }
 
@@ -127,8 +176,8 @@ function readCommand(row: CommandRow, args: string[]): Command {
       args,
       options: {
         help: { type: 'boolean', short: 'h' },
-        config: { type: 'string' },
-        batch: { type: 'boolean' },
+        ...OPTIONS,
+        vip: { type: row.vipTakesAddresses ? 'string' : 'boolean' },
       },
       allowPositionals: true,
     });
@@ -137,7 +186,8 @@ function readCommand(row: CommandRow, args: string[]): Command {
   }
   const { values, positionals } = parsed;
   if (values.help) return { name: 'help', text: `usage: dbproxy ${row.usage}\n${row.help}` };
-  const foreign = (['config', 'batch'] as const).find((key) => key in values && !row.options.includes(key));
+  const names = Object.keys(OPTIONS) as OptionName[];
+  const foreign = names.find((key) => key in values && !row.options.includes(key));
   if (foreign !== undefined) return { name: 'usage', complaint: `dbproxy ${row.name} has no --${foreign}` };
   const wanted = row.words.length;
   if (positionals.length < wanted) {
@@ -149,5 +199,52 @@ function readCommand(row: CommandRow, args: string[]): Command {
       complaint: `dbproxy ${row.name}: what is '${positionals[wanted]}'? (quote a statement)`,
     };
   }
-  return row.read({ config: values.config, batch: values.batch ?? false, words: positionals });
+  const { config, batch = false, vip, host, state, gw } = values;
+  const vips = typeof vip === 'string' ? vip : undefined;
+  return row.read({ config, batch, vip: vip === true, host, state, vips, gw, words: positionals });
+}
+
+function readKeepalived(given: Given): Command {
+  const { config, host, words } = given;
+  const action = words[0]!;
+  const complain = (text: string): Command => ({ name: 'usage', complaint: `dbproxy keepalived ${text}` });
+  if (host !== undefined && action !== 'config') return complain(`${action} has no --host`);
+  const foreign = (['state', 'vips', 'gw'] as const).find((key) => given[key] !== undefined);
+  if (foreign !== undefined && action !== 'notify')
+    return complain(`${action} has no --${foreign === 'vips' ? 'vip' : foreign}`);
+  switch (action) {
+    case 'check':
+      return { name: 'keepalived-check', config };
+    case 'config':
+      if (host !== undefined && host !== '1' && host !== '2')
+        return complain(`config: --host is 1 or 2, not '${host}'`);
+      return {
+        name: 'keepalived-config',
+        config,
+        host: host === undefined ? undefined : host === '1' ? 1 : 2,
+      };
+    case 'notify':
+      return readNotify(given);
+    default:
+      return complain(`has no '${action}'${didYouMean(action, ['check', 'config', 'notify'])}`);
+  }
+}
+
+function readNotify({ config, state, vips: list, gw }: Given): Command {
+  const complain = (text: string): Command => ({
+    name: 'usage',
+    complaint: `dbproxy keepalived notify: ${text}`,
+  });
+  const word = NOTIFY_WORDS.find((one) => one === state?.toLowerCase());
+  if (word === undefined) {
+    const told = state === undefined ? 'is missing' : `'${state}' is none of them`;
+    return complain(`--state=${NOTIFY_WORDS.join('|')} ${told}${didYouMean(state ?? '', NOTIFY_WORDS)}`);
+  }
+  if (gw !== undefined && isIP(gw) === 0) return complain(`--gw=${gw} is not an IP address`);
+  if (word === 'check') return { name: 'keepalived-check', config, ...(gw !== undefined && { gateway: gw }) };
+  const vips = list === undefined ? [] : list.split(',').map((one) => one.trim());
+  const wrong = vips.find((one) => isIP(one.split('/')[0]!) === 0);
+  if (wrong !== undefined) return complain(`--vip: '${wrong}' is not an IP address`);
+  if (vips.length === 0 && word !== 'status') return complain('--vip=IP[,IP] is missing');
+  return { name: 'keepalived-notify', config, state: word, vips };
 }

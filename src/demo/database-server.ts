@@ -161,6 +161,8 @@ export class DatabaseServer {
   async #readyOf(child: ChildProcess): Promise<void> {
     const log = createWriteStream(this.logPath, { flags: 'a' });
     child.stderr!.pipe(log);
+    // On a full disk the server has more to tell than can be kept; that must not end who looks after it.
+    log.on('error', () => child.stderr!.unpipe(log));
     await new Promise<void>((resolve, reject) => {
       const timer = this.#options.clock.after(READY_TIMEOUT_MS, () =>
         reject(this.#failed('was not ready in time')),

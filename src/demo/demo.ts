@@ -2,8 +2,10 @@
  * The embedded demo: what a newcomer gets from `npm start`. Two real servers as a pair, a proxy.conf for
  * them, and a few lines on how to connect. The proxy itself is started by the caller.
  *
- * Everything lives in one folder. A second start finds the pair there as it was, promotions included.
+ * Everything lives in one folder. A second start finds the pair there as it was, promotions included: the servers are
+ * started, and all the rest, as after any stop or crash of theirs, is dbproxy's.
  */
+import { messageOf } from '../base/message-of.ts';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -16,7 +18,7 @@ import { bootstrap } from '../setup/bootstrap.ts';
 import type { SetupWorld } from '../setup/world.ts';
 import { makeCertificate } from './certificate.ts';
 import { stopLeftover, type DatabaseServer } from './database-server.ts';
-import { PAIR_ACCOUNTS, startPair, type Pair } from './pair.ts';
+import { applicationSql, PAIR_ACCOUNTS, startPair } from './pair.ts';
 
 /** The addresses of the demo, all on 127.0.0.1. */
 export const DEMO_PORTS = {
@@ -77,13 +79,14 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     ports: [DEMO_PORTS.db1, DEMO_PORTS.db2],
     clock: options.clock,
     semiSyncTimeoutMs: semiSyncTimeoutMs('require'),
-    setUp: (primary, servers) => setUp(primary, servers, configPath, options),
+    sql: applicationSql(),
+    setUp: (servers) => setUp(servers, configPath, options),
     onCrash: (server, how) => comeback.ended(server, how),
   });
-  comeback.pair = pair;
+  const primary = await primaryOf(pair.servers);
   return {
     configPath,
-    banner: bannerFor(pair, configPath),
+    banner: bannerFor(pair.servers, primary, configPath),
     async stop() {
       comeback.cancel();
       await pair.stop();
@@ -97,12 +100,12 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
  * to say it to, and so nobody to remember who the primary is: dbproxy sees that when it starts.
  */
 async function setUp(
-  primary: DatabaseServer,
-  servers: readonly DatabaseServer[],
+  servers: readonly [DatabaseServer, DatabaseServer],
   configPath: string,
   { clock, say }: DemoOptions,
 ): Promise<void> {
   const config = loadConfig(configPath, process.env);
+  const [primary] = servers;
   // root comes in over the servers' own sockets.
   const backends = config.backends.map((backend) => {
     const { socketPath } = servers.find(({ name }) => name === backend.name)!;
@@ -127,6 +130,16 @@ async function setUp(
     account: { monitorUser: 'root', monitorPassword: '' },
   });
   say(`BOOTSTRAP CLUSTER demo PRIMARY ${primary.name}: ${reports.length} steps`);
+}
+
+/** Who the servers say is the primary: the one of the last epoch that any of them knows. */
+async function primaryOf(servers: readonly [DatabaseServer, DatabaseServer]): Promise<DatabaseServer> {
+  const answers = await Promise.all(
+    servers.map((server) => server.query('select epoch, backend from dbproxy.epoch').catch(() => [])),
+  );
+  const epochs = answers.flat().map((row) => ({ epoch: Number(row['epoch']), name: row['backend'] }));
+  const last = epochs.reduce((one, other) => (other.epoch > one.epoch ? other : one), { epoch: 0, name: '' });
+  return servers.find(({ name }) => name === last.name) ?? servers[0];
 }
 
 /** A self-signed certificate for this machine, made at the first start. */
@@ -178,6 +191,7 @@ rw_weight = 1
 [backend db2]
 cluster = demo
 address = 127.0.0.1:${DEMO_PORTS.db2}
+rw_weight = 1
 
 [listener write]
 cluster = demo
@@ -209,13 +223,13 @@ tls_key = ${join(directory, KEY_FILE)}
 `;
 }
 
-function bannerFor(pair: Pair, configPath: string): string {
+function bannerFor(servers: readonly DatabaseServer[], primary: DatabaseServer, configPath: string): string {
   const { user, password } = PAIR_ACCOUNTS.application;
   const client = (port: number): string => `mariadb -h127.0.0.1 -P${port} -u${user} -p${password} demo`;
   const admin = `npm run -s dbproxy -- admin --config ${configPath}`;
-  const servers = pair.servers.map(
-    (server) =>
-      `${server.name} 127.0.0.1:${server.port} (${server === pair.primary ? 'primary' : 'replica'})`,
+  const replica = servers.find((server) => server !== primary)!;
+  const list = servers.map(
+    (server) => `${server.name} 127.0.0.1:${server.port} (${server === primary ? 'primary' : 'replica'})`,
   );
   return [
     '',
@@ -226,17 +240,19 @@ function bannerFor(pair: Pair, configPath: string): string {
     `  split    ${client(DEMO_PORTS.split)}`,
     `  look     ${admin} 'SHOW BACKENDS'`,
     `  explain  ${admin} 'EXPLAIN ROUTE select 1'   (where a statement on the split endpoint would go)`,
-    `  promote  ${admin} 'PROMOTE ${pair.replica.name}'`,
+    `  promote  ${admin} 'PROMOTE ${replica.name}'`,
     `  admin    mariadb -h127.0.0.1 -P${DEMO_PORTS.admin} -uadmin -padmin`,
     `  http     curl http://127.0.0.1:${DEMO_PORTS.http}/health/write   (also /health/read, /metrics)`,
-    `  servers  ${servers.join(', ')}; logs in ${join(configPath, '..')}/*/log`,
+    `  servers  ${list.join(', ')}; logs in ${join(configPath, '..')}/*/log`,
     '',
   ].join('\n');
 }
 
-/** A server of the demo that ends is started again after a while, so that one can watch dbproxy meanwhile. */
+/**
+ * A server of the demo that ends is started again after a while, so that one can watch dbproxy meanwhile. No more than
+ * that: what it is then, dbproxy finds out.
+ */
 class Comeback {
-  pair: Pair | null = null;
   readonly #options: DemoOptions;
   readonly #timers = new Set<Timer>();
 
@@ -258,16 +274,15 @@ class Comeback {
   cancel(): void {
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
-    this.pair = null;
   }
 
   async #restart(server: DatabaseServer): Promise<void> {
     const { say } = this.#options;
     try {
-      const role = await this.pair?.restart(server);
-      if (role !== undefined) say(`server ${server.name} is back; it ${role}`);
+      await server.start();
+      say(`server ${server.name} is back, read-only`);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       say(`server ${server.name} could not be started again: ${reason}; its log is ${server.logPath}`);
     }
   }

@@ -41,6 +41,8 @@ export class AnswerWatch {
   /** Answers to commands that were sent before the client's, and what the client's is. */
   #hiddenAnswers = 0;
   #command = 0;
+  /** Is told the number when a hidden answer is an error, and says whether that does no harm; null: it must not be one. */
+  #isHarmless: ((errno: number) => boolean) | null = null;
   /** The answer may be the server's refusal. */
   #mayBeRefused = false;
   #held: Buffer = EMPTY;
@@ -60,9 +62,10 @@ export class AnswerWatch {
 
   // What is asked for.
 
-  hide(answers: number, command: number): void {
+  hide(answers: number, command: number, isHarmless: ((errno: number) => boolean) | null): void {
     this.#hiddenAnswers = answers;
     this.#command = command;
+    this.#isHarmless = isHarmless;
   }
 
   expectRefusal(): void {
@@ -152,8 +155,8 @@ export class AnswerWatch {
   }
 
   /**
-   * Takes hidden answers; answers where the client's begins. When one of them is an error, what was sent behind it
-   * must not count: the connection is closed, and nothing that it has sent is for the client.
+   * Takes hidden answers; answers where the client's begins. When one of them is an error that does harm, what was
+   * sent behind it must not count: the connection is closed, and nothing that it has sent is for the client.
    */
   #takeHidden(backend: BackendConnection, length: number): number {
     const tracker = this.#tracker;
@@ -162,7 +165,7 @@ export class AnswerWatch {
       const ended = tracker.feed(backend.input, offset, length);
       if (ended === NOT_ENDED) return length;
       offset = ended;
-      if (tracker.errno !== 0) {
+      if (tracker.errno !== 0 && this.#isHarmless?.(tracker.errno) !== true) {
         this.#hiddenAnswers = 0;
         backend.close();
         return length;

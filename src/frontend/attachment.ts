@@ -10,6 +10,7 @@ import type { Log } from '../base/log.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import type { Lane } from '../backend/lane.ts';
 import type { Aftermath } from './aftermath.ts';
+import type { HiddenCodeCheck } from './hidden-code-check.ts';
 import type { Relay } from './relay.ts';
 import type { SessionConnections } from './session-connections.ts';
 import type { SessionRecord } from './session-record.ts';
@@ -28,7 +29,10 @@ export interface AttachmentParts {
   readonly dispatcher: {
     /** What pinned the session is gone with its connection. */
     onLost(reason: string): void;
+    /** Judges what has run there and could not be judged before: it may pin the session to the connection. */
+    judge(connection: BackendConnection): Promise<void>;
   };
+  readonly hiddenCode: Pick<HiddenCodeCheck, 'hasUnjudged' | 'judgeUnasked'>;
   readonly host: { isOver(): boolean };
 }
 
@@ -44,6 +48,7 @@ export class Attachment {
   readonly #staysHome: boolean;
   readonly #context: AttachmentParts['context'];
   readonly #dispatcher: AttachmentParts['dispatcher'];
+  readonly #hiddenCode: AttachmentParts['hiddenCode'];
   readonly #host: AttachmentParts['host'];
   /** The connection that the relay has; stays while the session is pinned. */
   #connection: BackendConnection | null = null;
@@ -67,6 +72,7 @@ export class Attachment {
     this.#staysHome = parts.staysHome;
     this.#context = parts.context;
     this.#dispatcher = parts.dispatcher;
+    this.#hiddenCode = parts.hiddenCode;
     this.#host = parts.host;
   }
 
@@ -141,6 +147,30 @@ export class Attachment {
       }
       if (this.#connections.mayServe(connection, 'home') || this.#host.isOver()) return connection;
       this.putBack(connection);
+    }
+  }
+
+  /**
+   * Does a little work of dbproxy's own on a connection at home, which is put back then; false: home does not serve now,
+   * or has been lost.
+   */
+  async atHome(patienceMs: number, work: (connection: BackendConnection) => Promise<void>): Promise<boolean> {
+    const connection = await this.#connections.obtainHomeSoon(patienceMs);
+    if (connection === null) return false;
+    this.#preparing = connection;
+    try {
+      // As the session wants it: with autocommit off the work would begin a transaction.
+      await this.#connections.bring(connection);
+      await work(connection);
+      if (connection.closed || this.#host.isOver()) this.abandon(connection);
+      else this.putBack(connection);
+      return true;
+    } catch (error) {
+      this.abandon(connection);
+      if (error instanceof TypeError) throw error;
+      return false;
+    } finally {
+      this.tellLeft();
     }
   }
 
@@ -225,6 +255,7 @@ export class Attachment {
       this.#leaveWhenTaken = true;
       return;
     }
+    if (this.#hiddenCode.hasUnjudged) return this.settleBy(() => this.#dispatcher.judge(connection));
     this.detach();
     const { isAskedAfter } = this.#aftermath;
     this.#connections.leave(connection, isAskedAfter);
@@ -237,6 +268,9 @@ export class Attachment {
   #leavePinned(connection: BackendConnection): void {
     const { backend } = connection;
     if (!this.#leaving.has(backend) || !this.#record.mayMove || this.#relay.answerUntaken) return;
+    // To ask there would be the transaction that SET TRANSACTION was for.
+    this.#hiddenCode.judgeUnasked(false);
+    if (!this.#record.mayMove) return;
     this.#record.lostConnection();
     this.detach();
     this.#connections.discard(connection, false);
@@ -273,7 +307,8 @@ export class Attachment {
     this.#leaving.set(backend, listeners);
     if (this.#isAtRest) this.leaveIfFree();
     if (!this.isOn(backend)) return true;
-    listeners.push(left);
+    // Who is asked once more while something keeps it there need not be told twice.
+    if (!listeners.includes(left)) listeners.push(left);
     return false;
   }
 
@@ -309,7 +344,8 @@ export class Attachment {
     this.detach();
     if (connection !== null) {
       const isQuiet = reusable && this.#settling === null;
-      if (isQuiet && !this.#record.pinned) this.#connections.leave(connection, false);
+      const isFree = !this.#record.pinned && !this.#hiddenCode.hasUnjudged;
+      if (isQuiet && isFree) this.#connections.leave(connection, false);
       else this.#connections.discard(connection, isQuiet);
     }
     this.#connections.stop();

@@ -26,7 +26,7 @@ export class CommandAtHand {
   ridesAlone = false;
   /** It asks for the value that a sequence has given before. */
   asksPreviousValue = false;
-  /** It is a ROLLBACK of the whole transaction. */
+  /** It is a ROLLBACK of the whole transaction, perhaps with AND CHAIN or RELEASE. */
   isRollback = false;
   /** It may change the settings or the database. */
   changesSession = false;

@@ -221,9 +221,12 @@ export class CommandForwarder {
     if (hasNoReply(this.#command)) this.nextCommand();
   }
 
-  /** Takes what waits in the client's input buffer, if there is anything. */
+  /**
+   * Takes what waits in the client's input buffer. Nothing may wait there, and the client be paused all the same: for
+   * a server that had not taken what was sent, and is gone.
+   */
   goOn(): void {
-    if (this.#leftStart < this.#leftEnd) this.resume();
+    if (this.#clientPaused) this.resume();
   }
 
   /** Goes on with what waits in the client's input buffer, then reads again. */

@@ -110,7 +110,7 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
   // What the session is told.
 
   get stateName(): 'login' | 'waiting' {
-    return this.#isWaiting ? 'waiting' : 'login';
+    return this.#isWaiting || this.#conversation.looksAgain ? 'waiting' : 'login';
   }
 
   /** Since when it is in this state. */
@@ -212,6 +212,10 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
     );
   }
 
+  onLookedAgain(): void {
+    this.#enter(false);
+  }
+
   onRefused(error: ProxyError, sequence: number): void {
     if (this.#before === null || !this.#mayGoBack()) return this.#refuseLogin(error, sequence);
     this.#loginSequence = sequence;
@@ -302,7 +306,8 @@ export class ConnectionPhase implements SocketHandler, LoginHost {
   /** A replica wanted the password, and the client can tell it so that nobody else hears it. */
   #shouldAskPassword({ identity }: SessionRequest): boolean {
     const isWanted = this.#endpoint.shared?.passwords.has(identity.key) === true;
-    return isWanted && this.#conversation.tls !== null && this.#mayAskPassword();
+    const isRemembered = this.#who!.user.rememberedPassword() !== undefined;
+    return isWanted && !isRemembered && this.#conversation.tls !== null && this.#mayAskPassword();
   }
 
   /** A client that went on without waiting for its OK cannot be asked any more. */

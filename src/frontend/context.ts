@@ -14,6 +14,7 @@ import type { TlsServer } from '../transport/tls-stream.ts';
 import type { CausalReads, CausalWords } from './causal.ts';
 import type { Counters } from './counters.ts';
 import type { Digests } from './digests.ts';
+import type { CommitMarks } from './commit-marks.ts';
 import type { HiddenCodeWatch } from './hidden-code.ts';
 import type { WriteHold } from './hold.ts';
 import type { KnownLogins } from './known-logins.ts';
@@ -36,8 +37,11 @@ export interface SessionContext {
   snapshot(): Snapshot;
   /** Resolves at the next snapshot, or after `timeoutMs`. */
   nextSnapshot(timeoutMs: number): Promise<void>;
-  /** Has the accounts of a cluster looked at anew, within a bounded time; true when some have changed. */
-  refreshAccounts(cluster: string): Promise<boolean>;
+  /**
+   * Has the accounts of a cluster looked at anew, within a bounded time; true when some have changed. `patienceMs`: so
+   * long the first ones are waited for, while there are none.
+   */
+  refreshAccounts(cluster: string, patienceMs?: number): Promise<boolean>;
   pool(backend: string): BackendPool;
   /** Sessions of this worker on a backend: for least_connections. */
   sessionsOn(backend: string): number;
@@ -60,6 +64,8 @@ export interface SharedEndpoint {
   readonly knownSettings: KnownSettings;
   readonly logins: KnownLogins;
   readonly hiddenCode: HiddenCodeWatch;
+  /** Null: commits are not marked. */
+  readonly marks: CommitMarks | null;
   /** Identities whose clear password a server has asked for that nobody here knows: their next login is asked. */
   readonly passwords: Set<string>;
   /** Identities that have been introduced to the replicas with their password. */

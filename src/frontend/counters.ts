@@ -51,6 +51,11 @@ export class Counters {
     return counter;
   }
 
+  /** There is no such backend any more. */
+  forgetBackend(backend: string): void {
+    for (const [key, counter] of this.#queries) if (counter.backend === backend) this.#queries.delete(key);
+  }
+
   /** dbproxy or a server has answered with this error. */
   error(errno: number): void {
     this.#errors.set(errno, (this.#errors.get(errno) ?? 0) + 1);

@@ -66,6 +66,9 @@ export interface DeliveryParts {
   };
 }
 
+/** A read waits so long for a connection to a primary that may be dying. */
+const MOST_FOR_ANSWER_MS = 1_000;
+
 /** What a question after a statement on a replica may need besides: all of it is there, or is brought along. */
 const MAY_ASK_ANYWHERE =
   Need.ROW_COUNT |
@@ -206,6 +209,11 @@ export class Delivery {
     return this.#retry.isKept;
   }
 
+  /** A copy of it, with its first byte. */
+  get keptPayload(): Buffer {
+    return this.#retry.take();
+  }
+
   /** The replica has refused it, because something in it writes. */
   goHomeAgain(): void {
     this.#statistics.retried('refused');
@@ -238,8 +246,7 @@ export class Delivery {
     const { to, asksInsertId, asksPreviousValue, isInInput } = this.#atHand;
     if (to === 'here') {
       const { connection } = this.#attachment;
-      const mustWait = this.#hiddenCode.isDue || this.#readOnly.endsNow;
-      if (connection === null || connection.closed || mustWait) return null;
+      if (connection === null || connection.closed || this.#readOnly.endsNow) return null;
       if (this.#asksElsewhere(connection)) return null;
       return asksInsertId && !this.#connections.insertId.isOn(connection) ? null : connection;
     }
@@ -259,7 +266,9 @@ export class Delivery {
   /** It depends on nothing, is fast, and nobody has had to ask after one like it. */
   #mayShare(): boolean {
     const { laneTerms } = this.#shared;
-    if (laneTerms === null || this.#atHand.ridesAlone || !this.#atHand.isPlain) return false;
+    // What it may set off is asked on a connection of its own.
+    if (laneTerms === null || this.#atHand.ridesAlone || this.#hiddenCode.isDue) return false;
+    if (!this.#atHand.isPlain) return false;
     return this.#statistics.isFast(laneTerms.fastMs);
   }
 
@@ -293,6 +302,8 @@ export class Delivery {
       if (this.#atHand.to === 'here' && this.#attachment.connection === null) {
         this.#atHand.to = this.#atHand.destination(this.#view);
       }
+      if (this.#hiddenCode.isDue && this.#atHand.to === 'replica') await this.#askHome(payload);
+      if (this.#host.isOver()) return;
       const found = await this.#obtain();
       if (found instanceof Lane) return this.#rideLate(found, payload);
       connection = found;
@@ -411,19 +422,21 @@ export class Delivery {
     return isRead || this.#changes.assignsVariables || this.#prepared.namesNone;
   }
 
+  /** Has home asked for hidden code, and judges the command anew. Where home cannot be asked the replica is, later on. */
+  async #askHome(payload: Buffer): Promise<void> {
+    const isAsked = await this.#attachment.atHome(MOST_FOR_ANSWER_MS, (connection) =>
+      this.#hiddenCode.ask(connection, this.#prepared.textToRun ?? payload),
+    );
+    if (isAsked) this.#atHand.to = this.#atHand.destination(this.#view);
+  }
+
   /**
-   * Asks the server at hand for hidden code, and judges the command anew. False: it does not belong there, and is
-   * taken care of.
+   * Asks the server at hand for hidden code, on a connection that nothing pins the session to, and judges the command
+   * anew. False: it does not belong there, and is taken care of.
    */
   async #staysAfterAsking(connection: BackendConnection, payload: Buffer): Promise<boolean> {
     if (connection === this.#attachment.connection) this.#attachment.detach();
     await this.#hiddenCode.ask(connection, this.#prepared.textToRun ?? payload);
-    if (this.#record.pinned && !this.#host.isOver()) {
-      this.#attachment.attach(connection);
-      if (this.#readOnly.isAway && !this.#mayRunAway(payload, 0, payload.length)) return false;
-      this.#attachment.beginPreparing(connection);
-      return true;
-    }
     this.#atHand.to = this.#atHand.destination(this.#view);
     if (this.#atHand.to !== 'home' || this.#connections.isHome(connection)) return true;
     this.#attachment.putBack(connection);

@@ -11,9 +11,10 @@
  *   attachment.ts             the connection that the session has in its hands
  *   session-connections.ts    finding, keeping and giving back connections
  *   read-only-transaction.ts  READ ONLY transactions on a replica
- *   hidden-code-check.ts      what a statement may set off that is not in its text
+ *   hidden-code-check.ts, unjudged-statements.ts
+ *                             what a statement may set off that is not in its text
  *   aftermath.ts              what may be asked after a statement
- *   connection-loss.ts, lost-connection.ts, transaction-trail.ts
+ *   connection-loss.ts, lost-connection.ts, hidden-writes.ts, transaction-trail.ts, commit-marks.ts
  *                             what becomes of the session when its connection is lost
  *   hold.ts                   waiting while another server becomes the primary
  *   session-record.ts, session-changes.ts, session-reset.ts
@@ -37,6 +38,7 @@ import { Aftermath } from './aftermath.ts';
 import { Attachment } from './attachment.ts';
 import { CommandAtHand } from './command-at-hand.ts';
 import { MAY_LEAVE_UNREAD, PLAIN_COMMANDS, REPLICATION_COMMANDS } from './command-kinds.ts';
+import { CommitMarker } from './commit-marks.ts';
 import { ConnectionLoss, isRollback } from './connection-loss.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { Delivery } from './delivery.ts';
@@ -44,6 +46,7 @@ import { dialectOf } from './dialect.ts';
 import type { SessionRequest } from './find-backend.ts';
 import { HiddenCodeCheck } from './hidden-code-check.ts';
 import { ReadOnlyTransaction, type Detour } from './read-only-transaction.ts';
+import { isInTransaction, rollsBack } from './lost-connection.ts';
 import type { Dispatcher, Relay } from './relay.ts';
 import { SessionChanges } from './session-changes.ts';
 import { SessionConnections } from './session-connections.ts';
@@ -81,8 +84,8 @@ const LASTING_STATUS =
   Status.NO_BACKSLASH_ESCAPES |
   Status.ANSI_QUOTES;
 
-/** Of a COMMIT or a ROLLBACK the latter begins so, in small letters. */
-const LETTER_R = 0x72;
+/** What such a statement does may be logged, though it is no write by its text. */
+const MAY_WRITE_UNSEEN = Need.SEQUENCE | Need.UNKNOWN_FUNCTION | Need.AMBIGUOUS;
 
 /** How the last statement has been answered; `by` null: by dbproxy itself. */
 export interface LastRoute {
@@ -120,6 +123,8 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   readonly #resetParts: ResetParts;
   readonly #loss: ConnectionLoss;
   readonly #trail = new TransactionTrail();
+  /** Null: commits are not marked. */
+  readonly #marker: CommitMarker | null;
   /** What the command at hand will pin the session by when it has been answered. */
   #pinAfter: { readonly pin: Pin; readonly nowMs: number } | null = null;
 
@@ -166,10 +171,18 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     };
     const given = { ...sessionParts, record, connections, relay };
     const first = { ...given, dispatcher: this, atHand, aftermath };
-    const attachment = new Attachment(first);
+    const hiddenCode = new HiddenCodeCheck({
+      watch: shared.hiddenCode,
+      account,
+      clock: context.clock,
+      atHand,
+      record,
+      isHome: (connection) => connections.isHome(connection),
+      isAway: () => this.#readOnly.isAway,
+    });
+    const attachment = new Attachment({ ...first, hiddenCode });
     const statistics = new StatementStatistics(first);
-    const hiddenCode = new HiddenCodeCheck(shared.hiddenCode, account, context.clock, atHand, record);
-    const readOnly = new ReadOnlyTransaction({ ...first, attachment });
+    const readOnly = new ReadOnlyTransaction({ ...first, attachment, hiddenCode });
     const changes = new SessionChanges({
       record,
       relay,
@@ -201,12 +214,18 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#resetParts = parts;
     const trail = this.#trail;
     const answerOk = (): void => this.answerPlainOk();
+    const { marks } = shared;
+    this.#marker =
+      marks === null ? null : new CommitMarker({ marks, atHand, record, relay, trail, capabilities });
     this.#loss = new ConnectionLoss({ ...parts, delivery, trail, cluster: this.#cluster, user, answerOk });
   }
 
   /** The session has a connection before its first statement. */
   beginOn(connection: BackendConnection): void {
+    const { backend } = connection;
     this.#attachment.attach(connection);
+    // To log in took time.
+    if (!this.connections.mayServe(connection, 'home')) this.leave(backend, () => undefined);
   }
 
   /** For a change of user, which takes away all that is left on a connection: the one it has; null: none. */
@@ -295,6 +314,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#atHand.isInInput = start > 0;
     switch (command) {
       case Command.QUERY:
+        return this.#text.route(bytes, start, end) && this.#marker?.sends(bytes, start, end) !== true;
       case Command.STMT_PREPARE:
         return this.#text.route(bytes, start, end);
       case Command.STMT_EXECUTE:
@@ -416,13 +436,14 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const atHome = this.connections.isHome(connection);
     this.#statistics.answered(connection.backend, atHome);
     this.#delivery.answered();
+    this.#hiddenCode.answered();
     this.record.answered({ needs, leaves, errno, status, atHome }, this.#context.clock.nowMs());
     this.#aftermath.answered(connection, this.statement, tracker, isPrepare);
     if (this.#mayHaveInserted()) this.connections.inserted(connection);
     if ((leaves & Leave.IMPLICIT_COMMIT) !== 0) this.#context.schemaChanged(this.#cluster);
     this.#readOnly.answered(connection, errno);
     this.#prepared.answered(connection, errno, status);
-    if (this.#trail.writeCount > 0 && !this.record.pins.has('transaction')) this.#trail.clear();
+    if (this.#trail.writeCount > 0) this.#forgetTrail();
     if (this.#pinAfter !== null && errno === 0) this.record.pin(this.#pinAfter.pin, this.#pinAfter.nowMs);
     if (this.#atHand.changesSession) this.#changes.answered(connection, this.statement, errno);
     if (errno !== 0 && this.record.autocommit && this.record.pins.has('error')) {
@@ -436,7 +457,13 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     const { status } = await connection.ping();
     const atHome = this.connections.isHome(connection);
     this.record.answered({ needs: 0, leaves: 0, errno: 0, status, atHome }, this.#context.clock.nowMs());
+    this.#forgetTrail();
     this.#aftermath.commandAnsweredHere(true);
+  }
+
+  /** What is kept of a transaction, unless one is open, or may be. */
+  #forgetTrail(): void {
+    if (!isInTransaction(this.record.pins)) this.#trail.clear();
   }
 
   /** LAST_INSERT_ID() may be another one than before. */
@@ -489,6 +516,12 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
     this.#loss.lostAtWork(backend, reason);
   }
 
+  /** Judges what has run on the connection while nobody could be asked what it sets off. */
+  async judge(connection: BackendConnection): Promise<void> {
+    await this.#hiddenCode.judge(connection);
+    if (!this.#host.isOver()) this.#readOnly.judged(connection);
+  }
+
   /** A defect of ours ends this session, and no other. */
   defect(error: unknown): void {
     this.#context.log.error('session.defect', {
@@ -503,6 +536,7 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   async reset(): Promise<Buffer> {
     const answer = await resetSession(this.#resetParts);
     this.#loss.forget();
+    this.#hiddenCode.forget();
     this.#trail.clear();
     return answer;
   }
@@ -578,18 +612,16 @@ export class StatementDispatcher implements Dispatcher, SplitView, StatementHost
   }
 
   minds(text: Buffer, start: number, end: number): void {
-    const { class: kind, leaves } = this.statement;
+    const { class: kind } = this.statement;
     // What triggers and views do is asked about where connections are shared.
     if (!this.staysHome) this.#hiddenCode.look(text, start, end);
-    if (kind === 'read' || !this.#atHand.runsStatement) return;
+    if (this.statement.needs === 0 || !this.#atHand.runsStatement) return;
     const isPrepared = this.#atHand.command !== Command.QUERY;
     const begin = isPrepared ? start + 1 : start;
-    if ((leaves & Leave.TRANSACTION_ENDED) !== 0) {
-      // One behind a comment counts as a COMMIT.
-      this.#atHand.isRollback = (text[begin]! | 0x20) === LETTER_R;
-    }
-    const mayWrite = kind === 'write' || kind === 'unknown';
-    if (mayWrite) this.#trail.add(text, begin, end, isPrepared, this.#context.clock.wallMs());
+    this.#atHand.isRollback = rollsBack(this.statement, text[begin]!);
+    const isWrite = kind === 'write' || kind === 'unknown';
+    if (!isWrite && (this.statement.needs & MAY_WRITE_UNSEEN) === 0) return;
+    this.#trail.add(text, begin, end, isPrepared || !isWrite, this.#context.clock.nowMs());
   }
 
   /** A prepared SET is executed: what it assigns, as far as its text says it. */

@@ -17,7 +17,7 @@ import { explainDestination } from '../routing/split.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { SessionEndpoint } from './context.ts';
 import type { LastRoute, StatementDispatcher } from './dispatcher.ts';
-import { roleOf, STAYS_HOME, targetOfRole, viewOf, type ExplainContext } from './explain.ts';
+import { roleOf, staysHomeWords, targetOfRole, viewOf, type ExplainContext } from './explain.ts';
 import type { Session } from './session.ts';
 import { PIN_WORDS } from './session-record.ts';
 
@@ -56,7 +56,9 @@ function toldRecord(session: Session, dispatcher: StatementDispatcher, context: 
     settings: named(settings.variables),
     userVariables: named(settings.userVariables, '@'),
     pins: [
-      ...(dispatcher.staysHome ? [{ reason: STAYS_HOME, sinceMs: session.info().ageMs }] : []),
+      ...(dispatcher.staysHome
+        ? [{ reason: staysHomeWords(session.endpoint.config.mode), sinceMs: session.info().ageMs }]
+        : []),
       ...[...record.pins].map(([pin, sinceMs]) => ({ reason: PIN_WORDS[pin], sinceMs: nowMs - sinceMs })),
     ],
     pinnedTo: dispatcher.pinned ? (dispatcher.attached?.backend ?? null) : null,

@@ -122,14 +122,19 @@ function isOnPrimary(asker: Asker): boolean {
 // Sessions that keep one connection.
 
 /** What is said of a session with `session_moves = on`. */
-export const STAYS_HOME =
-  'keeps one connection, and another one only when another server becomes the primary (session_moves = on)';
+export function staysHomeWords(mode: 'write' | 'read' | 'split'): string {
+  const when =
+    mode === 'read'
+      ? 'its server may not serve reads any more and another one may'
+      : 'another server becomes the primary';
+  return `keeps one connection, and another one only when ${when} (session_moves = on)`;
+}
 
 function whereBound({ endpoint, dispatcher, connection: kept, context }: Asker): Verdict {
   const { mode, pool } = endpoint.config;
   const connection = dispatcher?.attached ?? kept;
   const words = staysHome(endpoint.config)
-    ? STAYS_HOME
+    ? staysHomeWords(mode)
     : `keeps one connection for its life (mode = ${mode}, pool = ${pool})`;
   if (connection === null) {
     const chosen = routeTo(endpoint, mode, context);
@@ -234,7 +239,7 @@ export function viewOf({ config }: SessionEndpoint, dispatcher: StatementDispatc
   if (dispatcher === null) return { pinned: false, autocommit: true, splits, seesAll, pins: [], home };
   const { pinned, autocommit, record } = dispatcher;
   const pins = [...record.pins.keys()].map((pin) => PIN_WORDS[pin]);
-  if (dispatcher.staysHome) pins.unshift(STAYS_HOME);
+  if (dispatcher.staysHome) pins.unshift(staysHomeWords(config.mode));
   return {
     pinned,
     autocommit,

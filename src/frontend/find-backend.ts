@@ -102,6 +102,7 @@ export function sessionRequest(
       client: { address: client.address, port: client.port },
     }),
     secret: login.secret,
+    findPassword: () => user.rememberedPassword(),
     // Only a password that the configuration holds anyway stays with the connection, for its resets.
     keepsPassword: user.secret.password !== undefined,
     preparation: {

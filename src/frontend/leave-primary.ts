@@ -1,12 +1,14 @@
 /**
- * How one worker leaves a server that is the primary no longer, or soon will not be. Sessions that nothing keeps
- * there leave at once; what is open there may end within a grace, and is cut then. When this is done nothing of the
- * worker can reach the server any more with a connection that may write. (Those of read endpoints, whose sessions
- * the server itself holds to READ ONLY, stay: to them it is a server like the others.)
+ * How one worker leaves a server that is the primary no longer, or soon will not be. Sessions that nothing keeps there
+ * leave at once, or a moment later when they may ask after their last statement. What is open may end within a grace;
+ * what still runs then is killed on the server; what is left is cut. That takes KILLING_MS and CLOSING_MS beyond the
+ * grace at most. From the cut on the worker has no connection there that may write, nor one on its way. READ ONLY
+ * ones, of read endpoints and of the reads of split endpoints, stay: to them it is a server like the others.
  */
 import { refusal } from '../base/errors.ts';
 import { sleep, type Clock } from '../base/clock.ts';
 import type { BackendPool } from '../backend/pool.ts';
+import { CLOSING_MS, KILLING_MS } from '../ipc/leaving.ts';
 import { isInTransaction, stateLostWith } from './lost-connection.ts';
 import type { Session } from './session.ts';
 
@@ -35,10 +37,6 @@ export interface LeaveOutcome {
 const ASKS_AFTER_MS = 50;
 /** A session that has rested so long will not end by itself what keeps it there, unless it is a transaction. */
 const RESTS_MS = 1000;
-/** How long the statements that still run may take to end when they are killed. */
-const KILLING_MS = 500;
-/** How long after they were cut connections may take to be gone. */
-const CLOSING_MS = 1000;
 
 export async function leavePrimary(
   { clock, sessions, pool }: LeaveParts,
@@ -55,9 +53,8 @@ export async function leavePrimary(
     .map((session) => session.endWhenIdle(error, deadlineMs));
   let ended = ends.length;
   for (const session of movable) {
-    const leave = (): void => void session.dispatcher?.leave(backend, () => undefined);
-    if (graceMs > ASKS_AFTER_MS && mayAskAfter(session)) clock.after(ASKS_AFTER_MS, leave);
-    else leave();
+    if (graceMs > ASKS_AFTER_MS) leaveSoon(clock, session, backend);
+    else session.dispatcher?.leave(backend, nobodyWaits);
     if (session.dispatcher?.followsLog === true) session.end(error);
     else if (isFutile(session, backend)) session.dispatcher?.attached?.cut(reason);
     else continue;
@@ -73,6 +70,15 @@ export async function leavePrimary(
   await Promise.race([Promise.all([emptied, ...ends]), sleep(clock, CLOSING_MS)]);
   return { moved: Math.max(0, there.length - ended), ended };
 }
+
+/** The session leaves the backend as soon as nothing keeps it there; at rest at once, but for what is asked after. */
+export function leaveSoon(clock: Clock, session: Session, backend: string): void {
+  const leave = (): void => void session.dispatcher?.leave(backend, nobodyWaits);
+  if (mayAskAfter(session)) clock.after(ASKS_AFTER_MS, leave);
+  else leave();
+}
+
+const nobodyWaits = (): void => undefined;
 
 /**
  * It has something there that cannot be made anew elsewhere, and has rested for so long that it will hardly clean up

@@ -1,12 +1,13 @@
 /**
  * An endpoint: listens on its address in every worker (the kernel spreads the connections), lets in who
- * may come within the limits, and begins a session for each. An address that this host does not have (a
- * virtual IP held elsewhere) is tried again until it is there.
+ * may come within the limits, and begins a session for each. Where the address may move between hosts (a
+ * virtual IP), it listens as soon as the address is here and no longer than that.
  */
 import net from 'node:net';
 import { formatEndpoint, networkList, type NetworkList } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
+import { mayMove, type AddressWatch, type HostAddresses } from '../base/host-addresses.ts';
 import type { Log } from '../base/log.ts';
 import { removeStaleSocket } from '../base/listen.ts';
 import { ByteSocket, type SocketHandler } from '../base/socket.ts';
@@ -21,16 +22,21 @@ export interface ListenerOptions {
   log: Log;
   slots: Slots;
   counters: Counters;
+  addresses: HostAddresses;
   /** Removes the Unix socket that a killed process left behind; one worker of all does. */
   removesStaleSocket: boolean;
+  /** Who else has its address, so that it is not to be shared with him; null: nobody, it is ours. */
+  takenBy: () => string | null;
   /** Begins a session; `onOver` is to be called when it has ended. */
   begin(client: ByteSocket, onOver: () => void): void;
   /** Listening (null), or why not yet. */
   onStatus(error: string | null): void;
+  /** It has listened, and its address has left this host; `onStatus` follows. */
+  onReleased(): void;
 }
 
-/** How soon a missing address is tried again: the contract says bound within 200 ms of its arrival. */
-const MISSING_ADDRESS_RETRY_MS = 100;
+/** An IPv6 address that has just come cannot be bound before it is known to be nobody else's. */
+const FRESH_ADDRESS_RETRY_MS = 100;
 const OTHER_RETRY_MS = 1000;
 /** Input buffer of a client: commands are short. */
 const INPUT_BYTES = 16 * 1024;
@@ -49,6 +55,7 @@ export class Listener {
   readonly #balancers: NetworkList | undefined;
   readonly #slotKey: string;
   #server: net.Server | undefined;
+  #watch: AddressWatch | undefined;
   #retry: Timer | undefined;
   #closed = false;
   #lastError: string | null | undefined;
@@ -63,6 +70,16 @@ export class Listener {
 
   /** Begins to listen, now or when the address is there; the outcome is told by `onStatus`. */
   open(): void {
+    const { config, addresses } = this.#options;
+    const { address } = config;
+    if (address.kind === 'unix' || !mayMove(address.host)) return this.#open();
+    this.#watch = addresses.watch(address.host, (isHere) => {
+      if (isHere) this.#listen();
+      else this.#release();
+    });
+  }
+
+  #open(): void {
     const { config, removesStaleSocket } = this.#options;
     if (config.address.kind === 'unix' && removesStaleSocket) {
       const listen = (): void => this.#listen();
@@ -75,12 +92,18 @@ export class Listener {
 
   #listen(): void {
     if (this.#closed) return;
+    const by = this.#options.takenBy();
+    if (by !== null) return this.#failed({ code: 'EADDRINUSE', message: '' }, by);
     const server = net.createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true });
     this.#server = server;
     server.on('connection', (socket) => this.#accept(socket));
-    const failed = (error: NodeJS.ErrnoException): void => this.#failed(error);
+    const failed = (error: NodeJS.ErrnoException): void => {
+      if (this.#server === server) this.#failed(error);
+    };
     server.once('error', failed);
     server.once('listening', () => {
+      // The address has left meanwhile, or nobody wants it any more.
+      if (this.#server !== server) return void server.close();
       // From now on an error is one of accepting a connection: the listener stays.
       server.off('error', failed);
       server.on('error', (error) =>
@@ -106,21 +129,36 @@ export class Listener {
   /** Stops to accept; sessions go on. */
   close(): void {
     this.#closed = true;
-    this.#retry?.cancel();
-    this.#server?.close();
+    this.#watch?.stop();
+    this.#stopListening();
   }
 
-  #failed(error: NodeJS.ErrnoException): void {
+  #stopListening(): void {
+    this.#retry?.cancel();
+    this.#server?.close();
+    this.#server = undefined;
+  }
+
+  /** The address is not here (any more). */
+  #release(): void {
+    this.#stopListening();
+    if (this.#lastError === null) this.#options.onReleased();
+    this.#tell(`${this.#missing}; listens as soon as it comes`);
+  }
+
+  get #missing(): string {
+    return `this host does not have ${formatEndpoint(this.#options.config.address)} (now)`;
+  }
+
+  #failed(error: Pick<NodeJS.ErrnoException, 'code' | 'message'>, by = 'another process'): void {
     const missing = error.code === 'EADDRNOTAVAIL';
     const where = formatEndpoint(this.#options.config.address);
-    this.#tell(
-      missing
-        ? `this host does not have ${where} (now)`
-        : `cannot listen on ${where}: ${error.code ?? error.message}`,
-    );
-    this.#retry = this.#options.clock.after(missing ? MISSING_ADDRESS_RETRY_MS : OTHER_RETRY_MS, () =>
-      this.open(),
-    );
+    const retryMs = missing ? FRESH_ADDRESS_RETRY_MS : OTHER_RETRY_MS;
+    const why = missing
+      ? this.#missing
+      : `cannot listen on ${where}: ${error.code ?? error.message}${error.code === 'EADDRINUSE' ? `, ${by} has it` : ''}`;
+    this.#tell(`${why}; tried again every ${retryMs} ms`);
+    this.#retry = this.#options.clock.after(retryMs, () => this.#open());
   }
 
   #tell(error: string | null): void {

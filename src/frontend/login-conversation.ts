@@ -30,6 +30,8 @@ export interface LoginHost {
   onAccepted(login: AcceptedLogin, user: KnownUser, prelude: Buffer | null, sequence: number): void;
   onRefused(error: ProxyError, sequence: number): void;
   onClientGone(error: Error | undefined): void;
+  /** The accounts have been looked at anew: from now on it is the client again that is waited for. */
+  onLookedAgain(): void;
 }
 
 /** A login is short; anything longer is an attempt on our memory. A password of 64 KB is none. */
@@ -50,9 +52,12 @@ export class LoginConversation implements SocketHandler {
   #head: Buffer | null;
   #user: KnownUser | null = null;
   #name = '';
+  /** Whether there is such a user cannot be said yet. */
+  #isUnread = false;
   /** What the log is told of a refused login, and the client is not. */
   #reason: string | undefined;
   #over = false;
+  #looksAgain = false;
 
   constructor(
     id: number,
@@ -105,6 +110,11 @@ export class LoginConversation implements SocketHandler {
   /** Why the login was refused, where the client is told less; for the log. */
   get reason(): string | undefined {
     return this.#reason;
+  }
+
+  /** It is not the client that is waited for, but the accounts. */
+  get looksAgain(): boolean {
+    return this.#looksAgain;
   }
 
   /** Number of the packet that the client is waited for. */
@@ -189,6 +199,7 @@ export class LoginConversation implements SocketHandler {
     this.#reason = undefined;
     const found = this.#context.users.find(config.cluster, name, this.#address);
     this.#user = found.kind === 'known' ? found.user : null;
+    this.#isUnread = found.kind === 'unservable' && found.error.code === 'DBPROXY_ACCOUNTS_UNREAD';
     switch (found.kind) {
       case 'known':
         return this.#known(found.user);
@@ -301,8 +312,12 @@ export class LoginConversation implements SocketHandler {
   async #lookAgain(): Promise<void> {
     const { users } = this.#context;
     const { revision } = users;
-    await this.#context.refreshAccounts(this.#endpoint.config.cluster);
+    const { cluster, queueTimeoutMs } = this.#endpoint.config;
+    this.#looksAgain = true;
+    await this.#context.refreshAccounts(cluster, this.#isUnread ? queueTimeoutMs : 0);
+    this.#looksAgain = false;
     if (this.#over || this.#client.destroyed) return;
+    this.#host.onLookedAgain();
     this.#guarded(() => {
       // What has not changed need not be checked again: a check may cost milliseconds.
       const step = users.revision === revision ? this.#login.deny() : this.#login.recheck();

@@ -20,6 +20,7 @@ import type { SplitView, StatementView } from '../routing/split.ts';
 import { Leave, Need } from '../sql/statement.ts';
 import type { Attachment } from './attachment.ts';
 import type { CommandAtHand } from './command-at-hand.ts';
+import type { HiddenCodeCheck } from './hidden-code-check.ts';
 import type { SessionConnections } from './session-connections.ts';
 import type { SessionRecord } from './session-record.ts';
 
@@ -30,6 +31,7 @@ export interface TransactionParts {
   readonly record: SessionRecord;
   readonly connections: SessionConnections;
   readonly attachment: Attachment;
+  readonly hiddenCode: Pick<HiddenCodeCheck, 'hasUnjudged' | 'judge'>;
   readonly context: { readonly clock: Clock };
   readonly host: {
     /** Ends the session with an error. */
@@ -114,6 +116,11 @@ export class ReadOnlyTransaction {
   /** The command at hand has been answered by this connection. */
   answered(connection: BackendConnection, errno: number): void {
     this.#noteStart(connection, errno);
+    this.judged(connection);
+  }
+
+  /** What the statements before have left on this connection is known. */
+  judged(connection: BackendConnection): void {
     if (!this.#connections.isHome(connection) && !this.#record.inTransaction && this.#record.pinned)
       this.#strand();
   }
@@ -161,6 +168,8 @@ export class ReadOnlyTransaction {
       { needs: Need.TRANSACTION, leaves: Leave.TRANSACTION_ENDED, errno: 0, status, atHome: false },
       this.#parts.context.clock.nowMs(),
     );
+    const { hiddenCode } = this.#parts;
+    if (hiddenCode.hasUnjudged && !this.#record.pinned) await hiddenCode.judge(connection);
     if (!this.#record.pinned) return this.#connections.leave(connection, false);
     this.#connections.discard(connection, false);
     this.#strand();

@@ -169,9 +169,16 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     this.#commands.forward(NONE, payload);
   }
 
-  /** Sends commands of dbproxy's own and the client's, in one write; the client gets the last answer only. */
-  forwardAfter(hidden: readonly Buffer[], payload: Buffer): void {
-    this.#watch.hide(hidden.length, payload[0]!);
+  /**
+   * Sends commands of dbproxy's own and the client's, in one write; the client gets the last answer only. When one of
+   * ours fails, that is the end of the connection, unless somebody takes that error as harmless.
+   */
+  forwardAfter(
+    hidden: readonly Buffer[],
+    payload: Buffer,
+    isHarmless: ((errno: number) => boolean) | null = null,
+  ): void {
+    this.#watch.hide(hidden.length, payload[0]!, isHarmless);
     this.#commands.forward(hidden, payload);
   }
 
@@ -207,6 +214,11 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     this.tracker.abandon();
     this.#watch.abandon();
     return this.#commands.abandonAnswer();
+  }
+
+  /** A connection was lost while nothing was awaited of it: what the client sends next is taken. */
+  goOn(): void {
+    this.#commands.goOn();
   }
 
   // What is to be done with the answer.

@@ -10,9 +10,9 @@ import { Lane } from '../backend/lane.ts';
 import type { LaneTerms } from '../backend/pool.ts';
 import type { Settings, SettingsChange } from '../backend/settings.ts';
 import { Command } from '../protocol/constants.ts';
-import { writeCommand, writePayload } from '../protocol/packets.ts';
+import { ServerError, writeCommand, writePayload } from '../protocol/packets.ts';
 import { queryPayload } from '../protocol/query-attributes.ts';
-import { maySessionBegin, route, type Endpoint, type Route } from '../routing/router.ts';
+import { mayReadOn, maySessionBegin, route, type Endpoint, type Route } from '../routing/router.ts';
 import type { BackendView } from '../topology/snapshot.ts';
 import { waitForPosition, type CausalCounts } from './causal.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
@@ -170,6 +170,18 @@ export class SessionConnections {
     return this.#acquire('home', NONE);
   }
 
+  /** A connection to home if that serves now, and within so much time; null: there is none. */
+  async obtainHomeSoon(patienceMs: number): Promise<BackendConnection | null> {
+    const isHeld = this.#homeMayWrite && this.#shared.hold.isOn;
+    if (isHeld || this.#choose('home') === null) return null;
+    try {
+      return await this.#acquire('home', NONE, patienceMs);
+    } catch (error) {
+      if (isRefusal(error) || error instanceof ServerError) return null;
+      throw error;
+    }
+  }
+
   /**
    * The same for a short read that may as well travel on a lane: kept for it then, until its `ride` or `cancel`.
    */
@@ -197,7 +209,9 @@ export class SessionConnections {
   mayServe(connection: BackendConnection, side: Side): boolean {
     const isRead = side === 'replica' || !this.isHome(connection);
     const endpoint = isRead ? this.#readEndpoint : this.#homeEndpoint;
-    return maySessionBegin(this.#context.snapshot(), endpoint, connection.backend);
+    const snapshot = this.#context.snapshot();
+    if (!this.#homeMayWrite && !mayReadOn(snapshot, endpoint.cluster, connection.backend)) return false;
+    return maySessionBegin(snapshot, endpoint, connection.backend);
   }
 
   /** True for a connection that may write: those of a replica side are READ ONLY. */
@@ -333,8 +347,8 @@ export class SessionConnections {
       : this.#route(endpoint, excluded);
   }
 
-  #acquire(side: Side, excluded: ReadonlySet<string>): Promise<BackendConnection> {
-    return this.#acquireAny(side, excluded, null) as Promise<BackendConnection>;
+  #acquire(side: Side, excluded: ReadonlySet<string>, mostMs = Infinity): Promise<BackendConnection> {
+    return this.#acquireAny(side, excluded, null, mostMs) as Promise<BackendConnection>;
   }
 
   /** A lane only where `terms` allow it. */
@@ -342,19 +356,22 @@ export class SessionConnections {
     side: Side,
     excluded: ReadonlySet<string>,
     terms: LaneTerms | null,
+    mostMs = Infinity,
   ): Promise<BackendConnection | Lane> {
     const { clock } = this.#context;
     const { config } = this.#endpoint;
     const endpoint = side === 'home' ? this.#homeEndpoint : this.#readEndpoint;
-    let deadlineMs = clock.nowMs() + config.queueTimeoutMs;
+    const patienceMs = Math.min(config.queueTimeoutMs, mostMs);
+    let deadlineMs = clock.nowMs() + patienceMs;
     const failed = new Set(excluded);
     for (;;) {
       const chosen = this.#routeOnce(endpoint, failed);
       const leftMs = deadlineMs - clock.nowMs();
       if (this.#mustHold(side, chosen.backend)) {
+        if (mostMs < Infinity) throw refusal('DBPROXY_NO_PRIMARY', config.cluster, 'writes are held', mostMs);
         await this.#shared.hold.released();
         if (this.#host.isOver()) throw refusal('DBPROXY_SESSION_ENDED', 'it is over');
-        deadlineMs = clock.nowMs() + config.queueTimeoutMs;
+        deadlineMs = clock.nowMs() + patienceMs;
       } else if (chosen.backend !== null) {
         const { name, role } = chosen.backend;
         const request = side === 'home' || role === 'primary' ? this.#homeRequest : this.#replicaRequest;

@@ -86,6 +86,9 @@ const MAY_HAVE_WRITTEN =
   Need.SEQUENCE |
   Need.TRANSACTION;
 
+/** Errors with which a server may have rolled back the whole transaction: a changed row, a lock wait, a deadlock. */
+const MAY_ROLL_BACK: ReadonlySet<number> = new Set([1020, 1205, 1213]);
+
 /** What the status flags say of the sql_mode. */
 const MODE = Status.NO_BACKSLASH_ESCAPES | Status.ANSI_QUOTES;
 
@@ -109,6 +112,8 @@ export class SessionRecord {
   dialect: SqlDialect;
   /** The server's last word. */
   status: number = Status.AUTOCOMMIT;
+  /** An error has perhaps ended the transaction that is open, which no ERR says: a write may commit by itself. */
+  mayBeOver = false;
   /** It has written since the position of its last write was asked for. */
   hasWritten = false;
   /** What was said of the next transaction on a connection that is gone: to be said again; SQL. */
@@ -185,6 +190,7 @@ export class SessionRecord {
     this.set(settings);
     this.#pins.clear();
     this.#next = NO_NEXT;
+    this.mayBeOver = false;
     this.nextToRepeat = null;
     this.status = Status.AUTOCOMMIT;
   }
@@ -205,11 +211,13 @@ export class SessionRecord {
     if (errno === 0) this.status = isOfItsOwn ? (status & ~MODE) | (before & MODE) : status;
     if ((needs & MAY_HAVE_WRITTEN) !== 0 && atHome) this.hasWritten = true;
     if (errno === 0) {
+      this.mayBeOver = false;
       if ((status & Status.IN_TRANS) !== 0) this.pin('transaction', nowMs);
       else if (this.#pins.size > 0) this.#transactionEnded(before, leaves);
     } else if ((before & Status.AUTOCOMMIT) === 0 || (needs & (Need.TRANSACTION | Need.SEVERAL)) !== 0) {
       this.pin('error', nowMs);
     }
+    if (errno !== 0 && MAY_ROLL_BACK.has(errno)) this.mayBeOver = true;
     if ((leaves & (LEAVES_THAT_PIN | LEAVES_THAT_UNPIN)) === 0) return;
     const isSure = errno === 0;
     if (isSure && (leaves & Leave.TABLES_UNLOCKED) !== 0) this.unpin('table_lock');
@@ -229,6 +237,7 @@ export class SessionRecord {
     if (this.#pins.has('next_transaction') && !isInOne) this.nextToRepeat = nextAsSql(this.#next);
     this.#pins.clear();
     this.#next = NO_NEXT;
+    this.mayBeOver = false;
     this.status &= ~(Status.IN_TRANS | Status.IN_TRANS_READONLY);
   }
 

@@ -197,6 +197,11 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
     this.#over(false);
   }
 
+  /** Has the kernel ask a client that is silent for so long whether it is still there. */
+  askClient(afterMs: number): void {
+    this.#connectionPhase.client.askPeer(afterMs);
+  }
+
   /** Ends the running statement on the server, as KILL QUERY by the session's own user. */
   async killQuery(): Promise<void> {
     if (this.#serving === null) return;

@@ -1,10 +1,12 @@
 /**
  * What the sessions of one endpoint that change connections have in common, in one worker.
  */
+import { randomBytes } from 'node:crypto';
 import type { LaneTerms } from '../backend/pool.ts';
 import type { ListenerConfig, ProxyConfig } from '../config/config.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import { CausalReads } from './causal.ts';
+import { CommitMarks } from './commit-marks.ts';
 import type { ServerFacts, SharedEndpoint } from './context.ts';
 import { KnownLogins } from './known-logins.ts';
 import { KnownSettings } from './known-settings.ts';
@@ -19,13 +21,14 @@ export class EndpointShares implements SharedEndpoint {
   readonly causal = new CausalReads();
   readonly knownSettings = new KnownSettings();
   readonly logins = new KnownLogins();
-  readonly hiddenCode = new HiddenCodeWatch();
+  readonly hiddenCode: HiddenCodeWatch;
   readonly passwords = new Set<string>();
   readonly introduced = new Set<string>();
   readonly retries = new Map<string, number>();
   readonly rules: Rules;
   readonly digests: Digests;
   readonly laneTerms: LaneTerms | null;
+  readonly marks: CommitMarks | null;
   pipelined = 0;
   restores = 0;
   readonly #cluster: string;
@@ -35,9 +38,11 @@ export class EndpointShares implements SharedEndpoint {
   /** `hold`: of the cluster, for all its endpoints. */
   constructor(listener: ListenerConfig, config: ProxyConfig, snapshot: Snapshot, hold: WriteHold) {
     this.hold = hold;
+    this.hiddenCode = new HiddenCodeWatch(listener.mode === 'read');
     this.rules = new Rules(config.rules, listener.name);
     this.digests = new Digests(config.dbproxy.digestLimit);
     this.laneTerms = laneTermsOf(listener);
+    this.marks = listener.markCommits ? new CommitMarks(randomBytes(6).toString('hex')) : null;
     this.#cluster = listener.cluster;
     this.#facts = factsOf(snapshot, listener.cluster);
     this.take(snapshot);
@@ -77,9 +82,12 @@ export function sharesConnections(listener: ListenerConfig): boolean {
   return listener.mode === 'split' || listener.pool === 'transaction' || staysHome(listener);
 }
 
-/** True where a session keeps one connection to the primary, and changes it only when another server becomes that. */
+/**
+ * True where a session keeps one connection to a server of its side, and changes it only when that server is not of that
+ * side any more: another one has become the primary, or may read in its place.
+ */
 export function staysHome({ mode, pool, sessionMoves }: ListenerConfig): boolean {
-  return mode === 'write' && pool === 'session' && sessionMoves;
+  return mode !== 'split' && pool === 'session' && sessionMoves;
 }
 
 function laneTermsOf({ pipelining, pipelineDepth, pipelineThresholdMs }: ListenerConfig): LaneTerms | null {

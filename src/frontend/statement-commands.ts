@@ -176,8 +176,7 @@ export class StatementCommands {
     if (current === undefined) return false;
     if (current.lostLongData) {
       current.lostLongData = false;
-      const what = 'parameters of a prepared statement that had been sent in advance';
-      this.#host.answerError(refusal('DBPROXY_BACKEND_LOST', 'before', `${what} are lost; send them again`));
+      this.#host.answerError(refusal('DBPROXY_LONG_DATA_LOST'));
       return false;
     }
     this.#findTypes(current, bytes.subarray(start, end));
@@ -294,7 +293,10 @@ export class StatementCommands {
       return false;
     }
     const types = this.#typesInHead(command, current, bytes.subarray(start, end));
-    if (types !== null) this.#asStatement(current);
+    if (types !== null) {
+      this.#asStatement(current);
+      this.#host.minds(current.prepare, 0, current.prepare.length);
+    }
     const isSeen = types !== null || (this.#staysHome && command === Command.STMT_SEND_LONG_DATA);
     this.#host.resumeLarge(async (connection) => {
       await this.#prepareOn(connection, current);

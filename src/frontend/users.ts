@@ -33,6 +33,8 @@ export interface KnownUser {
   /** May come from this address. */
   allowsAddress(address: string): boolean;
   allowsListener(listener: string): boolean;
+  /** The clear password, when a login has given it, it may be remembered, and the account has it still. */
+  rememberedPassword(): string | undefined;
 }
 
 /** What is known of a client by its name and address. */
@@ -46,6 +48,8 @@ export type Found =
 export interface UserDirectoryOptions {
   readonly clusters: readonly Pick<ClusterConfig, 'name' | 'users'>[];
   readonly users: ProxyConfig['users'];
+  /** Passwords that clients give are remembered, and so many logins at most. */
+  readonly remember: Pick<ProxyConfig['dbproxy'], 'rememberPasswords' | 'rememberedLogins'>;
   /** Called with what a login has proved that was not known before. */
   readonly onProven: (login: ProvenLogin) => void;
 }
@@ -61,11 +65,12 @@ export class UserDirectory {
   readonly #options: UserDirectoryOptions;
   readonly #sections: ReadonlyMap<string, Section>;
   readonly #imported = new Map<string, Imported>();
-  readonly #proven = new ProvenLogins();
+  readonly #proven: ProvenLogins;
   #revision = 0;
 
   constructor(options: UserDirectoryOptions) {
     this.#options = options;
+    this.#proven = new ProvenLogins(options.remember.rememberedLogins);
     this.#sections = new Map(options.users.map((config) => [config.name, sectionOf(config)]));
   }
 
@@ -87,6 +92,12 @@ export class UserDirectory {
     return changedUsers(before, states);
   }
 
+  /** Its accounts are imported, and none have come yet. */
+  isUnread(cluster: string): boolean {
+    const config = this.#options.clusters.find(({ name }) => name === cluster);
+    return config?.users === 'import' && !this.#imported.has(cluster);
+  }
+
   /** Takes what a login elsewhere has proved. */
   learn(login: ProvenLogin): void {
     this.#proven.remember(login);
@@ -100,7 +111,7 @@ export class UserDirectory {
     const imported = this.#imported.get(cluster);
     if (imported === undefined) {
       if (section?.secret !== undefined) return fromSection(name, section, '');
-      return { kind: 'unservable', error: refusal('DBPROXY_ACCOUNTS_UNREAD', name, address, cluster) };
+      return { kind: 'unservable', error: refusal('DBPROXY_ACCOUNTS_UNREAD', cluster) };
     }
     const match = imported.index.find(name, address);
     switch (match.kind) {
@@ -118,14 +129,18 @@ export class UserDirectory {
   }
 
   /** A login has proved `secret`: what it says of the account is kept, and told to the other workers. */
-  proven(cluster: string, { account }: KnownUser, { doubleSha256 }: Secret): void {
+  proven(cluster: string, user: KnownUser, { doubleSha256, password }: Secret): void {
+    const { account } = user;
     if (account === null || doubleSha256 === undefined || !isSlow(account)) return;
+    // One that the configuration gives may be another than the account has.
+    const isKept = this.#options.remember.rememberPasswords && user.secret.password === undefined;
     const login: ProvenLogin = {
       cluster,
       user: account.user,
       host: account.host,
       doubleSha256: doubleSha256.toString('base64'),
       stored: fingerprintOf(account),
+      ...(isKept && password !== undefined && { password }),
     };
     if (this.#proven.remember(login)) this.#options.onProven(login);
   }
@@ -154,6 +169,7 @@ export class UserDirectory {
         account,
         refuseAfterProof: refusalOf(account, product, address),
         requiresTls: account.requiresTls,
+        rememberedPassword: () => this.#proven.passwordOf(cluster, account),
       },
     };
   }
@@ -199,7 +215,15 @@ function sectionOf(config: UserConfig): Section {
 function fromSection(name: string, section: Section | undefined, reason: string): Found {
   if (section?.secret === undefined) return { kind: 'unknown', reason };
   const { secret } = section;
-  const user = { ...section, name, secret, account: null, refuseAfterProof: null, requiresTls: false };
+  const user = {
+    ...section,
+    name,
+    secret,
+    account: null,
+    refuseAfterProof: null,
+    requiresTls: false,
+    rememberedPassword: () => undefined,
+  };
   return { kind: 'known', user };
 }
 

@@ -18,9 +18,13 @@ export interface MetricSource {
   snapshot: Snapshot;
   /** Workers that have answered. */
   workers: readonly WorkerStats[];
+  listeners: ReturnType<Operations['listeners']>;
   totals: Totals;
   promotions: ReturnType<Operations['promotions']>;
+  lostCommits: ReturnType<Operations['lostCommits']>;
   imports: ReturnType<Operations['imports']>;
+  stateTrouble: ReturnType<Operations['stateTrouble']>;
+  charges: ReturnType<Operations['charges']>;
   version: string;
   uptimeMs: number;
   supervisorResidentBytes: number;
@@ -70,6 +74,25 @@ const metricRows: readonly MetricRow[] = [
         workers.flatMap((worker) => worker.clientConnections),
         ({ listener, count }) => ({ labels: { listener }, value: count }),
       ),
+  },
+  {
+    name: 'listener_workers',
+    type: 'gauge',
+    labels: ['listener'],
+    help: 'Workers that listen on the address now; 0 while this host does not have it',
+    samples: ({ listeners }) =>
+      summed(listeners, ({ listener, error }) => ({ labels: { listener }, value: error === null ? 1 : 0 })),
+  },
+  {
+    name: 'listener_draining',
+    type: 'gauge',
+    labels: ['listener'],
+    help: '1 while the address has left this host and its sessions are kept for drain_timeout, else 0',
+    samples: ({ listeners }) =>
+      [...new Set(listeners.map(({ listener }) => listener))].map((listener) => ({
+        labels: { listener },
+        value: listeners.some((one) => one.listener === listener && one.isDraining) ? 1 : 0,
+      })),
   },
   {
     name: 'backend_connections',
@@ -257,6 +280,14 @@ const metricRows: readonly MetricRow[] = [
       })),
   },
   {
+    name: 'lost_commits_total',
+    type: 'counter',
+    labels: ['cluster', 'outcome'],
+    help: 'Commits whose answers were lost; outcome is what was found of them: committed, not_committed or unknown',
+    samples: ({ lostCommits }) =>
+      lostCommits.map(({ cluster, outcome, count }) => ({ labels: { cluster, outcome }, value: count })),
+  },
+  {
     name: 'topology_epoch',
     type: 'gauge',
     labels: [],
@@ -280,6 +311,32 @@ const metricRows: readonly MetricRow[] = [
         labels: { cluster: name },
         value: writesHeld ? 1 : 0,
       })),
+  },
+  {
+    name: 'maintenance',
+    type: 'gauge',
+    labels: ['cluster'],
+    help: '1 while MAINTENANCE is on: nothing is done on the servers by itself, no failover either',
+    samples: ({ snapshot }) =>
+      snapshot.clusters.map(({ name, maintenance }) => ({
+        labels: { cluster: name },
+        value: maintenance ? 1 : 0,
+      })),
+  },
+  {
+    name: 'state_writable',
+    type: 'gauge',
+    labels: [],
+    help: '1 while state_dir can be written to; 0: no promotion can be written down, so none is carried out',
+    samples: ({ stateTrouble }) => [{ labels: {}, value: stateTrouble === null ? 1 : 0 }],
+  },
+  {
+    name: 'in_charge',
+    type: 'gauge',
+    labels: ['cluster'],
+    help: '1 when this dbproxy acts on the servers of the cluster; 0: another one does, or nobody may',
+    samples: ({ charges }) =>
+      charges.map(({ cluster, isOurs }) => ({ labels: { cluster }, value: isOurs ? 1 : 0 })),
   },
   {
     name: 'accounts',

@@ -4,7 +4,7 @@
  */
 import { formatEndpoint } from '../base/address.ts';
 import type { Operations } from '../ipc/operations.ts';
-import { healthOf, type HealthQuestion } from './health.ts';
+import { healthOf, notHere, type HealthQuestion } from './health.ts';
 import { METRICS_CONTENT_TYPE, renderMetrics } from './metrics.ts';
 import { WorkerTotals } from './totals.ts';
 
@@ -103,7 +103,9 @@ export class Routes {
         const known = snapshot.clusters.map(({ name }) => name).join(', ');
         return text(404, `there is no cluster '${cluster}'; known: ${known}`);
       }
-      return text(answer.well ? 200 : 503, answer.reason);
+      const { listeners } = this.#operations.config();
+      const absent = notHere(question, listeners, this.#operations.listeners(), cluster);
+      return text(answer.well ? 200 : 503, [answer.reason, ...absent].join('; '));
     };
   }
 
@@ -112,9 +114,13 @@ export class Routes {
     const body = await renderMetrics({
       snapshot: this.#operations.snapshot(),
       workers,
+      listeners: this.#operations.listeners(),
       totals: this.#totals.update(workers),
       promotions: this.#operations.promotions(),
+      lostCommits: this.#operations.lostCommits(),
       imports: this.#operations.imports(),
+      stateTrouble: this.#operations.stateTrouble(),
+      charges: this.#operations.charges(),
       version: this.#version,
       uptimeMs: this.#operations.uptimeMs(),
       supervisorResidentBytes: process.memoryUsage.rss(),

@@ -16,9 +16,9 @@ export class EventRing {
     this.#capacity = capacity;
   }
 
-  /** Adds an event; the oldest gives way when the ring is full. */
-  add(event: string, subject: string, detail: string): void {
-    this.#records.push({ id: ++this.#lastId, wallMs: this.#clock.wallMs(), event, subject, detail });
+  /** Adds an event of now, or one of then; the oldest gives way when the ring is full. */
+  add(event: string, subject: string, detail: string, wallMs = this.#clock.wallMs()): void {
+    this.#records.push({ id: ++this.#lastId, wallMs, event, subject, detail });
     if (this.#records.length > this.#capacity) this.#records.shift();
   }
 

@@ -28,8 +28,10 @@ interface AnswerTypes {
 export type AnswerTo<Q extends Question> = Extract<FromWorker, { type: AnswerTypes[Q['type']] }>;
 
 type Answer = Extract<FromWorker, { type: AnswerTypes[QuestionType] }>;
+/** A worker has begun with what it was asked. */
+type Beginning = Extract<FromWorker, { type: 'writes-holding' }>;
 /** Messages that workers send of their own accord. */
-export type Report = Exclude<FromWorker, Answer>;
+export type Report = Exclude<FromWorker, Answer | Beginning>;
 
 export interface FleetOptions {
   readonly workers: number;
@@ -55,6 +57,8 @@ interface Berth {
 
 interface Pending {
   readonly slot: number;
+  /** It is at work: from now on it may take all of its time. */
+  readonly begun: () => void;
   readonly settle: (answer: Answer | undefined) => void;
 }
 
@@ -64,6 +68,8 @@ const LAST_RESTART_MS = 10_000;
 const WELL_AFTER_MS = 10_000;
 /** Unanswered questions to one worker; one that hangs must not fill our memory with more. */
 const PENDING_MAX = 64;
+/** How long a worker that was killed may take to be gone. */
+const GONE_MS = 1_000;
 /** How long after the time it was given a worker may still be on its way out. */
 const EXIT_MARGIN_MS = 1_000;
 
@@ -120,20 +126,32 @@ export class WorkerFleet {
     for (const slot of this.slots()) this.send(slot, message);
   }
 
-  /** Asks one worker; undefined when it does not answer in time, dies, or is not there. */
-  ask<Q extends Question>(slot: number, question: Q, timeoutMs: number): Promise<AnswerTo<Q> | undefined> {
+  /**
+   * Asks one worker; undefined when it does not answer in time, dies, or is not there. `beginTimeoutMs`: nor is one
+   * waited for any longer than that which does not even say that it has begun.
+   */
+  ask<Q extends Question>(
+    slot: number,
+    question: Q,
+    timeoutMs: number,
+    beginTimeoutMs = timeoutMs,
+  ): Promise<AnswerTo<Q> | undefined> {
     const alreadyAsked = [...this.#pending.values()].filter((pending) => pending.slot === slot).length;
     if (this.#berths[slot]?.worker?.isConnected() !== true || !mayAsk(question.type, alreadyAsked)) {
       return Promise.resolve(undefined);
     }
     const requestId = ++this.#lastRequestId;
     return new Promise((resolve) => {
-      const timer = this.#options.clock.after(timeoutMs, () => this.#settle(requestId, undefined));
+      const { clock } = this.#options;
+      const giveUp = (): void => this.#settle(requestId, undefined);
+      const answering = clock.after(timeoutMs, giveUp);
+      const beginning = clock.after(beginTimeoutMs, giveUp);
       const settle = (answer: Answer | undefined): void => {
-        timer.cancel();
+        answering.cancel();
+        beginning.cancel();
         resolve(answer as AnswerTo<Q> | undefined);
       };
-      this.#pending.set(requestId, { slot, settle });
+      this.#pending.set(requestId, { slot, begun: () => beginning.cancel(), settle });
       this.send(slot, { ...question, requestId });
     });
   }
@@ -148,14 +166,26 @@ export class WorkerFleet {
     );
   }
 
-  /** Ends a worker at once: our own fence. Resolves when the process is gone. */
+  /**
+   * Ends a worker at once: our own fence. Resolves when the process is gone, or after a bound: one that the kernel cannot
+   * let go yet (it waits for a device) runs nothing of its own any more.
+   */
   async kill(slot: number, reason: string): Promise<void> {
     const worker = this.#berths[slot]?.worker;
     if (worker === undefined || worker === null) return;
-    this.#options.log.error('worker.killed', { worker: slot, reason });
-    const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-    worker.process.kill('SIGKILL');
-    await gone;
+    const { clock, log } = this.#options;
+    log.error('worker.killed', { worker: slot, reason });
+    await new Promise<void>((resolve) => {
+      worker.process.kill('SIGKILL');
+      const timer = clock.after(GONE_MS, () => {
+        log.error('worker.not_gone', { worker: slot, reason: `it was killed ${GONE_MS} ms ago` });
+        resolve();
+      });
+      worker.once('exit', () => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   /** Stops all workers, in order within `timeoutMs`, then whatever is left at once. */
@@ -186,6 +216,7 @@ export class WorkerFleet {
     berth.startedMs = clock.nowMs();
     worker.on('message', (message: FromWorker) => {
       if (isAnswer(message)) this.#settle(message.requestId, message);
+      else if (message.type === 'writes-holding') this.#pending.get(message.requestId)?.begun();
       else onReport(berth.slot, message);
     });
     // A message to a worker that is just dying fails; its exit is what counts.
@@ -236,8 +267,11 @@ function isAnswer(message: FromWorker): message is Answer {
     case 'session-killed':
     case 'session-place':
       return true;
+    case 'writes-holding':
     case 'ready':
     case 'listening':
+    case 'listener-released':
+    case 'listener-drained':
     case 'session-wanted':
     case 'accounts-wanted':
     case 'account-proven':

@@ -3,7 +3,7 @@
  * A worker gets `start` first and answers `ready` when all its listeners have been tried; requests
  * carry a `requestId` that the answer repeats.
  */
-import type { ProxyConfig } from '../config/config.ts';
+import type { BackendConfig, ProxyConfig } from '../config/config.ts';
 import type { ClusterAccounts } from '../topology/account.ts';
 import type { ProvenLogin } from '../topology/proven-logins.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
@@ -20,6 +20,9 @@ import type {
   SessionExplanation,
 } from './split.ts';
 
+/** Listeners whose address another process has, and who that is; they are not to be opened, as it would be shared. */
+export type TakenListeners = Readonly<Record<string, string>>;
+
 export type ToWorker =
   | {
       type: 'start';
@@ -34,16 +37,21 @@ export type ToWorker =
       /** For the TLS session tickets of all workers, in base64. */
       ticketKeys: string;
       rsa: RsaKeyTexts;
+      taken: TakenListeners;
     }
+  /** Other listeners than before are not to be opened. */
+  | { type: 'listeners-taken'; taken: TakenListeners }
   /** A listener has a new certificate; sessions that exist keep the old one. */
   | { type: 'certificates'; certificates: ListenerCertificates }
+  /** Servers have come or gone at run time; the next snapshot has these. */
+  | { type: 'backends'; backends: readonly BackendConfig[] }
   | { type: 'snapshot'; snapshot: Snapshot }
   /** How far a replica had come at its latest check: between snapshots, which do not wait for it. */
   | { type: 'replica-position'; backend: string; gtidPosition: string | null }
   /** The accounts of a cluster have changed. */
   | { type: 'accounts'; accounts: ClusterAccounts }
-  /** Answer to `accounts-wanted`: what has changed was sent before. */
-  | { type: 'accounts-checked'; requestId: number }
+  /** Answer to `accounts-wanted`: what has changed was sent before. `awaitsFirst`: none could be read so far, and it is tried again. */
+  | { type: 'accounts-checked'; requestId: number; awaitsFirst: boolean }
   /** Another worker has learnt this. */
   | { type: 'account-proven'; login: ProvenLogin }
   /** A session of another worker has created, altered or dropped something. */
@@ -53,7 +61,8 @@ export type ToWorker =
   /**
    * A promotion: from now on statements that need the primary of `cluster` wait, until the next snapshot whose
    * cluster has `writesHeld` = false. What is open at `backend`, the old primary (null: there is none), may end
-   * within `graceMs`, then it is cut. Answered by `writes-held` when nothing of this worker can reach it any more.
+   * within `graceMs`, then it is cut. Answered by `writes-holding` at once, as a sign of life, and by `writes-held` when
+   * nothing of this worker can reach it any more.
    */
   | {
       type: 'hold-writes';
@@ -89,7 +98,13 @@ export type FromWorker =
   | { type: 'ready' }
   /** Listening, or not yet because this host does not have the address (`error` then says so). */
   | { type: 'listening'; listener: string; error: string | null }
+  /** It has listened, and its address has left this host; `listening` follows. So many sessions are kept for drain_timeout. */
+  | { type: 'listener-released'; listener: string; kept: number }
+  /** The address was not back in time: so many of them were ended. */
+  | { type: 'listener-drained'; listener: string; ended: number }
   | { type: 'sessions-ended'; requestId: number; ended: number }
+  /** Statements wait from now on, and what is open at the old primary leaves it: `writes-held` follows. */
+  | { type: 'writes-holding'; requestId: number }
   /** `moved`: sessions that go on at the new primary. `ended`: those that could not, and transactions that were cut. */
   | { type: 'writes-held'; requestId: number; moved: number; ended: number }
   | { type: 'stats'; requestId: number; stats: WorkerStats }
@@ -138,6 +153,14 @@ export interface LostCommit {
   statements: string[];
   /** How many they were in all. */
   writeCount: number;
+  /** It was marked, and no other one like it; null: it was not. */
+  mark: CommitMark | null;
+}
+
+/** A name that is logged with a transaction: of a savepoint, or in a comment of its only statement. */
+export interface CommitMark {
+  readonly kind: 'savepoint' | 'comment';
+  readonly name: string;
 }
 
 /** Where a proxied session lives on the server side. */

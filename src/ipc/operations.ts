@@ -6,7 +6,7 @@ import type { ProxyConfig } from '../config/config.ts';
 import type { ImportStatus } from '../topology/account.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { CertificateNews } from '../transport/certificates.ts';
-import type { SessionInfo, WorkerStats } from './messages.ts';
+import type { CommitOutcome, SessionInfo, WorkerStats } from './messages.ts';
 import type { DigestStats, RouteAsker, RouteExplanation, SessionExplanation } from './split.ts';
 
 /** What an operator may change of a backend; what is absent stays. */
@@ -22,8 +22,9 @@ export interface BackendChange {
 /** One step of a promotion, as it went. */
 export interface PromoteStep {
   step: string;
-  /** planned: by a DRY RUN, or not begun yet. running: now. */
-  result: 'done' | 'skipped' | 'failed' | 'undone' | 'planned' | 'running';
+  /** planned: by a DRY RUN, or not begun yet. refused: said by a DRY RUN of what would not be begun. running: now. undoing: it is being taken back now. waiting: it was cut off there. */
+  result:
+    'done' | 'skipped' | 'failed' | 'undone' | 'planned' | 'refused' | 'running' | 'undoing' | 'waiting';
   detail: string;
   durationMs: number;
 }
@@ -94,11 +95,25 @@ export interface EventRecord {
   detail: string;
 }
 
+/** One key that is not as the file has it. */
+export interface ConfigDifference {
+  section: string;
+  key: string;
+  /** Null: there is none now. */
+  running: string | null;
+  /** Null: the file has none. */
+  file: string | null;
+}
+
 export interface ListenerStatus {
   listener: string;
   worker: number;
   /** Null when it listens; else why not yet. */
   error: string | null;
+  /** Its address has left, and the sessions that it had are kept for drain_timeout. */
+  isDraining: boolean;
+  /** For how long this is so. */
+  stateMs: number;
 }
 
 export interface CheckSettings {
@@ -128,8 +143,24 @@ export interface Operations {
   events(): EventRecord[];
   /** Acts at once, is in the state file when it resolves. */
   setBackend(name: string, change: BackendChange): Promise<void>;
-  /** Makes `name` the primary of its cluster; rejects with DBPROXY_PROMOTE_REFUSED or _FAILED. */
-  promote(name: string): Promise<PromoteStep[]>;
+  /**
+   * Adds a server with the keys of a [backend] section; in the state file when it resolves. With `clone` it is offline
+   * until it has been filled, and stays so when that fails. Rejects with DBPROXY_SETUP_REFUSED or _FAILED.
+   */
+  addBackend(
+    name: string,
+    keys: Readonly<Record<string, string>>,
+    clone: { from: string | null } | null,
+  ): Promise<SetupReport[]>;
+  /** Forgets a server; in the state file when it resolves. Rejects with DBPROXY_SETUP_REFUSED. */
+  dropBackend(name: string): Promise<void>;
+  /** Where what runs differs from the file. */
+  configDiff(): ConfigDifference[];
+  /**
+   * Makes `name` the primary of its cluster; `force`: whatever is lost with that. Rejects with DBPROXY_PROMOTE_REFUSED
+   * or _FAILED.
+   */
+  promote(name: string, force: boolean): Promise<PromoteStep[]>;
   /**
    * Makes a working cluster of servers that hold nothing, or the same; a null primary is chosen. With `dryRun`
    * only the plan. Rejects with DBPROXY_SETUP_REFUSED or _FAILED.
@@ -156,8 +187,10 @@ export interface Operations {
   setMaintenance(cluster: string, on: boolean): Promise<void>;
   /** A row a finding, the gravest of each cluster first. */
   diagnoses(): DiagnosisReport[];
-  /** Null when no promotion is under way. */
-  plan(): PlanReport | null;
+  /** Whether this proxy is the one that acts on the servers of each cluster. */
+  charges(): { readonly cluster: string; readonly isOurs: boolean }[];
+  /** The promotions under way, one a cluster at most. */
+  plans(): PlanReport[];
   /** Ends a proxied session (or only its running statement); false when there is no such session. */
   killSession(sessionId: number, query: boolean): Promise<boolean>;
   /** Graceful within shutdown_timeout, or at once. */
@@ -168,6 +201,14 @@ export interface Operations {
   reloadUsers(cluster: string | null): Promise<ImportStatus[]>;
   /** Reads the certificates of the listeners again; one row a listener that speaks TLS. */
   reloadTls(): CertificateNews[];
+  /** COMMITs whose answers were lost, by what was found of them: for `dbproxy_lost_commits_total`. */
+  lostCommits(): { cluster: string; outcome: CommitOutcome; count: number }[];
+  /** Why nothing can be written to state_dir; null: as far as is known it can be. */
+  stateTrouble(): string | null;
+  /** What the other dbproxy of a pair says; answers what this one has to say. */
+  peer(message: string): Promise<string>;
+  /** An operator says that the other is gone. Rejects with DBPROXY_PEER. */
+  setPeerGone(): Promise<void>;
   /** Promotions so far: for `dbproxy_failovers_total`. */
   promotions(): {
     kind: 'switchover' | 'failover';

@@ -36,6 +36,8 @@ import { encryptPassword } from './rsa-password.ts';
 export interface ClientLoginOptions {
   user: string;
   secret: Secret;
+  /** Knows the clear password that `secret` lacks, perhaps: asked when the server wants it, and not before. */
+  findPassword?: (() => string | undefined) | undefined;
   database: string;
   /** Collation id of the connection; a login has one byte for it, a change of user two. */
   collation: number;
@@ -238,7 +240,7 @@ export class ClientLogin {
   #firstAnswer(greeting: Greeting): { plugin: string; answer: Buffer } | ClientStep {
     const names = [greeting.plugin, NATIVE_PASSWORD.name, CACHING_SHA2.name];
     for (const name of names) {
-      const answer = this.#answer(name, greeting.scramble);
+      const answer = this.#answer(name, greeting.scramble, this.#options.secret);
       if (answer instanceof Buffer) return { plugin: name, answer };
     }
     return { kind: 'password_needed', plugin: greeting.plugin };
@@ -246,7 +248,20 @@ export class ClientLogin {
 
   #switched(payload: Buffer): ClientStep {
     const { plugin, data } = parseAuthSwitch(payload);
-    return this.#sendAnswer(plugin, this.#answer(plugin, data));
+    const { secret } = this.#options;
+    const answer = this.#answer(plugin, data, secret);
+    // One that is remembered has been proved to a plugin that never needs it in clear: who asks for that is no such server.
+    const mayBeFound = answer === undefined && plugin !== CLEAR_PASSWORD;
+    const password = mayBeFound ? this.#password() : undefined;
+    return this.#sendAnswer(
+      plugin,
+      password === undefined ? answer : this.#answer(plugin, data, { ...secret, password }),
+    );
+  }
+
+  #password(): string | undefined {
+    const { secret, findPassword } = this.#options;
+    return secret.password ?? findPassword?.();
   }
 
   #sendAnswer(plugin: string, answer: Answer): ClientStep {
@@ -256,20 +271,19 @@ export class ClientLogin {
   }
 
   /** Puts a plugin in force and gives its first answer. */
-  #answer(name: string, scramble: Buffer): Answer {
+  #answer(name: string, scramble: Buffer, secret: Secret): Answer {
     const plugin = findPlugin(name);
     this.#plugin = name;
     this.#scramble = scramble.subarray(0, plugin?.scrambleBytes ?? SCRAMBLE_BYTES);
     this.#keyRequested = false;
-    if (plugin === undefined) return this.#unscrambledAnswer(name);
+    if (plugin === undefined) return this.#unscrambledAnswer(name, secret);
     return this.#scramble.length === plugin.scrambleBytes
-      ? plugin.respond(this.#scramble, this.#options.secret)
+      ? plugin.respond(this.#scramble, secret)
       : `plugin ${name} with a scramble of ${scramble.length} bytes`;
   }
 
   /** Plugins that want the password itself. */
-  #unscrambledAnswer(name: string): Answer {
-    const { password } = this.#options.secret;
+  #unscrambledAnswer(name: string, { password }: Secret): Answer {
     switch (name) {
       case CLEAR_PASSWORD:
         if (!this.#isSecure)
@@ -289,7 +303,7 @@ export class ClientLogin {
     if (this.#plugin === CACHING_SHA2.name && data.length === 1) {
       if (data[0] === FAST_PATH_DONE) return { kind: 'wait' };
       if (data[0] === FULL_PATH) {
-        const { password } = this.#options.secret;
+        const password = this.#password();
         const name = CACHING_SHA2.name;
         return this.#sendAnswer(
           name,
@@ -309,9 +323,11 @@ export class ClientLogin {
 
   #encrypted(pem: Buffer): ClientStep {
     this.#keyRequested = false;
-    const { password } = this.#options.secret;
+    // It may have been forgotten while the server sent its key.
+    const password = this.#password();
+    if (password === undefined) return { kind: 'password_needed', plugin: this.#plugin };
     try {
-      return this.#sendAnswer(this.#plugin, encryptPassword(password!, this.#scramble, pem));
+      return this.#sendAnswer(this.#plugin, encryptPassword(password, this.#scramble, pem));
     } catch (error) {
       if (isRefusal(error)) return failed(2061, error.message);
       throw error;

@@ -4,6 +4,7 @@
  * Manual: page_protocol_basic_ok_packet, page_protocol_basic_err_packet, page_protocol_basic_eof_packet,
  * page_protocol_com_query_response_text_resultset.
  */
+import { messageOf } from '../base/message-of.ts';
 import { isRefusal, type ProxyError } from '../base/errors.ts';
 import { Capability, Collation, ColumnType, MAX_PACKET_PAYLOAD, Status } from './constants.ts';
 import { PacketReader } from './reader.ts';
@@ -59,7 +60,7 @@ export function toErrorPacket(error: unknown): ErrorPacket {
   return {
     errno: 1105,
     sqlState: 'HY000',
-    message: `dbproxy: ${error instanceof Error ? error.message : String(error)}`,
+    message: `dbproxy: ${messageOf(error)}`,
   };
 }
 

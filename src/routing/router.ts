@@ -111,6 +111,22 @@ export function maySessionBegin(snapshot: Snapshot, endpoint: Endpoint, backend:
   return endpoint.mode === 'read' || (cluster?.primary === backend && !cluster.writesHeld);
 }
 
+/**
+ * Whether reads may go on at a server that they were sent to earlier; false: another one is there that they belong to
+ * now. Servers that are down, or were taken out, are left in other ways.
+ */
+export function mayReadOn(snapshot: Snapshot, clusterName: string, backend: string): boolean {
+  const cluster = snapshot.clusters.find(({ name }) => name === clusterName);
+  const view = snapshot.backends.find(({ name }) => name === backend);
+  if (cluster === undefined || view === undefined || !takesSessions(view) || view.readable) return true;
+  const readers = readersOf(snapshot, cluster, NOBODY);
+  if (readers.length > 0) return readers.includes(view);
+  const fallback = routeReadFallback(snapshot, cluster, NOBODY).backend;
+  return fallback === null || fallback === view;
+}
+
+const NOBODY: ReadonlySet<string> = new Set();
+
 function routePrimary(snapshot: Snapshot, cluster: ClusterView, excluded: ReadonlySet<string>): Route {
   if (cluster.writesHeld) return { backend: null, reason: 'writes are held while a promotion is under way' };
   if (cluster.primary === null) return { backend: null, reason: cluster.reason };

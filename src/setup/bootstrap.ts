@@ -11,10 +11,10 @@ import type { SetupReport } from '../ipc/operations.ts';
 import type { ControlAccount } from '../monitor/connection.ts';
 import type { Statement } from '../monitor/flavour/row.ts';
 import { choosePrimary, objectionsTo, obstacles } from './choose-primary.ts';
-import { copyOfAccounts, copyOfOwnSchema, hasEpochRow } from './copy.ts';
+import { copyOfAccounts, copyOfOwnSchema, hasEpochRow, NO_ACCOUNTS, objectionsToCopy } from './copy.ts';
 import { surveyCluster, tryLogin } from './doctor.ts';
 import type { ClusterSurvey, LoginTrial } from './finding.ts';
-import { missingPrivileges } from './grants.ts';
+import { missingPrivileges } from '../monitor/flavour/grants.ts';
 import {
   differencesInNames,
   differencesInTables,
@@ -129,14 +129,16 @@ async function prepare(
   refuse(differences);
   const followers: Follower[] = [];
   for (const other of others) followers.push(await followerOf(servers, own, other, filled));
+  refuse(
+    followers.flatMap(({ survey, accounts }) => objectionsToCopy(survey, accounts, account.monitorUser)),
+  );
   return {
     cluster,
     primary,
     followers,
     // Where it was before anything was compared: what is written meanwhile (dbproxy's own heartbeat, at least) comes
     // to the replicas by replication.
-    position: primary.facts.position,
-    replicatedPosition: primary.facts.replicatedPosition,
+    start: primary.facts,
     accounts: await accountStates(world, cluster, account, own, all),
     hasOwnTables: own.inventory.hasOwnTables,
     isRecorded:
@@ -186,7 +188,10 @@ async function compare(
     { name: primary.name, connection: one.connection },
     { name, connection: two.connection },
     own.inventory.tables,
-    tell,
+    (compared) => {
+      world.stopping?.throwIfAborted();
+      tell(compared);
+    },
   );
   if (differences.length === 0) return [];
   return [`${name} has other data than ${primary.name}: ${differences.join(', ')}; ${cure}`];
@@ -200,7 +205,7 @@ async function followerOf(
 ): Promise<Follower> {
   const isFilled = survey.backend.name === filled;
   if (!isFilled && follows(survey, own.survey)) {
-    return { survey, follows: true, startsWhereItIs: false, accounts: [], ownSchema: [] };
+    return { survey, follows: true, startsWhereItIs: false, accounts: NO_ACCOUNTS, ownSchema: [] };
   }
   const known = new Set(inventory.accounts);
   const missing = own.inventory.accounts.filter((account) => !known.has(account));

@@ -4,7 +4,7 @@
 import { grantStatements } from '../monitor/flavour/setup.ts';
 import { findingsOf } from './cluster-rules.ts';
 import type { ClusterSurvey } from './finding.ts';
-import { missingPrivileges } from './grants.ts';
+import { missingPrivileges } from '../monitor/flavour/grants.ts';
 import { follows, primaryAmong } from './roles.ts';
 import type { Survey } from './survey.ts';
 

@@ -15,9 +15,12 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { BackendConfig } from '../config/config.ts';
 import type { ControlAccount } from '../monitor/connection.ts';
-import { text } from '../monitor/flavour/row.ts';
+import { completePosition, stateAt } from '../monitor/gtid.ts';
+import { text, type Statement } from '../monitor/flavour/row.ts';
+import type { StartingPoint } from '../monitor/flavour/setup.ts';
 import { DBPROXY_SCHEMA } from '../monitor/flavour/tables.ts';
 import type { CloneJob } from './clone.ts';
+import { quoteSchema, schemasOf } from './inventory.ts';
 import { STATEMENT_TIMEOUT_MS } from './servers.ts';
 
 /** Full paths. */
@@ -50,13 +53,9 @@ export function findDumpPrograms(family: 'mariadb' | 'mysql'): DumpPrograms | st
 /** Resolves, with what was done in words, when all is loaded and the target knows where it is. */
 export async function cloneByDump(job: CloneJob, programs: DumpPrograms): Promise<string> {
   const { servers, source, target, stock } = job;
-  const schemas = [
-    ...stock.objects.flatMap((object) =>
-      object.startsWith('schema ') ? [object.slice('schema '.length)] : [],
-    ),
-    ...(stock.hasOwnSchema ? [DBPROXY_SCHEMA] : []),
-  ];
+  const schemas = [...schemasOf(stock), ...(stock.hasOwnSchema ? [DBPROXY_SCHEMA] : [])];
   await emptyHistory(job);
+  const before = await servers.identity(source.backend);
   const folder = mkdtempSync(join(tmpdir(), 'dbproxy-clone-'));
   try {
     const from = optionsFile(folder, 'from', source.backend, job.account);
@@ -66,7 +65,8 @@ export async function cloneByDump(job: CloneJob, programs: DumpPrograms): Promis
       [programs.dump, from, ...dumpOptions(job), '--databases', ...schemas],
       [programs.load, into, '--init-command=SET SESSION sql_log_bin = 0'],
     );
-    if (source.words.family === 'mariadb') await beginAt(job, head);
+    await makeAccounts(job);
+    if (source.words.family === 'mariadb') await beginAt(job, before, head);
     const { position, replicatedPosition } = await servers.identity(target.backend);
     const at = replicatedPosition || position || 'nothing';
     return `${megabytes(bytes)} copied from ${source.backend.name}; it is at ${at}`;
@@ -89,8 +89,15 @@ async function emptyHistory({ servers, target }: CloneJob): Promise<void> {
   if (position !== '') await servers.ask(target.backend, target.words.forgetHistory);
 }
 
-/** The dump names the source's own log; the source knows which global ids that is. */
-async function beginAt({ servers, source, target }: CloneJob, head: string): Promise<void> {
+/**
+ * The dump names the source's own log; the source knows which global ids that is. Who has written before, and how
+ * far, it knew before the dump began: since then its log can only have gone on.
+ */
+async function beginAt(
+  { servers, source, target }: CloneJob,
+  before: StartingPoint,
+  head: string,
+): Promise<void> {
   const place = /MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+)/.exec(head);
   if (place === null) throw new Error('the dump does not say which place in the binary log it was made at');
   const donor = await servers.of(source.backend);
@@ -98,9 +105,28 @@ async function beginAt({ servers, source, target }: CloneJob, head: string): Pro
     { sql: 'SELECT BINLOG_GTID_POS(?, ?) AS position', values: [place[1]!, Number(place[2])] },
     STATEMENT_TIMEOUT_MS,
   );
+  const there = text(row?.position);
+  // Of a domain that its log does not have, it stands where it was filled or pointed itself.
+  const position = completePosition(there, before.replicatedPosition);
+  const start = { position, replicatedPosition: '', history: stateAt(before.history, there) };
   const { connection } = await servers.of(target.backend);
-  for (const statement of target.words.startAt(text(row?.position), '')) {
+  for (const statement of target.words.startAt(start)) {
     await connection.run(statement, STATEMENT_TIMEOUT_MS);
+  }
+}
+
+/** All of them, or none: one that is there is not made again by the next try. */
+async function makeAccounts({ servers, target, accounts }: CloneJob): Promise<void> {
+  const { connection } = await servers.of(target.backend);
+  const run = ({ sql }: Statement): Promise<unknown> => connection.run(sql, STATEMENT_TIMEOUT_MS);
+  await run({ sql: 'SET SESSION sql_log_bin = 0' });
+  try {
+    for (const statement of accounts.make) await run(statement);
+  } catch (error) {
+    for (const statement of accounts.drop) await run(statement).catch(() => undefined); // it was not made
+    throw error;
+  } finally {
+    if (connection.usable) await run({ sql: 'SET SESSION sql_log_bin = 1' });
   }
 }
 
@@ -109,9 +135,12 @@ async function dropAll({ servers, target }: CloneJob, schemas: readonly string[]
   try {
     await servers.ask(target.backend, 'SET SESSION sql_log_bin = 0');
     for (const schema of schemas) {
-      await servers.ask(target.backend, `DROP DATABASE IF EXISTS \`${schema.replaceAll('`', '``')}\``);
+      await servers.ask(target.backend, `DROP DATABASE IF EXISTS ${quoteSchema(schema)}`);
     }
     await servers.ask(target.backend, 'SET SESSION sql_log_bin = 1');
+    // A dump of MySQL says at its beginning what it is going to hold.
+    const { position } = await servers.identity(target.backend);
+    if (position !== '') await servers.ask(target.backend, target.words.forgetHistory);
   } catch {
     // What stopped the copying stops this, too; the error says that a part may be there.
   }
@@ -122,10 +151,13 @@ async function copy(
   dumpCommand: readonly string[],
   loadCommand: readonly string[],
 ): Promise<{ bytes: number; head: string }> {
+  world.stopping?.throwIfAborted();
   const dump = start(dumpCommand, ['ignore', 'pipe', 'pipe']);
   const load = start(loadCommand, ['pipe', 'ignore', 'pipe']);
   const both = [dump, load];
-  const limit = world.clock.after(DUMP_TIMEOUT_MS, () => both.forEach(({ child }) => child.kill('SIGKILL')));
+  const killBoth = (): void => both.forEach(({ child }) => void child.kill('SIGKILL'));
+  const limit = world.clock.after(DUMP_TIMEOUT_MS, killBoth);
+  world.stopping?.addEventListener('abort', killBoth);
   let bytes = 0;
   let head = '';
   const counter = new Transform({
@@ -139,11 +171,15 @@ async function copy(
   try {
     const flow = pipeline(dump.child.stdout!, counter, load.child.stdin!).catch(() => undefined); // the exit codes tell why
     await Promise.all([dump.ended, load.ended, flow]);
+    world.stopping?.throwIfAborted();
     return { bytes, head };
   } catch (error) {
-    both.forEach(({ child }) => child.kill('SIGKILL'));
+    killBoth();
+    await Promise.allSettled([dump.ended, load.ended]);
+    world.stopping?.throwIfAborted();
     throw error;
   } finally {
+    world.stopping?.removeEventListener('abort', killBoth);
     limit.cancel();
     progress.cancel();
   }

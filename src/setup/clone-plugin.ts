@@ -5,6 +5,7 @@
  *
  * Manual: https://dev.mysql.com/doc/refman/8.4/en/clone-plugin-remote.html
  */
+import { messageOf } from '../base/message-of.ts';
 import { sleep } from '../base/clock.ts';
 import { text, type Row } from '../monitor/flavour/row.ts';
 import type { CloneJob } from './clone.ts';
@@ -39,12 +40,17 @@ export async function cloneByPlugin(job: CloneJob): Promise<string> {
     STATEMENT_TIMEOUT_MS,
   );
   const end = watchProgress(job);
+  const cancel = (): void =>
+    void servers.askAside(target.backend, `KILL QUERY ${connection.threadId}`).catch(() => undefined); // it has ended by itself
+  job.world.stopping?.addEventListener('abort', cancel);
   try {
+    job.world.stopping?.throwIfAborted();
     const values = [account.monitorUser, host, port, account.monitorPassword];
     await connection.run({ sql: 'CLONE INSTANCE FROM ?@?:? IDENTIFIED BY ?', values }, CLONE_TIMEOUT_MS);
   } catch (error) {
     if (!isRestart(error)) throw error;
   } finally {
+    job.world.stopping?.removeEventListener('abort', cancel);
     end();
     connection.close();
   }
@@ -107,8 +113,8 @@ async function untilBack({ world, servers, target, tell }: CloneJob): Promise<Ro
       throw new Error('it has not finished yet');
     } catch (error) {
       const waitedMs = clock.nowMs() - startMs;
-      if (waitedMs > RESTART_TIMEOUT_MS) {
-        const reason = error instanceof Error ? error.message : String(error);
+      if (waitedMs > RESTART_TIMEOUT_MS || world.stopping?.aborted === true) {
+        const reason = messageOf(error);
         throw new Error(
           `the data is there, but the server did not come back (${reason}): start it, then say BOOTSTRAP CLUSTER ${target.backend.cluster}`,
         );

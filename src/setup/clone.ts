@@ -1,9 +1,11 @@
 /**
  * CLONE BACKEND: an empty server is filled from another one by the servers' own means, and then follows the
  * primary as in a bootstrap. Which means there are is decided first: MySQL's clone plugin, else a dump that is
- * loaded while it is made (`mariadb-dump`, `mysqldump`). A server that holds anything is refused: what is there
- * would be gone.
+ * loaded while it is made (`mariadb-dump`, `mysqldump`). A server that holds anything is refused, as what is there
+ * would be gone; it is said how to empty it.
  */
+import { agree } from '../base/grammar.ts';
+import { messageOf } from '../base/message-of.ts';
 import { refusal } from '../base/errors.ts';
 import type { SetupReport } from '../ipc/operations.ts';
 import type { ControlAccount } from '../monitor/connection.ts';
@@ -14,8 +16,9 @@ import { obstacles } from './choose-primary.ts';
 import { cloneByDump, findDumpPrograms, type DumpPrograms } from './clone-dump.ts';
 import { cloneByPlugin } from './clone-plugin.ts';
 import { surveyCluster } from './doctor.ts';
-import { missingPrivileges } from './grants.ts';
-import { isEmpty, takeInventory, type Inventory } from './inventory.ts';
+import { missingPrivileges } from '../monitor/flavour/grants.ts';
+import { copyOfAccounts, objectionsToCopy, type AccountCopy } from './copy.ts';
+import { isEmpty, quoteSchema, schemasOf, takeInventory, type Inventory } from './inventory.ts';
 import { follows, primaryAmong } from './roles.ts';
 import { isOlder } from './server-rules.ts';
 import { Servers } from './servers.ts';
@@ -36,9 +39,14 @@ export interface CloneJob {
   readonly source: Survey;
   readonly target: Survey;
   readonly stock: Inventory;
+  /** Those of the source that the target lacks. A clone plugin brings them itself. */
+  readonly accounts: AccountCopy;
   /** Tells how far it has come. */
   readonly tell: (detail: string) => void;
 }
+
+/** Schemas that a refusal names before it tells how to drop them all. */
+const MOST_NAMED = 5;
 
 type Means = { readonly kind: 'plugin' } | { readonly kind: 'dump'; readonly programs: DumpPrograms };
 
@@ -52,21 +60,38 @@ export async function cloneInto(world: SetupWorld, options: CloneOptions): Promi
     const { job, means } = await prepare(world, options, servers, account, title);
     const planned = planOf(job, means);
     if (dryRun) return [planned, laterStep(job)];
+    await begin(world, target).catch((error: unknown) => {
+      throw refusal('DBPROXY_SETUP_REFUSED', title, messageOf(error));
+    });
     const startMs = world.clock.nowMs();
     const detail = await (
       means.kind === 'plugin' ? cloneByPlugin(job) : cloneByDump(job, means.programs)
     ).catch((error: unknown) => {
-      const reason = error instanceof Error ? error.message : String(error);
       const aftermath = `${target} may hold a part; empty it before the next try`;
-      throw refusal('DBPROXY_SETUP_FAILED', title, planned.step, reason, aftermath);
+      throw refusal('DBPROXY_SETUP_FAILED', title, planned.step, messageOf(error), aftermath);
     });
     const durationMs = Math.round(world.clock.nowMs() - startMs);
     const filled: SetupReport = { ...planned, result: 'done', detail, durationMs };
     world.onReport(cluster.name, filled);
-    return [filled, ...(await bootstrap(world, { ...options, primary: null, filled: target }))];
+    await world.beginJoining?.().catch((error: unknown) => {
+      const aftermath = `${target} is filled`;
+      throw refusal('DBPROXY_SETUP_FAILED', title, 'follow the primary', messageOf(error), aftermath);
+    });
+    const joined = await bootstrap(world, { ...options, primary: null, filled: target }).catch(
+      (error: unknown) => {
+        const aftermath = `${target} is filled: when that is mended, REJOIN ${target} has it follow`;
+        throw refusal('DBPROXY_SETUP_FAILED', title, 'follow the primary', messageOf(error), aftermath);
+      },
+    );
+    return [filled, ...joined];
   } finally {
     servers.close();
   }
+}
+
+async function begin(world: SetupWorld, target: string): Promise<void> {
+  world.stopping?.throwIfAborted();
+  await world.beginFilling?.(target);
 }
 
 async function prepare(
@@ -99,8 +124,11 @@ async function prepare(
   refuse([...missing(source, 'source', account), ...missing(target, 'target', account)]);
   const means = meansOf(source, target);
   if (typeof means === 'string') throw refusal('DBPROXY_SETUP_REFUSED', title, means);
+  const lacking = stock.accounts.filter((one) => !held.accounts.includes(one));
+  const accounts = await copyOfAccounts(servers, source, means.kind === 'plugin' ? [] : lacking);
+  refuse(objectionsToCopy(target, accounts, account.monitorUser));
   const tell = (detail: string): void => world.onProgress(cluster.name, name, detail);
-  return { job: { world, servers, account, source, target, stock, tell }, means };
+  return { job: { world, servers, account, source, target, stock, accounts, tell }, means };
 }
 
 function objections(
@@ -115,19 +143,35 @@ function objections(
   const reasons: string[] = [];
   if (source === target) reasons.push('a server cannot be filled from itself');
   if (world.rememberedPrimary(cluster) === name) reasons.push(`${name} is the primary`);
-  if (!isEmpty(held)) {
-    const what = [...held.objects, ...held.tables.map((table) => `table ${table}`)];
-    reasons.push(
-      `${name} is not empty (${what.slice(0, 5).join(', ')}${what.length > 5 ? ', …' : ''}): drop that first`,
-    );
-  }
-  if (target.facts.replication !== null)
-    reasons.push(`${name} replicates already: ${target.flavour.forgetSource}; first`);
+  if (!isEmpty(held) || target.facts.replication !== null) reasons.push(howToEmpty(target, held, cluster));
   const followers = surveys.filter((survey) => survey !== target && follows(survey, target));
-  if (followers.length > 0)
-    reasons.push(`${followers.map(({ backend }) => backend.name).join(', ')} follow(s) ${name}`);
+  if (followers.length > 0) {
+    const names = followers.map(({ backend }) => backend.name).join(', ');
+    reasons.push(`${names} ${agree(followers, 'follows', 'follow')} ${name}`);
+  }
   if (isOlder(target, source)) reasons.push(`${name} is of an older version than ${source.backend.name}`);
   return reasons;
+}
+
+/** Under MAINTENANCE, as dbproxy would have a server follow again that somebody has just stopped. */
+function howToEmpty({ backend, facts, flavour }: Survey, held: Inventory, cluster: string): string {
+  const { name } = backend;
+  const schemas = schemasOf(held);
+  const sql = [
+    ...(facts.replication === null ? [] : [flavour.stopReplication, flavour.forgetSource]),
+    ...(facts.superReadOnly ? ['SET GLOBAL super_read_only = 0'] : []),
+    'SET SESSION sql_log_bin = 0',
+    ...schemas.map((schema) => `DROP DATABASE ${quoteSchema(schema)}`),
+  ];
+  const what = [
+    ...(isEmpty(held)
+      ? []
+      : [
+          `is not empty (${schemas.slice(0, MOST_NAMED).join(', ')}${schemas.length > MOST_NAMED ? ', …' : ''})`,
+        ]),
+    ...(facts.replication === null ? [] : ['replicates already']),
+  ];
+  return `${name} ${what.join(' and ')}. When all of it may go: MAINTENANCE ON CLUSTER ${cluster}; on ${name} itself: ${sql.join('; ')}; then CLONE BACKEND ${name}; MAINTENANCE OFF CLUSTER ${cluster}`;
 }
 
 function missing(survey: Survey, end: 'source' | 'target', account: ControlAccount): string[] {

@@ -3,7 +3,8 @@
  * schema as it is there. Read at the primary, as the statements that make it elsewhere.
  */
 import { text, type Statement } from '../monitor/flavour/row.ts';
-import { compareNumbers, versionNumbers } from '../monitor/flavour/setup.ts';
+import { missingToGive } from '../monitor/flavour/grants.ts';
+import { compareNumbers, grantStatements, versionNumbers } from '../monitor/flavour/setup.ts';
 import { CREATE_TABLES, DBPROXY_SCHEMA } from '../monitor/flavour/tables.ts';
 import { STATEMENT_TIMEOUT_MS, type Servers } from './servers.ts';
 import type { Survey } from './survey.ts';
@@ -12,14 +13,39 @@ const NO_SUCH_TABLE = 1146;
 /** Rows of dbproxy.epoch that are copied at most, the newest: one a promotion. */
 const MAX_EPOCHS = 1_000;
 
-/** The statements that make accounts (`user@host`) as the primary has them, passwords included. */
+/** Accounts as another server has them. */
+export interface AccountCopy {
+  /** What makes them, passwords included, with what they may do. */
+  readonly make: readonly Statement[];
+  /** What takes them away again. */
+  readonly drop: readonly Statement[];
+}
+
+export const NO_ACCOUNTS: AccountCopy = { make: [], drop: [] };
+
+/** Why accounts cannot be made on a server: nobody gives what he has not, and one without its grants is worse than none. */
+export function objectionsToCopy(
+  { backend, grants }: Survey,
+  { make }: AccountCopy,
+  actsAs: string,
+): string[] {
+  const given = make.map(({ sql }) => sql).filter((sql) => sql.startsWith('GRANT '));
+  const missing = missingToGive(grants, given);
+  if (missing.length === 0) return [];
+  return [
+    `${backend.name}: ${actsAs} is to make accounts there with rights that it does not have itself: ${grantStatements(missing, actsAs).join('; ')}`,
+  ];
+}
+
+/** What makes accounts (`user@host`) as the primary has them. */
 export async function copyOfAccounts(
   servers: Servers,
   primary: Survey,
   accounts: readonly string[],
-): Promise<Statement[]> {
+): Promise<AccountCopy> {
   const { family, persists } = primary.words;
-  const statements: Statement[] = [];
+  const make: Statement[] = [];
+  const drop: Statement[] = [];
   // Hashes of caching_sha2_password have bytes that are no text.
   if (family === 'mysql' && persists && accounts.length > 0) {
     await servers.ask(primary.backend, 'SET SESSION print_identified_with_as_hex = ON');
@@ -32,10 +58,11 @@ export async function copyOfAccounts(
     const questions = [...(showsCreate ? [`SHOW CREATE USER ${name}`] : []), `SHOW GRANTS FOR ${name}`];
     for (const question of questions) {
       const rows = await servers.ask(primary.backend, question);
-      statements.push(...rows.map((row) => ({ sql: text(Object.values(row)[0]) })));
+      make.push(...rows.map((row) => ({ sql: text(Object.values(row)[0]) })));
     }
+    drop.push({ sql: `DROP USER ${name}` });
   }
-  return statements;
+  return { make, drop };
 }
 
 /** The statements that make dbproxy's schema on another server what it is on the primary. */

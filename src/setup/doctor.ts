@@ -1,5 +1,5 @@
 /**
- * `dbproxy doctor`: looks at all servers of a configuration, changes nothing, and says what is missing. No
+ * `dbproxy doctor`: looks at all servers of a configuration and at this host, changes nothing, and says what is missing. No
  * running dbproxy is needed. The judgement is in the tables of rules; here is only the looking.
  */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
@@ -10,22 +10,46 @@ import { ControlConnection, type ControlAccount } from '../monitor/connection.ts
 import { text } from '../monitor/flavour/row.ts';
 import { classifyError } from '../monitor/observation.ts';
 import { findingsOf, sortFindings } from './cluster-rules.ts';
+import { membersInForce } from '../topology/members.ts';
+import { openStateFile } from '../topology/state-file.ts';
 import type { ClusterSurvey, Finding, LoginTrial } from './finding.ts';
+import { hostFindings } from './host-rules.ts';
+import { surveyHost, type HostQuestions } from './host-survey.ts';
 import { surveyServer } from './survey.ts';
 
 const LOGIN_TIMEOUT_MS = 5_000;
 
 /** All findings, the worst first. */
-export async function examine(config: ProxyConfig, clock: Clock): Promise<Finding[]> {
-  const clusters = await Promise.all(
-    config.clusters.map((cluster) => surveyCluster(cluster, config.backends, clock)),
-  );
-  return sortFindings([...stateFindings(config.dbproxy.stateDir), ...clusters.flatMap(findingsOf)]);
+export async function examine(
+  config: ProxyConfig,
+  questions: HostQuestions,
+  clock: Clock,
+): Promise<Finding[]> {
+  const backends = membersOf(config);
+  const [host, ...clusters] = await Promise.all([
+    surveyHost(config, questions, clock),
+    ...config.clusters.map((cluster) => surveyCluster(cluster, backends, clock)),
+  ]);
+  return sortFindings([
+    ...stateFindings(config.dbproxy.stateDir),
+    ...clusters.flatMap(findingsOf),
+    ...hostFindings(host),
+  ]);
 }
 
 /** True when nothing but hints was found. */
 export function isWell(findings: readonly Finding[]): boolean {
   return findings.every(({ severity }) => severity === 'hint');
+}
+
+/** Those of the file, with what was added and dropped at run time, where this user may read that. */
+function membersOf(config: ProxyConfig): readonly BackendConfig[] {
+  const { stateDir } = config.dbproxy;
+  try {
+    return existsSync(stateDir) ? membersInForce(config, openStateFile(stateDir).load()) : config.backends;
+  } catch {
+    return config.backends;
+  }
 }
 
 /** Looks at all servers of a cluster at once. */

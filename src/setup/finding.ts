@@ -80,8 +80,11 @@ export function inFile(survey: Survey, ...lines: string[]): string {
   return `in ${file}, then restart the server: ${lines.join('; ')}`;
 }
 
-/** A setting that can be changed at once and is to stay: in SQL where the server keeps it, else also in its file. */
+/**
+ * A setting that can be changed at once and is to stay: in SQL where the server keeps it, else also in its file, which is
+ * said in a comment, so that the whole can be pasted.
+ */
 export function setting(survey: Survey, name: string, value: string): string {
   if (survey.words.persists) return `SET PERSIST ${name} = ${value};`;
-  return `SET GLOBAL ${name} = ${value}; [my.cnf: ${name} = ${value}]`;
+  return `SET GLOBAL ${name} = ${value}; /* and in my.cnf: ${name} = ${value} */`;
 }

@@ -90,6 +90,16 @@ export function isEmpty({ objects, tables }: Inventory): boolean {
   return objects.length === 0 && tables.length === 0;
 }
 
+/** The schemas that are not the servers' own, nor dbproxy's. */
+export function schemasOf({ objects }: Inventory): string[] {
+  const prefix = 'schema ';
+  return objects.flatMap((object) => (object.startsWith(prefix) ? [object.slice(prefix.length)] : []));
+}
+
+export function quoteSchema(name: string): string {
+  return `\`${name.replaceAll('`', '``')}\``;
+}
+
 /** What one of two servers has and the other has not, or has otherwise, in words; tables by their names alone. */
 export function differencesInNames(
   one: { readonly name: string; readonly inventory: Inventory },

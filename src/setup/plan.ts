@@ -11,10 +11,18 @@
 import type { ClusterConfig } from '../config/config.ts';
 import { joinPositions } from '../monitor/gtid.ts';
 import { isOn, type Statement } from '../monitor/flavour/row.ts';
-import { grantStatements, semiSyncTimeoutMs, setForNextStart, setGlobal } from '../monitor/flavour/setup.ts';
+import { commitWaitChanges } from '../monitor/flavour/semi-sync.ts';
+import {
+  grantStatements,
+  semiSyncTimeoutMs,
+  setForNextStart,
+  setGlobal,
+  type StartingPoint,
+} from '../monitor/flavour/setup.ts';
 import { CREATE_TABLES } from '../monitor/flavour/tables.ts';
+import type { AccountCopy } from './copy.ts';
 import { tcpAddress } from './roles.ts';
-import { variable, variableIsOn, type Survey } from './survey.ts';
+import { standsBy, variable, variableIsOn, type Survey } from './survey.ts';
 
 /** One thing to do at one server. */
 export interface SetupStep {
@@ -25,6 +33,8 @@ export interface SetupStep {
   readonly undo: readonly Statement[];
   /** It is done only while the server's history is still this one: nobody has written there since it was compared. */
   readonly onlyAt?: string;
+  /** What takes it back when it fails itself; it stays when a later step fails. */
+  readonly whenHalfDone?: readonly Statement[];
   /** Other servers do not get it: it is not in the binary log. */
   readonly unlogged?: true;
   /** What belongs to it besides the SQL. */
@@ -38,8 +48,8 @@ export interface Follower {
   readonly follows: boolean;
   /** It was just filled from another server, and knows up to where. */
   readonly startsWhereItIs: boolean;
-  /** Accounts that only the primary has, as the statements that make them. */
-  readonly accounts: readonly Statement[];
+  /** Accounts that only the primary has. */
+  readonly accounts: AccountCopy;
   /** What makes dbproxy's own schema what it is on the primary. */
   readonly ownSchema: readonly Statement[];
 }
@@ -52,8 +62,7 @@ export interface PlanInput {
   readonly primary: Survey;
   readonly followers: readonly Follower[];
   /** All that the primary had before the data was compared: from there the replicas start. */
-  readonly position: string;
-  readonly replicatedPosition: string;
+  readonly start: StartingPoint;
   readonly accounts: { readonly monitor: AccountState; readonly replication: AccountState };
   readonly hasOwnTables: boolean;
   /** The primary is remembered as such, and its table says so. */
@@ -123,14 +132,19 @@ function logSettings(survey: Survey): SetupStep[] {
   return changeSettings(survey, 'log whole rows', wanted);
 }
 
-/** The switches themselves come later, when there is somebody to wait for. */
+/**
+ * The switches themselves come later, when there is somebody to wait for: of a server that stands by, all that would
+ * have it wait.
+ */
 function semiSyncSettings({ cluster }: PlanInput, survey: Survey): SetupStep[] {
   if (cluster.semiSync === 'off') return [];
   const { timeout, waitPoint, waitWithoutReplica, waitCount } = survey.words.semiSync;
-  const wanted: (readonly [string, string])[] = [
-    [timeout, String(semiSyncTimeoutMs(cluster.semiSync))],
-    [waitWithoutReplica, 'ON'],
-  ];
+  const wanted: (readonly [string, string])[] = standsBy(survey)
+    ? []
+    : [
+        [timeout, String(semiSyncTimeoutMs(cluster.semiSync))],
+        [waitWithoutReplica, 'ON'],
+      ];
   if (waitPoint !== null) wanted.push([waitPoint, 'AFTER_SYNC']);
   if (waitCount !== null) wanted.push([waitCount, '1']);
   return changeSettings(survey, 'semi-sync: how commits wait', wanted);
@@ -169,45 +183,40 @@ function openForOwnWrites(input: PlanInput): SetupStep[] {
   if (!needsWrites) return [];
   const side = primary.facts.semiSync.primary;
   const waitsForNobody = side?.enabled === true && side.clients === 0;
-  const { primarySwitch } = primary.words.semiSync;
-  const sql = [
-    ...(waitsForNobody ? [{ sql: `SET GLOBAL ${primarySwitch} = 0` }] : []),
-    ...unlockOwnWrites(primary),
-  ];
+  const sql = [...(waitsForNobody ? doNotWait(input, primary) : []), ...unlockOwnWrites(primary)];
   return sql.length === 0 ? [] : [step(primary, 'let dbproxy itself write', sql)];
 }
 
-function beginAtPrimary(
-  { position, replicatedPosition, primary }: PlanInput,
-  follower: Follower,
-): SetupStep[] {
+function beginAtPrimary({ start, primary }: PlanInput, follower: Follower): SetupStep[] {
   const { survey, follows, startsWhereItIs, accounts, ownSchema } = follower;
   if (follows) return [];
   const { words, facts } = survey;
   const steps: SetupStep[] = [];
-  const own = [...accounts, ...ownSchema];
+  const own = [...accounts.make, ...ownSchema];
   const local = [...unlockOwnWrites(survey), ...own];
   if (own.length > 0) {
     const what =
-      accounts.length > 0 ? `make the accounts that ${primary.backend.name} has` : 'make its own schema';
-    steps.push({ ...step(survey, what, local), unlogged: true });
+      accounts.make.length > 0 ? `make the accounts that ${primary.backend.name} has` : 'make its own schema';
+    steps.push({ ...step(survey, what, local), unlogged: true, whenHalfDone: accounts.drop });
   }
-  if (!startsWhereItIs && !isAt(survey, position, replicatedPosition)) {
+  if (!startsWhereItIs && !isAt(survey, start)) {
     const forget =
       facts.position === '' && facts.replicatedPosition === '' ? [] : [{ sql: words.forgetHistory }];
-    const sql = [...forget, ...words.startAt(position, replicatedPosition)];
+    const sql = [...forget, ...words.startAt(start)];
     if (sql.length > 0) {
-      const what = `begin where ${primary.backend.name} is: ${position || 'at nothing'}`;
+      const what = `begin where ${primary.backend.name} is: ${start.position || 'at nothing'}`;
       steps.push({ ...step(survey, what, sql), onlyAt: facts.position });
     }
   }
   return steps;
 }
 
-/** It has no history of its own, and what it has received is what the primary has. */
-function isAt({ words, facts }: Survey, position: string, replicatedPosition: string): boolean {
+/** Its history is that of the primary, and so is what it has received. */
+function isAt({ words, facts }: Survey, { position, replicatedPosition, history }: StartingPoint): boolean {
   if (words.family === 'mysql') return facts.position === position;
-  return facts.position === '' && facts.replicatedPosition === joinPositions(position, replicatedPosition);
+  return (
+    facts.history === history && facts.replicatedPosition === joinPositions(position, replicatedPosition)
+  );
 }
 
 function writeAccounts({ cluster, primary, accounts, hasOwnTables }: PlanInput): SetupStep[] {
@@ -242,14 +251,15 @@ function recordPrimary({ primary, isRecorded }: PlanInput): SetupStep[] {
   return [{ ...step(primary, 'is the primary: state file and dbproxy.epoch', []), also: 'record_primary' }];
 }
 
-function followPrimary({ cluster, primary }: PlanInput, { survey, follows }: Follower): SetupStep[] {
+function followPrimary(input: PlanInput, { survey, follows }: Follower): SetupStep[] {
+  const { cluster, primary } = input;
   const { flavour, facts } = survey;
-  const { primarySwitch, replicaSwitch } = survey.words.semiSync;
+  const { replicaSwitch } = survey.words.semiSync;
   const isSemiSync = cluster.semiSync !== 'off';
   const switches = !isSemiSync
     ? []
     : [
-        ...(facts.semiSync.primary?.enabled === true ? [{ sql: `SET GLOBAL ${primarySwitch} = 0` }] : []),
+        ...(facts.semiSync.primary?.enabled === true ? doNotWait(input, survey) : []),
         ...(facts.semiSync.replica?.enabled === true ? [] : [{ sql: `SET GLOBAL ${replicaSwitch} = 1` }]),
       ];
   const runs = facts.replication?.receiver === 'running' && facts.replication.applier === 'running';
@@ -281,18 +291,36 @@ function followPrimary({ cluster, primary }: PlanInput, { survey, follows }: Fol
   ];
 }
 
-function lead({ cluster, primary, followers }: PlanInput): SetupStep[] {
-  const { facts, flavour } = primary;
-  const { primarySwitch, replicaSwitch } = primary.words.semiSync;
+/** Its commits wait for nobody, from now on. */
+function doNotWait({ cluster }: PlanInput, { words, variables }: Survey): Statement[] {
+  return globals(commitWaitChanges(words.semiSync, cluster.semiSync, false, variables));
+}
+
+function globals(changes: readonly (readonly [string, string])[]): Statement[] {
+  return changes.map(([name, value]) => ({ sql: `SET GLOBAL ${name} = ${value}` }));
+}
+
+function lead(input: PlanInput): SetupStep[] {
+  const { cluster, primary, followers } = input;
+  const { facts, flavour, words } = primary;
+  const { primarySwitch, replicaSwitch } = words.semiSync;
   const steps: SetupStep[] = [];
   const side = facts.semiSync.primary;
   const isLive = side?.enabled === true && side.live && side.clients > 0;
   if (cluster.semiSync !== 'off' && followers.length > 0 && !isLive) {
+    // Where the switch is not all of it, a step before may have changed the rest.
+    const wait = commitWaitChanges(words.semiSync, cluster.semiSync, true, new Map()).filter(
+      ([name]) => words.semiSync.standsBy || name === primarySwitch,
+    );
     const sql = [
       ...(facts.semiSync.replica?.enabled === true ? [{ sql: `SET GLOBAL ${replicaSwitch} = 0` }] : []),
-      { sql: `SET GLOBAL ${primarySwitch} = 1` },
+      ...globals(wait),
     ];
-    const undo = side?.enabled === true ? [] : [{ sql: `SET GLOBAL ${primarySwitch} = 0` }];
+    const undo = standsBy(primary)
+      ? globals(commitWaitChanges(words.semiSync, cluster.semiSync, false, new Map(wait)))
+      : side?.enabled === true
+        ? []
+        : [{ sql: `SET GLOBAL ${primarySwitch} = 0` }];
     steps.push({
       ...step(primary, 'semi-sync: commits wait for a replica', sql, undo),
       also: 'wait_until_acknowledged',

@@ -4,7 +4,9 @@
  * working now, and the same after a restart.
  */
 import { isOn } from '../monitor/flavour/row.ts';
+import { commitWaitChanges } from '../monitor/flavour/semi-sync.ts';
 import { semiSyncTimeoutMs } from '../monitor/flavour/setup.ts';
+import { semiSyncWanted } from '../monitor/semi-sync.ts';
 import {
   inFile,
   rule,
@@ -15,8 +17,7 @@ import {
   type Severity,
 } from './finding.ts';
 import { follows } from './roles.ts';
-import { semiSyncWanted } from './semi-sync.ts';
-import { valueAtStart, variable, variableIsOn } from './survey.ts';
+import { standsBy, valueAtStart, variable, variableIsOn } from './survey.ts';
 
 /** Above it a primary does wait for ever, in effect. */
 const FOR_EVER_FROM_MS = 24 * 3_600_000;
@@ -51,10 +52,10 @@ export const semiSyncRules: readonly ServerRule[] = [
     };
   }),
   underPolicy('semi_sync_timeout', semiSyncTimeout),
-  underPolicy('semi_sync_waits_alone', ({ survey, all }) => {
+  underPolicy('semi_sync_waits_alone', ({ survey, isPrimary }) => {
     const { waitWithoutReplica } = survey.words.semiSync;
-    const isWell = all.cluster.semiSync !== 'require' || !survey.variables.has(waitWithoutReplica);
-    if (isWell || variableIsOn(survey, waitWithoutReplica)) return null;
+    const isWell = !survey.variables.has(waitWithoutReplica) || variableIsOn(survey, waitWithoutReplica);
+    if (isWell || (!isPrimary && standsBy(survey))) return null;
     return {
       words: `${waitWithoutReplica} is off: without replicas it goes on alone at once`,
       remedy: setting(survey, waitWithoutReplica, 'ON'),
@@ -78,10 +79,12 @@ function severityOf({ all }: ServerView): Severity {
   return all.cluster.semiSync === 'require' ? 'error' : 'warning';
 }
 
-function semiSyncTimeout({ survey, all }: ServerView): Complaint | null {
+function semiSyncTimeout({ survey, all, isPrimary }: ServerView): Complaint | null {
   const { timeout } = survey.words.semiSync;
   const policy = all.cluster.semiSync;
   if (policy === 'off' || !survey.variables.has(timeout)) return null;
+  // Its commits wait for nobody; a promotion sets how long they do then.
+  if (!isPrimary && standsBy(survey)) return null;
   const timeoutMs = Number(variable(survey, timeout));
   const remedy = setting(survey, timeout, String(semiSyncTimeoutMs(policy)));
   if (policy === 'require' && timeoutMs < FOR_EVER_FROM_MS) {
@@ -110,26 +113,42 @@ function semiSyncSwitches({ survey, primary, all }: ServerView): Complaint[] {
   );
   const wish = wishes.find(({ name }) => name === survey.backend.name);
   if (wish === undefined) return [];
-  const { primarySwitch, replicaSwitch } = survey.words.semiSync;
-  const wanted = [
-    [primarySwitch, wish.primarySwitch, whyPrimarySwitch(survey === primary, wish.primarySwitch)],
-    [
-      replicaSwitch,
-      wish.replicaSwitch,
-      wish.replicaSwitch ? 'it acknowledges nothing' : 'a primary has no source',
-    ],
-  ] as const;
-  return wanted
-    .filter(([name, on]) => survey.variables.has(name) && variableIsOn(survey, name) !== on)
-    .map(([name, on, why]) => ({
-      words: `${name} is ${on ? 'off' : 'on'}: ${why}`,
-      // Not for good: it changes with the next promotion.
-      remedy: `SET GLOBAL ${name} = ${on ? 'ON' : 'OFF'};`,
-      severity:
-        name === replicaSwitch && !on
-          ? ('hint' as const)
-          : severityOf({ survey, primary, all, isPrimary: false }),
-    }));
+  const { words, variables } = survey;
+  const { primarySwitch, replicaSwitch } = words.semiSync;
+  const complaints: Complaint[] = [];
+  // Not for good: it changes with the next promotion.
+  const remedy = (changes: readonly (readonly [string, string])[]): string =>
+    changes.map(([name, value]) => `SET GLOBAL ${name} = ${value};`).join(' ');
+  const severity = severityOf({ survey, primary, all, isPrimary: false });
+  if (variables.has(primarySwitch)) {
+    const isOff = !variableIsOn(survey, primarySwitch);
+    // One that is on and stands by although it is the primary has a rule of its own.
+    if (wish.waits ? isOff : !isOff && !standsBy(survey)) {
+      complaints.push({
+        words: `${primarySwitch} is ${isOff ? 'off' : 'on'}: ${whyPrimarySwitch(survey === primary, wish.waits)}`,
+        remedy: wish.waits
+          ? remedy([[primarySwitch, 'ON']])
+          : remedy(commitWaitChanges(words.semiSync, policy, false, variables)),
+        severity,
+      });
+    }
+  }
+  if (variables.has(replicaSwitch) && variableIsOn(survey, replicaSwitch) !== wish.acknowledges) {
+    complaints.push(
+      wish.acknowledges
+        ? {
+            words: `${replicaSwitch} is off: it acknowledges nothing`,
+            remedy: remedy([[replicaSwitch, 'ON']]),
+            severity,
+          }
+        : {
+            words: `${replicaSwitch} is on: a primary has no source`,
+            remedy: remedy([[replicaSwitch, 'OFF']]),
+            severity: 'hint',
+          },
+    );
+  }
+  return complaints;
 }
 
 function whyPrimarySwitch(isPrimary: boolean, on: boolean): string {

@@ -3,15 +3,35 @@
  * said when it is not so, and what mends it. Rules of semi-synchronous replication are in `semi-sync-rules`.
  */
 import { isOn } from '../monitor/flavour/row.ts';
-import { compareNumbers, grantStatements, versionNumbers } from '../monitor/flavour/setup.ts';
-import { inFile, rule, setting, type Complaint, type ServerRule, type ServerView } from './finding.ts';
-import { missingPrivileges } from './grants.ts';
+import { missingPrivileges } from '../monitor/flavour/grants.ts';
+import {
+  compareNumbers,
+  grantStatements,
+  versionNumbers,
+  type NeededPrivilege,
+} from '../monitor/flavour/setup.ts';
+import { stateAt, writersLacking } from '../monitor/gtid.ts';
+import {
+  inFile,
+  rule,
+  setting,
+  type ClusterSurvey,
+  type Complaint,
+  type ServerRule,
+  type ServerView,
+} from './finding.ts';
+import { follows } from './roles.ts';
 import { valueAtStart, variable, variableIsOn, type Survey } from './survey.ts';
 
 const CLOCK_WARNING_MS = 1_000;
 const CLOCK_ERROR_MS = 10_000;
 /** A replica that hears nothing for longer than a few of these bears witness too late. */
 const MAX_HEARTBEAT_MS = 1_000;
+
+/** How durably InnoDB commits. */
+const FLUSH = 'innodb_flush_log_at_trx_commit';
+/** On when MariaDB starts, it goes with init_rpl_role = SLAVE, which nobody can ask for. */
+const ACKNOWLEDGES = 'rpl_semi_sync_slave_enabled';
 
 export const serverRules: readonly ServerRule[] = [
   {
@@ -20,6 +40,7 @@ export const serverRules: readonly ServerRule[] = [
     blocksBootstrap: false,
     look: monitorGrants,
   },
+  rule('rejoin_grants', 'hint', rejoinGrants),
   rule('replication_account', 'error', replicationAccount),
   rule(
     'log_bin',
@@ -59,6 +80,7 @@ export const serverRules: readonly ServerRule[] = [
   ),
   rule('gtid_by_position', 'error', byGlobalIds),
   rule('gtid_domain', 'warning', gtidDomain),
+  rule('gtid_history', 'warning', gtidHistory),
   rule('gtid_strict', 'hint', ({ survey }) =>
     survey.words.family !== 'mariadb' || variableIsOn(survey, 'gtid_strict_mode')
       ? null
@@ -106,6 +128,7 @@ export const serverRules: readonly ServerRule[] = [
   ),
   rule('read_only_at_start', 'warning', readOnlyAtStart),
   rule('crash_recovery', 'hint', crashRecovery),
+  rule('commit_flush', 'warning', commitFlush),
   rule('replication_runs', 'error', replicationRuns),
   rule('heartbeat_period', 'warning', heartbeatPeriod),
   rule('relay_log_recovery', 'hint', ({ survey }) =>
@@ -132,6 +155,7 @@ export const serverRules: readonly ServerRule[] = [
     true,
   ),
   rule('max_connections', 'warning', maxConnections),
+  rule('auto_increment', 'warning', autoIncrement),
 ];
 
 /** True when the server is of an older release than another; the last number does not count. */
@@ -156,6 +180,52 @@ function monitorGrants({ survey, all }: ServerView): Complaint[] {
       ...(group[0]!.optional && { severity: 'hint' as const }),
     };
   });
+}
+
+/** The rows of applications are in schemas that nobody knows here: a privilege that is held on one of them is enough. */
+function rejoinGrants({ survey, all }: ServerView): Complaint | null {
+  const { onServer, onTables } = survey.words.rejoinPrivileges;
+  const missing = [
+    ...missingPrivileges(survey.grants, onServer),
+    ...onTables.filter((needed) => !isHeldSomewhere(survey.grants, needed)),
+  ];
+  if (missing.length === 0) return null;
+  const grants = grantStatements(missing, all.cluster.monitorUser).map((statement) => `${statement};`);
+  return {
+    words: `monitor_user has no ${missing.map(({ privilege }) => privilege).join(', ')}, so REJOIN could not list, make again or undo what only an old primary has`,
+    remedy: `${grants.join(' ')} (or on the schemas of the applications)`,
+  };
+}
+
+function isHeldSomewhere(grants: readonly string[], needed: NeededPrivilege): boolean {
+  return grants.some((grant) => {
+    const on = / ON (?:TABLE )?(\S+) TO /i.exec(grant)?.[1]?.replaceAll(/[`'"]/g, '');
+    if (on === undefined || /^(dbproxy|mysql|performance_schema|sys)\./.test(on)) return false;
+    return missingPrivileges([grant], [{ ...needed, on }]).length === 0;
+  });
+}
+
+/**
+ * A server that was filled from a backup knows only who has written since. Once it is the primary, it cannot say that it
+ * has what was written before, and the others look as if they had something of their own.
+ */
+function gtidHistory({ survey, primary, isPrimary }: ServerView): Complaint | null {
+  if (primary === null || isPrimary || !follows(survey, primary)) return null;
+  // What it has replicated last counts as known, too.
+  const { history, replicatedPosition } = survey.facts;
+  const lacking = writersLacking(primary.facts.history, `${history},${replicatedPosition}`);
+  if (lacking === '') return null;
+  const state = stateAt(lacking, history);
+  const remedy = [
+    survey.flavour.stopReplication,
+    survey.words.forgetHistory,
+    `SET GLOBAL gtid_binlog_state = '${state}'`,
+    survey.flavour.startReplication,
+  ];
+  return {
+    words: `its binary log knows nothing of ${lacking} (domain-server-number), which ${primary.backend.name} has: it was filled without that. Were it promoted, the others would look as if they had what it has not`,
+    remedy: `if it was filled from this cluster, while it is no one's source: ${remedy.join('; ')};`,
+  };
 }
 
 function replicationAccount({ survey, all }: ServerView): Complaint | null {
@@ -232,12 +302,16 @@ function gtidDomain({ survey, primary, isPrimary }: ServerView): Complaint | nul
 }
 
 function durability({ survey, all }: ServerView): Complaint | null {
-  const names = ['sync_binlog', 'innodb_flush_log_at_trx_commit'];
-  const loose = names.filter((name) => variable(survey, name) !== '1');
+  const names = ['sync_binlog', FLUSH];
+  const isTight = (name: string): boolean =>
+    variable(survey, name) === '1' ||
+    (name === FLUSH && (flushesTwice(survey) || mayRecoverAsReplica(survey, all)));
+  const loose = names.filter((name) => !isTight(name));
   if (loose.length === 0) return null;
+  const who = loose.includes(FLUSH) && variable(survey, FLUSH) === '0' ? 'it' : 'the machine itself';
   const values = loose.map((name) => `${name} = ${variable(survey, name)}`).join(', ');
   return {
-    words: `${values}: when the machine itself crashes, the last commits are lost on it`,
+    words: `${values}: when ${who} crashes, the last commits are lost on it`,
     remedy: loose.map((name) => setting(survey, name, '1')).join(' '),
     severity: all.cluster.semiSync === 'require' ? 'warning' : 'hint',
   };
@@ -265,15 +339,47 @@ function readOnlyAtStart({ survey }: ServerView): Complaint | null {
  * them when it recovers from a crash; told that it comes back as a replica, it takes them out again.
  */
 function crashRecovery({ survey, all }: ServerView): Complaint | null {
-  if (survey.words.family !== 'mariadb' || all.cluster.semiSync === 'off') return null;
-  const [major, minor] = versionNumbers(survey.facts.version);
-  if (compareNumbers([major, minor], [10, 6]) < 0) return null;
-  if (isOn(valueAtStart(survey, 'rpl_semi_sync_slave_enabled') ?? '')) return null;
+  if (!canRecoverAsReplica(survey, all)) return null;
+  if (isOn(valueAtStart(survey, ACKNOWLEDGES) ?? '')) return null;
   return {
     words:
       'a crashed primary may come back with commits that no replica has; it takes them out itself when it starts as a replica',
-    remedy: inFile(survey, 'init-rpl-role = SLAVE', 'rpl_semi_sync_slave_enabled = ON'),
+    remedy: inFile(survey, 'init-rpl-role = SLAVE', `${ACKNOWLEDGES} = ON`, `${FLUSH} = 3`),
   };
+}
+
+/**
+ * What MariaDB takes out of its binary log then is all that its storage engine had not committed for good. With 1 the
+ * engine leaves that to the binary log, and commits with the next flush; with 3 it flushes before the client is told.
+ */
+function commitFlush({ survey, all }: ServerView): Complaint | null {
+  if (!mayRecoverAsReplica(survey, all) || flushesTwice(survey)) return null;
+  const value = variable(survey, FLUSH);
+  const crash = value === '2' ? 'a crash of its machine' : 'a crash';
+  return {
+    words: `${FLUSH} = ${value}: ${crash} costs a server that starts as a replica (init_rpl_role = SLAVE) the last commits that clients were told of; when it went on alone, nobody else has them`,
+    remedy: setting(survey, FLUSH, '3'),
+  };
+}
+
+/** From 10.6 on MariaDB may be told to; whether it was cannot be seen. */
+function canRecoverAsReplica(survey: Survey, { cluster }: ClusterSurvey): boolean {
+  const [major, minor] = versionNumbers(survey.facts.version);
+  return (
+    survey.words.family === 'mariadb' &&
+    cluster.semiSync !== 'off' &&
+    compareNumbers([major, minor], [10, 6]) >= 0
+  );
+}
+
+function mayRecoverAsReplica(survey: Survey, all: ClusterSurvey): boolean {
+  const atStart = valueAtStart(survey, ACKNOWLEDGES);
+  return canRecoverAsReplica(survey, all) && (atStart === null || isOn(atStart));
+}
+
+/** InnoDB of MariaDB, when it prepares a commit and when it commits. */
+function flushesTwice(survey: Survey): boolean {
+  return survey.words.family === 'mariadb' && variable(survey, FLUSH) === '3';
 }
 
 function replicationRuns({ survey, primary, isPrimary }: ServerView): Complaint | null {
@@ -346,5 +452,25 @@ function maxConnections({ survey }: ServerView): Complaint | null {
   return {
     words: `the server takes ${allowed} connections, max_connections of this backend is ${wanted}`,
     remedy: `${setting(survey, 'max_connections', String(wanted + 20))} or max_connections = ${Math.max(1, allowed - 20)} in its [backend] section`,
+  };
+}
+
+/**
+ * Servers that replicate from each other: each may give an id that the other one has given as well. Only one is written at
+ * a time, so it matters after a failover, when the old primary comes back with rows of its own.
+ */
+function autoIncrement({ survey, all }: ServerView): Complaint | null {
+  const others = all.surveys.filter((other) => follows(other, survey) && follows(survey, other));
+  if (others.length === 0) return null;
+  const ring = [survey, ...others];
+  const step = Number(variable(survey, 'auto_increment_increment'));
+  const places = ring.map((one) => Number(variable(one, 'auto_increment_offset')) % step);
+  const isShared = ring.some((one) => Number(variable(one, 'auto_increment_increment')) !== step);
+  if (step >= ring.length && !isShared && new Set(places).size === ring.length) return null;
+  const names = ring.map(({ backend }) => backend.name).toSorted();
+  const offset = names.indexOf(survey.backend.name) + 1;
+  return {
+    words: `${names.join(' and ')} replicate from each other, and auto_increment_increment = ${step} with auto_increment_offset = ${variable(survey, 'auto_increment_offset')} lets both give the same ids: after a failover the rows of an old primary would collide`,
+    remedy: `${setting(survey, 'auto_increment_increment', String(ring.length))} ${setting(survey, 'auto_increment_offset', String(offset))}`,
   };
 }

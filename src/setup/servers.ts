@@ -7,6 +7,7 @@ import type { BackendConfig } from '../config/config.ts';
 import { ControlConnection, type ControlAccount } from '../monitor/connection.ts';
 import { flavourOf, type Flavour } from '../monitor/flavour/flavour.ts';
 import { text, type Row } from '../monitor/flavour/row.ts';
+import type { StartingPoint } from '../monitor/flavour/setup.ts';
 import { readIdentity, readReplicaStatus } from '../monitor/flavour/status.ts';
 import type { ReplicationFacts } from '../monitor/observation.ts';
 
@@ -59,7 +60,7 @@ export class Servers {
   }
 
   /** All that a server has, by global ids. */
-  async identity(backend: BackendConfig): Promise<{ position: string; replicatedPosition: string }> {
+  async identity(backend: BackendConfig): Promise<StartingPoint> {
     const { flavour } = await this.of(backend);
     return readIdentity(await this.ask(backend, flavour.identity));
   }

@@ -4,6 +4,7 @@
  */
 import { sleep } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
+import { messageOf } from '../base/message-of.ts';
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import type { SetupReport } from '../ipc/operations.ts';
 import { readSemiSyncFacts, SEMI_SYNC_QUERY } from '../monitor/flavour/semi-sync.ts';
@@ -68,6 +69,7 @@ export async function carryOut(work: Work): Promise<SetupReport[]> {
       durationMs: Math.round(world.clock.nowMs() - startMs),
     });
     try {
+      world.stopping?.throwIfAborted();
       report(told('done', await doStep(work, step)));
     } catch (error) {
       report(told('failed', messageOf(error)));
@@ -134,6 +136,9 @@ async function runSql(work: Work, step: SetupStep): Promise<void> {
   if (step.unlogged === true) await run('SET SESSION sql_log_bin = 0');
   try {
     for (const statement of step.sql) await run(statement);
+  } catch (error) {
+    for (const statement of step.whenHalfDone ?? []) await run(statement).catch(() => undefined); // it was not done
+    throw error;
   } finally {
     if (step.unlogged === true && connection.usable) await run('SET SESSION sql_log_bin = 1');
   }
@@ -142,6 +147,7 @@ async function runSql(work: Work, step: SetupStep): Promise<void> {
 async function waitUntilFollowing({ servers, world }: Work, backend: BackendConfig): Promise<string> {
   const endMs = world.clock.nowMs() + SETTLE_TIMEOUT_MS;
   for (;;) {
+    world.stopping?.throwIfAborted();
     const replication = await servers.replication(backend);
     if (replication?.receiver === 'running' && replication.applier === 'running' && replication.drained) {
       return 'it has all that was sent to it';
@@ -163,6 +169,7 @@ async function waitUntilAcknowledged(work: Work, backend: BackendConfig): Promis
   const startMs = world.clock.nowMs();
   const replicas = membersOf(work).length - 1;
   for (;;) {
+    world.stopping?.throwIfAborted();
     const { flavour } = await servers.of(backend);
     const settings = await servers.ask(backend, SEMI_SYNC_QUERY);
     const { primary } = readSemiSyncFacts(settings, await servers.ask(backend, flavour.status));
@@ -218,8 +225,4 @@ function backendOf({ backends }: Work, { server }: SetupStep): BackendConfig {
   const backend = backends.find(({ name }) => name === server);
   if (backend === undefined) throw new TypeError(`the plan names ${server}, which is no backend`);
   return backend;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -95,6 +95,12 @@ export function variableIsOn(survey: Survey, name: string): boolean {
   return isOn(survey.variables.get(name.toLowerCase()) ?? '');
 }
 
+/** It could wait for replicas as a primary at once, and waits for none as long as it is told so. */
+export function standsBy(survey: Survey): boolean {
+  const { standsBy: can, primarySwitch, waitWithoutReplica } = survey.words.semiSync;
+  return can && variableIsOn(survey, primarySwitch) && !variableIsOn(survey, waitWithoutReplica);
+}
+
 /** What a setting will be after the next start; null when nobody can tell. */
 export function valueAtStart(survey: Survey, name: string): string | null {
   const persisted = survey.persisted.get(name);

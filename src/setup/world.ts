@@ -7,6 +7,12 @@ import type { SetupReport } from '../ipc/operations.ts';
 
 export interface SetupWorld {
   readonly clock: Clock;
+  /** Aborted when it is to end (dbproxy stops, a failover): what is under way is taken back, and nothing more is begun. */
+  readonly stopping?: AbortSignal;
+  /** A server that was found to be empty is about to be filled. */
+  beginFilling?(server: string): Promise<void>;
+  /** It is filled; from now on other servers of the cluster may be changed, too. */
+  beginJoining?(): Promise<void>;
   rememberedPrimary(cluster: string): string | null;
   /** The epoch that the remembered primary leads in. */
   epoch(cluster: string): number;

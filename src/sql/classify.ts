@@ -250,6 +250,7 @@ function readAdministration(): boolean {
     case AdminWord.RESTART:
     case AdminWord.CLONE:
       reader.need(Need.WRITE);
+      reader.leaves |= Leave.LASTING;
       reader.skip();
       return true;
     case AdminWord.CHECKSUM:
@@ -677,12 +678,17 @@ function readTarget(): void {
     case Word.GLOBAL:
     case Word.PERSIST:
     case Word.PERSIST_ONLY:
-      reader.need(Need.WRITE);
+      needGlobal();
       reader.advance();
       return;
     case Word.SESSION:
     case Word.LOCAL:
       reader.advance();
+      noteAutocommit();
+      return;
+    case Token.IDENTIFIER:
+    case Token.NAME:
+      noteAutocommit();
       return;
     case Token.USER_VARIABLE:
       reader.advance();
@@ -699,7 +705,9 @@ function readTarget(): void {
 /** `@@x`, `@@global.x`; of a transaction's own variables, `@@x` without a scope is for the next one only. */
 function readSystemTarget(): void {
   const word = reader.systemVariableWord();
-  if (word === Word.GLOBAL || word === Word.PERSIST || word === Word.PERSIST_ONLY) reader.need(Need.WRITE);
+  const isSession = word === Word.SESSION || word === Word.LOCAL;
+  noteAutocommit();
+  if (word === Word.GLOBAL || word === Word.PERSIST || word === Word.PERSIST_ONLY) needGlobal();
   else if (
     word === NameWord.TX_ISOLATION ||
     word === NameWord.TX_READ_ONLY ||
@@ -709,7 +717,21 @@ function readSystemTarget(): void {
     reader.leaves |= Leave.NEXT_TRANSACTION;
   }
   reader.advance();
+  if (isSession && reader.accept(Mark.DOT)) noteAutocommit();
 }
+
+/** A variable of the whole server. */
+function needGlobal(): void {
+  reader.need(Need.WRITE);
+  reader.leaves |= Leave.LASTING;
+}
+
+/** The variable at hand is autocommit: to switch it on commits what is open. */
+function noteAutocommit(): void {
+  if (reader.names(AUTOCOMMIT)) reader.leaves |= Leave.LASTING;
+}
+
+const AUTOCOMMIT = Buffer.from('autocommit');
 
 /** SET STATEMENT x = 1 FOR …: settings for one statement; the primary does it. */
 function readSetStatement(): void {

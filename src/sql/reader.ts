@@ -19,7 +19,7 @@ import {
 } from './grammar.ts';
 import { ANY_DIALECT, Lexer, Mark, Token } from './lexer.ts';
 import { Leave, Need, type SqlDialect } from './statement.ts';
-import { FIRST_WORD, NameWord, Word } from './words.ts';
+import { FIRST_WORD, FOLDED, NameWord, Word } from './words.ts';
 
 /** How the rest of a statement is to be read. */
 export const Mode = {
@@ -347,6 +347,20 @@ export class StatementReader {
   /** The name right behind the `@@` at hand, as a word. */
   systemVariableWord(): number {
     return this.#lexer.wordAt(...this.#unquoted(this.#lexer.tokenStart + 2, this.#lexer.tokenEnd));
+  }
+
+  /** The token at hand is this name, in small letters; with quotes or without, or behind `@@`. */
+  names(name: Buffer): boolean {
+    const { token } = this;
+    let [start, end] = [this.#lexer.tokenStart, this.#lexer.tokenEnd];
+    if (token === Token.SYSTEM_VARIABLE) [start, end] = this.#unquoted(start + 2, end);
+    else if (token === Token.NAME) [start, end] = [start + 1, end - 1];
+    else if (token !== Token.IDENTIFIER) return false;
+    if (end - start !== name.length) return false;
+    for (let index = 0; index < name.length; index++) {
+      if (FOLDED[this.#lexer.byteAt(start + index)] !== name[index]) return false;
+    }
+    return true;
   }
 
   #unquoted(start: number, end: number): [number, number] {

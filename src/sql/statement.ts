@@ -92,6 +92,11 @@ export const Leave = {
   LAST_INSERT_ID: 1 << 18,
   /** DDL and the like commit the transaction that is open. */
   IMPLICIT_COMMIT: 1 << 19,
+  /**
+   * It takes effect whatever becomes of the transaction that is open: SET GLOBAL, PURGE, KILL, SHUTDOWN …; or it may
+   * commit that: SET autocommit.
+   */
+  LASTING: 1 << 20,
 } as const;
 
 /** How contract and metrics name what a statement is. */

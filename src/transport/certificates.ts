@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { authoritiesProblem, keyPairProblem, outOfTime } from '../base/key-pair.ts';
 import type { Clock, Timer } from '../base/clock.ts';
+import { messageOf } from '../base/message-of.ts';
 import { tlsServer } from './tls-stream.ts';
 
 /** What a listener shows, and whose clients it trusts; all in PEM. */
@@ -147,8 +148,4 @@ function lookOf({ certPath, keyPath, caPath }: CertificateFiles): string {
       return file === undefined ? '-' : `${file.ino} ${file.mtimeMs} ${file.size}`;
     })
     .join(', ');
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

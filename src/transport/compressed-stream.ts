@@ -117,6 +117,10 @@ export class CompressedStream implements ByteStream, SocketHandler {
     this.#under.destroy();
   }
 
+  askPeer(afterMs: number): void {
+    this.#under.askPeer(afterMs);
+  }
+
   // ---- from the stream below ------------------------------------------------------------------------
 
   onData(length: number): void {

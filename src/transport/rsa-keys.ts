@@ -4,6 +4,7 @@
  * with the public half for them. Its files are called as a server calls its own.
  * Manual: page_caching_sha2_authentication_exchanges.
  */
+import { messageOf } from '../base/message-of.ts';
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,7 +55,7 @@ function written<T>(path: string, write: () => T): T {
   try {
     return write();
   } catch (error) {
-    throw refusal('DBPROXY_STATE_FILE', path, error instanceof Error ? error.message : String(error));
+    throw refusal('DBPROXY_STATE_FILE', path, messageOf(error));
   }
 }
 

@@ -259,6 +259,10 @@ export class TlsStream implements ByteStream {
   destroy(): void {
     this.#socket.destroy();
   }
+
+  askPeer(afterMs: number): void {
+    this.#socket.setKeepAlive(true, afterMs);
+  }
 }
 
 /** Why a client's certificate is not to be trusted; null when it is, or when there is none. */

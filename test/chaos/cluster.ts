@@ -3,63 +3,23 @@
  * as a semi-synchronous cluster, and one dbproxy before them that must lose nothing (`semi_sync = require`).
  */
 import { once } from 'node:events';
-import { cp, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import net from 'node:net';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { DatabaseServer } from '../../src/demo/database-server.ts';
-import { PAIR_ACCOUNTS } from '../../src/demo/pair.ts';
-import { WORDS, type LabFlavour } from '../lab/flavours.ts';
+import type { DatabaseServer } from '../../src/demo/database-server.ts';
+import { follow, GRANT_ALL, hostServer, lead, SERVER_PORT, type HostFlavour } from '../lab/host-servers.ts';
 import { Host, mountSmallDisk, SWITCH_ADDRESS, unmountSmallDisk } from '../lab/hosts.ts';
-import { BASE_OPTIONS, mysqldOf } from '../lab/mysql.ts';
+import { copyData } from '../lab/copy-data.ts';
 import { makeTemplate, temporaryDirectory } from '../lab/pair.ts';
 import { startProxy, type ConfigSections, type ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { CREATE_WRITTEN } from './workload.ts';
 
-const SERVER_PORT = 3306;
 /** The data of an empty server, and room for what a few minutes write. */
 const DISK_MEGABYTES = 600;
 const SETTLE_MS = 60_000;
 
-/** What filling a server takes. */
-const GRANT_ALL = `grant all privileges on *.* to ${PAIR_ACCOUNTS.monitor.user}@'%' with grant option`;
-
-const COMMON_OPTIONS = [
-  '--bind-address=0.0.0.0',
-  '--log-bin=binlog',
-  '--relay-log=relay',
-  '--binlog-format=row',
-  '--read-only=1',
-  '--max-connections=250',
-  '--innodb-flush-log-at-trx-commit=2',
-];
-
-const OPTIONS: Readonly<Record<ChaosFlavour, readonly string[]>> = {
-  mariadb: [
-    '--log-slave-updates',
-    '--init-rpl-role=SLAVE',
-    '--rpl-semi-sync-slave-enabled=ON',
-    '--rpl-semi-sync-master-wait-point=AFTER_SYNC',
-    '--innodb-log-file-size=16M',
-    '--innodb-buffer-pool-size=64M',
-    '--aria-pagecache-buffer-size=8M',
-    '--key-buffer-size=4M',
-  ],
-  mysql97: [
-    '--mysqlx=OFF',
-    '--innodb-buffer-pool-size=64M',
-    '--innodb-log-buffer-size=1M',
-    '--sync-binlog=0',
-    '--gtid-mode=ON',
-    '--enforce-gtid-consistency=ON',
-    '--plugin-load-add=semisync_source.so',
-    '--plugin-load-add=semisync_replica.so',
-    '--loose-rpl-semi-sync-replica-enabled=ON',
-  ],
-};
-
-export type ChaosFlavour = Exclude<LabFlavour, 'mysql56'>;
+export type { HostFlavour as ChaosFlavour } from '../lab/host-servers.ts';
 
 /** One server on its host. */
 export interface Machine {
@@ -70,15 +30,17 @@ export interface Machine {
 }
 
 export interface ChaosOptions {
-  readonly flavour: ChaosFlavour;
+  readonly flavour: HostFlavour;
   readonly servers: number;
   readonly config?: ConfigSections;
   /** Of each server. */
   readonly diskMegabytes?: number;
+  /** Servers flush each commit to their disks, which lie in memory here: a crash of one costs it nothing acknowledged. */
+  readonly durable?: boolean;
 }
 
 export class ChaosCluster {
-  readonly flavour: ChaosFlavour;
+  readonly flavour: HostFlavour;
   readonly directory: string;
   readonly machines: readonly Machine[];
   readonly #template: string;
@@ -86,7 +48,7 @@ export class ChaosCluster {
   #proxy: ProxyProcess | null = null;
 
   private constructor(
-    flavour: ChaosFlavour,
+    flavour: HostFlavour,
     directory: string,
     template: string,
     machines: readonly Machine[],
@@ -101,7 +63,7 @@ export class ChaosCluster {
 
   /** Starts the servers and dbproxy; resolves when all is well. */
   static async start(options: ChaosOptions): Promise<ChaosCluster> {
-    const { flavour, servers, config = {}, diskMegabytes = DISK_MEGABYTES } = options;
+    const { flavour, servers, config = {}, diskMegabytes = DISK_MEGABYTES, durable = false } = options;
     const directory = temporaryDirectory();
     const template = await makeTemplate(flavour);
     const machines: Machine[] = [];
@@ -110,8 +72,12 @@ export class ChaosCluster {
       const host = await Host.open(name, number);
       const disk = join(directory, name);
       mountSmallDisk(disk, diskMegabytes);
-      await cp(join(template, 'data'), join(disk, 'data'), { recursive: true });
-      machines.push({ host, disk, server: newServer(flavour, name, number, disk, host) });
+      await copyData(template, disk);
+      machines.push({
+        host,
+        disk,
+        server: hostServer({ flavour, name, serverId: number, directory: disk, host, durable }),
+      });
     }
     const arbiter = net.createServer((socket) => socket.destroy()).listen(0, SWITCH_ADDRESS);
     await once(arbiter, 'listening');
@@ -176,7 +142,7 @@ export class ChaosCluster {
     const { server, disk } = this.machine(name);
     await server.kill();
     for (const entry of await readdir(disk)) await rm(join(disk, entry), { recursive: true, force: true });
-    await cp(join(this.#template, 'data'), join(disk, 'data'), { recursive: true });
+    await copyData(this.#template, disk);
     await server.start();
     await server.execute('set sql_log_bin = 0', GRANT_ALL, 'drop database demo');
     // Not before it has been seen empty; what it was lies a moment back.
@@ -213,6 +179,8 @@ function sectionsFor(
       check_timeout: '1s',
     },
   };
+  // Half of the clients with marks, half without: either may be told nothing that the rows do not say.
+  sections['listener write'] = { mark_commits: 'on' };
   for (const { server, host } of machines) {
     sections[`backend ${server.name}`] = {
       cluster: 'main',
@@ -222,46 +190,4 @@ function sectionsFor(
   }
   for (const [heading, keys] of Object.entries(config)) sections[heading] = { ...sections[heading], ...keys };
   return sections;
-}
-
-function newServer(
-  flavour: ChaosFlavour,
-  name: string,
-  serverId: number,
-  directory: string,
-  host: Host,
-): DatabaseServer {
-  const program =
-    flavour === 'mariadb'
-      ? ['/usr/sbin/mariadbd', '--no-defaults']
-      : [...mysqldOf(flavour), ...BASE_OPTIONS[flavour]()];
-  return new DatabaseServer(
-    {
-      name,
-      directory,
-      port: SERVER_PORT,
-      serverId,
-      clock: systemClock,
-      signalWhenOrphaned: 'KILL',
-      extraOptions: [
-        ...COMMON_OPTIONS,
-        ...OPTIONS[flavour],
-        `--report-host=${host.address}`,
-        `--report-port=${SERVER_PORT}`,
-      ],
-    },
-    host.command(...(program as [string, ...string[]])),
-  );
-}
-
-async function lead(flavour: ChaosFlavour, server: DatabaseServer): Promise<void> {
-  const { primary, replica } = WORDS[flavour].semiSync!;
-  await server.execute(`set global ${replica} = 0`, `set global ${primary} = 1`, 'set global read_only = 0');
-}
-
-async function follow(flavour: ChaosFlavour, server: DatabaseServer, address: string): Promise<void> {
-  const { user, password } = PAIR_ACCOUNTS.replication;
-  const words = WORDS[flavour];
-  const statement = words.follow(SERVER_PORT, user, password).replace('127.0.0.1', address);
-  await server.execute(statement, words.startReplica);
 }

@@ -4,6 +4,8 @@
 import type { ChaosFlavour } from './cluster.ts';
 import { PROXY_FAULTS, SERVER_FAULTS, type FaultKind } from './faults.ts';
 
+export type { ChaosFlavour } from './cluster.ts';
+
 export interface ChaosRunOptions {
   readonly minutes: number;
   readonly flavour: ChaosFlavour;
@@ -15,12 +17,14 @@ export interface ChaosRunOptions {
   readonly logPath: string | null;
   /** Not faults, but a switchover every few seconds. */
   readonly switchovers: boolean;
+  /** Servers flush each commit. */
+  readonly durable: boolean;
 }
 
 export const USAGE =
-  'usage: npm run chaos -- [--minutes N] [--flavour mariadb|mysql97] [--seed S] [--servers 2|3] [--only FAULT,…] [--log FILE] [--switchovers]';
+  'usage: npm run chaos -- [--minutes N] [--flavour mariadb|mysql97] [--seed S] [--servers 2|3] [--only FAULT,…] [--log FILE] [--durable] [--switchovers]';
 
-const FLAVOURS: readonly ChaosFlavour[] = ['mariadb', 'mysql97'];
+export const FLAVOURS: readonly ChaosFlavour[] = ['mariadb', 'mysql97'];
 const FAULTS: readonly FaultKind[] = [...SERVER_FAULTS, ...PROXY_FAULTS];
 
 /** Reads the arguments; answers a complaint where they make no sense. */
@@ -33,11 +37,12 @@ export function parseChaosArguments(args: readonly string[]): ChaosRunOptions | 
     only: FAULTS,
     logPath: null as string | null,
     switchovers: false,
+    durable: false,
   };
   const waiting = args.flatMap((argument) => argument.split('='));
   for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-    if (name === '--switchovers') {
-      options.switchovers = true;
+    if (name === '--switchovers' || name === '--durable') {
+      options[name === '--durable' ? 'durable' : 'switchovers'] = true;
       continue;
     }
     const value = waiting.shift();

@@ -2,7 +2,7 @@
  * Chaos: real servers and a real dbproxy, a workload that keeps books, faults at random moments, and after each round
  * the question whether all that was acknowledged is there. The last lines are the figures.
  *
- *   npm run chaos -- [--minutes N] [--flavour mariadb|mysql97] [--seed S] [--servers 2|3] [--only kill,freeze,…] [--log FILE]
+ *   npm run chaos -- [--minutes N] [--flavour mariadb|mysql97] [--seed S] [--servers 2|3] [--only kill,freeze,…] [--durable] [--log FILE]
  *   npm run chaos -- --switchovers [--minutes N] [--flavour F]
  *
  * As root: the servers' hosts are network namespaces, their disks file systems in memory. The exit code is 1 when a
@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { insideOwnNetwork } from '../lab/hosts.ts';
 import { Random } from '../sim/random.ts';
 import { ChaosCluster } from './cluster.ts';
-import { describeFault, drawFaults, inflict, startThoseThatEnded, type Fault } from './faults.ts';
+import { describeFault, drawFaults, inflict, type Fault } from './faults.ts';
 import { getWell } from './heal.ts';
 import { parseChaosArguments, USAGE, type ChaosRunOptions } from './options.ts';
 import { Report } from './report.ts';
@@ -79,8 +79,7 @@ async function playRound(
       return describeFault(fault, name) + (index > 0 ? ` (+${fault.afterMs} ms)` : '');
     }),
   );
-  await startThoseThatEnded(cluster);
-  const { copied, problem } = await getWell(cluster);
+  const { copied, problem } = await getWell(cluster, workload);
   await delay(QUIET_MS);
   const gapMs = workload.longestGapMs;
   await workload.stop();

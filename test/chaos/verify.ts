@@ -3,6 +3,7 @@
  * is not, a transaction is there whole or not at all, all servers hold the same, and no two servers were written at
  * the same time.
  */
+import type { DatabaseServer } from '../../src/demo/database-server.ts';
 import type { ChaosCluster } from './cluster.ts';
 import type { Entry } from './workload.ts';
 import { eventually } from '../support/eventually.ts';
@@ -20,7 +21,7 @@ export async function verify(cluster: ChaosCluster, entries: readonly Entry[]): 
       ? []
       : await cluster.machine(primary).server.query(`${SELECT_WRITTEN} where id >= ${least}`);
   const violations = findBrokenPromises(entries, rows);
-  violations.push(...(await findTwoWriters(cluster, primary)));
+  violations.push(...(await findTwoWriters(cluster.machine(primary).server)));
   violations.push(...(await compareServers(cluster, primary)));
   return violations;
 }
@@ -54,8 +55,7 @@ export function findBrokenPromises(
  * Rows are numbered as they are written, and each holds the id of the server that wrote it: in the order of their
  * numbers the servers take turns as often as there were promotions, and not once more.
  */
-async function findTwoWriters(cluster: ChaosCluster, primary: string): Promise<string[]> {
-  const { server } = cluster.machine(primary);
+export async function findTwoWriters(server: DatabaseServer): Promise<string[]> {
   const rows = await server.query(
     'select count(*) as turns from (select server, lag(server) over (order by seq) as earlier from demo.written) as t where server <> earlier',
   );

@@ -5,6 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { createConnection, type Connection } from 'mysql2/promise';
+import { endAtOnce } from '../support/end-at-once.ts';
 
 /** What became of one piece of work, as its client was told. */
 export type Outcome = 'acknowledged' | 'refused' | 'in_doubt';
@@ -23,8 +24,26 @@ const WAYS: readonly Way[] = ['statement', 'transaction', 'prepared'];
 const ENDPOINTS = ['write', 'split'] as const;
 const CONNECT_TIMEOUT_MS = 5_000;
 const CONNECT_AGAIN_MS = 50;
-/** A client that is told nothing at all for so long is a finding of its own. */
-const ANSWER_TIMEOUT_MS = 45_000;
+const GOES_ON_POLL_MS = 50;
+/**
+ * A client that is told nothing at all for so long is a finding of its own. MariaDB looks once a minute whether a full disk
+ * has room again, and where there is nobody to take over its statements wait for that.
+ */
+const ANSWER_TIMEOUT_MS = 75_000;
+
+export interface Load {
+  readonly clients: number;
+  readonly paceMs: number;
+  /** The number of the first row; no two workloads on one table may use the same. */
+  readonly first: number;
+  /** Where the ports are; this machine unless told otherwise. */
+  readonly host?: string;
+  /**
+   * How long a client waits for an answer before it begins anew. Where a host dies that had a statement already, nobody
+   * ever tells its client.
+   */
+  readonly answerTimeoutMs?: number;
+}
 
 const INSERT = 'insert into written (id, part, server, at_ms) values';
 const VALUES = '@@server_id, cast(unix_timestamp(now(3)) * 1000 as signed)';
@@ -38,20 +57,20 @@ export class Workload {
   readonly entries: Entry[] = [];
   /** Pieces of work that got no answer at all in time. */
   readonly hung: string[] = [];
+  readonly #host: string;
   readonly #ports: Readonly<Record<'write' | 'split', number>>;
   readonly #paceMs: number;
+  readonly #answerTimeoutMs: number;
   readonly #clients: Promise<void>[] = [];
   #next: number;
   #stopped = false;
   #lastMs = performance.now();
   #longestGapMs = 0;
 
-  /** `first`: the number of the first row; no two workloads on one table may use the same. */
-  constructor(
-    ports: Readonly<Record<'write' | 'split', number>>,
-    load: { clients: number; paceMs: number; first: number },
-  ) {
-    const { clients, paceMs, first } = load;
+  constructor(ports: Readonly<Record<'write' | 'split', number>>, load: Load) {
+    const { clients, paceMs, first, host = '127.0.0.1', answerTimeoutMs = ANSWER_TIMEOUT_MS } = load;
+    this.#host = host;
+    this.#answerTimeoutMs = answerTimeoutMs;
     this.#ports = ports;
     this.#paceMs = paceMs;
     this.#next = first;
@@ -71,6 +90,14 @@ export class Workload {
 
   get acknowledged(): number {
     return this.entries.filter(({ outcome }) => outcome === 'acknowledged').length;
+  }
+
+  /** Resolves when another piece of work has been acknowledged; false: none was in time. */
+  async goesOn(timeoutMs: number): Promise<boolean> {
+    const before = this.acknowledged;
+    const endMs = performance.now() + timeoutMs;
+    while (this.acknowledged === before && performance.now() < endMs) await delay(GOES_ON_POLL_MS);
+    return this.acknowledged > before;
   }
 
   /** The longest time without an acknowledged write so far, the one that lasts included. */
@@ -98,16 +125,16 @@ export class Workload {
       }
       const { outcome, error } = await this.#work(connection, way);
       if (outcome !== 'acknowledged' && !isUsable(error)) {
-        connection.destroy();
+        endAtOnce(connection);
         connection = null;
       }
     }
-    connection?.destroy();
+    if (connection !== null) endAtOnce(connection);
   }
 
   async #connect(endpoint: 'write' | 'split'): Promise<Connection> {
     const connection = await createConnection({
-      host: '127.0.0.1',
+      host: this.#host,
       port: this.#ports[endpoint],
       user: 'app',
       password: 'app',
@@ -121,9 +148,9 @@ export class Workload {
   async #work(connection: Connection, way: Way): Promise<Entry> {
     const id = this.#next++;
     const parts = way === 'transaction' ? 2 : 1;
-    const entry = await withTimeout(attempt(connection, way, id, parts), () => {
-      this.hung.push(`${way} ${id} got no answer within ${ANSWER_TIMEOUT_MS} ms`);
-      connection.destroy();
+    const entry = await withTimeout(attempt(connection, way, id, parts), this.#answerTimeoutMs, () => {
+      this.hung.push(`${way} ${id} got no answer within ${this.#answerTimeoutMs} ms`);
+      endAtOnce(connection);
       return { id, parts, outcome: 'in_doubt' as const, error: 'no answer' };
     });
     this.entries.push(entry);
@@ -136,13 +163,10 @@ export class Workload {
   }
 }
 
-async function withTimeout(work: Promise<Entry>, late: () => Entry): Promise<Entry> {
+async function withTimeout(work: Promise<Entry>, timeoutMs: number, late: () => Entry): Promise<Entry> {
   const over = new AbortController();
   try {
-    return await Promise.race([
-      work,
-      delay(ANSWER_TIMEOUT_MS, null, { signal: over.signal }).then(late, () => work),
-    ]);
+    return await Promise.race([work, delay(timeoutMs, null, { signal: over.signal }).then(late, () => work)]);
   } finally {
     over.abort();
   }

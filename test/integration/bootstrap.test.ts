@@ -4,12 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { createConnection } from 'mysql2/promise';
 import { systemClock } from '../../src/base/clock.ts';
 import { refusal } from '../../src/base/errors.ts';
 import type { BackendConfig, ClusterConfig } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import type { DatabaseServer } from '../../src/demo/database-server.ts';
 import type { SetupReport } from '../../src/ipc/operations.ts';
+import type { ControlAccount } from '../../src/monitor/connection.ts';
+import { grantStatements, setupWordsOf } from '../../src/monitor/flavour/setup.ts';
 import { CREATE_TABLES } from '../../src/monitor/flavour/tables.ts';
 import { bootstrap } from '../../src/setup/bootstrap.ts';
 import { cloneInto } from '../../src/setup/clone.ts';
@@ -197,12 +200,18 @@ forEachFlavour((flavour) => {
       });
       const findings = await examine(
         { ...config, dbproxy: { ...config.dbproxy, stateDir: '/tmp' } },
+        {
+          configPath: 'proxy.conf',
+          keepalivedText: () => Promise.resolve(''),
+          orders: () => Promise.resolve(null),
+          probesVips: false,
+        },
         systemClock,
       );
       const rules = new Set(findings.filter(({ severity }) => severity !== 'hint').map(({ id }) => id));
       // What MariaDB does at its start, SQL cannot say.
-      const atStart = flavour === 'mariadb' ? ['read_only_at_start'] : [];
-      assert.deepEqual([...rules].sort(), ['durability', 'max_connections', ...atStart]);
+      const atStart = flavour === 'mariadb' ? ['commit_flush', 'read_only_at_start'] : [];
+      assert.deepEqual([...rules].sort(), ['durability', 'max_connections', ...atStart].sort());
       assert.equal(isWell(findings), false);
     });
 
@@ -456,23 +465,31 @@ forEachFlavour((flavour) => {
     after(() => lab.stop());
 
     async function clone(
-      options: { target?: string; dryRun?: boolean; from?: string } = {},
+      options: {
+        target?: string;
+        dryRun?: boolean;
+        from?: string;
+        stopping?: AbortSignal;
+        account?: ControlAccount;
+      } = {},
     ): Promise<SetupReport[]> {
       const arena = arenaOf(lab.servers);
       arena.remembered = 'db1';
-      const { target = 'db3', dryRun = false, from = null } = options;
-      return cloneInto(arena.world, {
+      const { target = 'db3', dryRun = false, from = null, stopping } = options;
+      return cloneInto(stopping === undefined ? arena.world : { ...arena.world, stopping }, {
         cluster: arena.cluster,
         backends: arena.backends,
         target,
         from,
         dryRun,
-        account: ACCOUNT,
+        account: options.account ?? ACCOUNT,
       });
     }
 
-    test('is refused for a server that holds anything', async () => {
-      await assert.rejects(clone(), refusedWith(/db3 is not empty \(schema demo\): drop that first/));
+    test('is refused for a server that holds anything, with the way to empty it', async () => {
+      const way =
+        /db3 is not empty \(demo\)\. When all of it may go: MAINTENANCE ON CLUSTER main; on db3 itself: SET SESSION sql_log_bin = 0; DROP DATABASE `demo`; then CLONE BACKEND db3; MAINTENANCE OFF CLUSTER main$/;
+      await assert.rejects(clone(), refusedWith(way));
     });
 
     test('is refused for the primary', async () => {
@@ -490,6 +507,59 @@ forEachFlavour((flavour) => {
         ],
       );
       assert.deepEqual(await lab.servers[2]!.query("show databases like 'demo'"), []);
+    });
+
+    // The clone plugin copies them itself.
+    test(
+      'is refused before it begins when accounts could not be given their rights',
+      { skip: flavour === 'mysql97' },
+      async () => {
+        const [db1, , db3] = lab.servers;
+        await db1!.execute("create user boss@'%' identified by 'boss'", "grant all on *.* to boss@'%'");
+        for (const server of lab.servers) {
+          await server.execute(
+            'set sql_log_bin = 0',
+            "create user cloner@'%' identified by 'cloner'",
+            ...grantStatements(setupWordsOf('10.11.6-MariaDB', () => false).monitorPrivileges, 'cloner'),
+          );
+        }
+        const account = { monitorUser: 'cloner', monitorPassword: 'cloner' };
+        for (let round = 1; ; round++) {
+          const error = await clone({ dryRun: true, account }).then(String, (reason: Error) => reason);
+          const { message } = error as Error;
+          if (/is to make accounts there with rights that it does not have/.test(message)) {
+            assert.match(message, /db3: cloner is to .*: GRANT ALL PRIVILEGES ON \*\.\* TO 'cloner'@'%'/);
+            break;
+          }
+          assert.ok(round < 6, message);
+          const grants = message.match(/GRANT [^;]+? TO 'cloner'@'%'( WITH GRANT OPTION)?/g) ?? [];
+          for (const server of lab.servers) await server.execute('set sql_log_bin = 0', ...grants);
+        }
+        await assert.rejects(clone({ account }), refusedWith(/is to make accounts there/));
+        assert.deepEqual(await db3!.query("select user from mysql.user where user = 'boss'"), []);
+        assert.deepEqual(await db3!.query("show databases like 'demo'"), []);
+      },
+    );
+
+    // The clone plugin copies too fast to be caught at it.
+    test('ends when dbproxy stops, and leaves an empty server', { skip: flavour === 'mysql97' }, async () => {
+      const [db1, , db3] = lab.servers;
+      const blocker = await createConnection({ host: '127.0.0.1', port: db1!.port, ...ADMIN_ACCOUNT });
+      await blocker.query('lock tables demo.t write');
+      const stopping = new AbortController();
+      const cloned = clone({ stopping: stopping.signal });
+      cloned.catch(() => undefined);
+      await eventually(async () => {
+        const [row] = await db1!.query(
+          "select count(*) as n from information_schema.processlist where info like 'select%no_cache%from `t`'",
+        );
+        assert.equal(Number(row!.n), 1);
+      }, 10_000);
+      stopping.abort(new Error('dbproxy is stopping'));
+      await assert.rejects(cloned, { code: 'DBPROXY_SETUP_FAILED', message: /dbproxy is stopping/ });
+      await blocker.end();
+      assert.deepEqual(await db3!.query("show databases like 'demo'"), []);
+      assert.deepEqual(await db3!.query('show replica status'), []);
     });
 
     test('fills the server, and has it follow', async () => {

@@ -9,11 +9,17 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createConnection, type Connection } from 'mysql2/promise';
+import { systemClock } from '../../src/base/clock.ts';
 import type { DatabaseServer } from '../../src/demo/database-server.ts';
+import { readIdentity, mariadbStatus } from '../../src/monitor/flavour/status.ts';
+import { surveyHost } from '../../src/setup/host-survey.ts';
 import { startBlankServers, type BlankServers } from '../lab/blank.ts';
 import { forEachFlavour, WORDS } from '../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
+import { keepalivedConfig } from '../support/configs.ts';
 import { eventually } from '../support/eventually.ts';
+
+const AS_REPLICA = ['--init-rpl-role=SLAVE', '--rpl-semi-sync-slave-enabled=ON'];
 
 const CLI = join(import.meta.dirname, '../../src/cli.ts');
 
@@ -24,7 +30,12 @@ interface Diagnosis {
   readonly found: readonly string[];
 }
 
-async function doctor(lab: Lab, more: Record<string, string> = {}): Promise<Diagnosis> {
+async function doctor(
+  lab: Lab,
+  more: Record<string, string> = {},
+  sections = '',
+  ...words: readonly string[]
+): Promise<Diagnosis> {
   const stateDirectory = join(lab.directory, 'state');
   mkdirSync(stateDirectory, { recursive: true });
   const settings = {
@@ -55,9 +66,9 @@ ${Object.entries(settings)
 ${backends.join('')}[listener write]
 cluster = main
 address = 127.0.0.1:2
-`,
+${sections}`,
   );
-  const child = spawn(process.execPath, [CLI, 'doctor', '--config', path, '--batch'], {
+  const child = spawn(process.execPath, [CLI, 'doctor', '--config', path, '--batch', ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';
@@ -141,6 +152,56 @@ forEachFlavour((flavour, words) => {
   });
 });
 
+describe('doctor on a host of the pair', () => {
+  let lab: Lab;
+  before(async () => {
+    lab = await startPair();
+  });
+  after(() => lab.stop());
+
+  test('finds what keepalived and those who are asked would fail at', async () => {
+    const keepalived =
+      '[keepalived]\nvip = 10.255.9.100/24\ninterface = nosuch0\ngateway = 127.0.0.2\nhosts = 127.0.0.1, 127.0.0.3\n';
+    const haconf = join(lab.directory, 'haconf');
+    writeFileSync(haconf, 'Y dbproxy /usr 3001 null null Y vi_dbproxy_51 null null\n');
+    const sections = `${keepalived}haconf = ${haconf}\n`;
+    const { output, found } = await doctor(lab, { arbiter: 'tcp:127.0.0.1:1' }, sections, '--vip');
+    const wanted = [
+      'error main arbiter',
+      'error host interface',
+      'warning host haconf',
+      'hint host vip_in_use',
+    ];
+    for (const finding of wanted) assert.ok(found.includes(finding), `${finding}\n${output}`);
+    assert.ok(!found.some((finding) => /gateway|other_host/.test(finding)), 'they answer');
+    const alone = await doctor(lab);
+    assert.ok(!alone.found.some((finding) => finding.includes(' host ')), alone.output);
+  });
+
+  test('compares keepalived’s file with what it should be, and sees whether keepalived runs', async () => {
+    const keepalivedConf = join(lab.directory, 'keepalived.conf');
+    const keepalivedPid = join(lab.directory, 'keepalived.pid');
+    const keepalived = keepalivedConfig({ vip: ['10.255.9.100/24'], interface: 'lo' });
+    const look = async (): Promise<unknown[]> => {
+      const questions = { configPath: 'proxy.conf', probesVips: false, keepalivedConf, keepalivedPid };
+      const keepalivedText = (): Promise<string> => Promise.resolve('priority 100\n');
+      const { pair } = await surveyHost(
+        { clusters: [], keepalived },
+        { ...questions, keepalivedText, orders: () => Promise.resolve(null) },
+        systemClock,
+      );
+      return [pair!.file.kind, pair!.running];
+    };
+    assert.deepEqual(await look(), ['missing', false]);
+    writeFileSync(keepalivedConf, '# by hand\npriority 90\n');
+    writeFileSync(keepalivedPid, `${process.pid}\n`);
+    assert.deepEqual(await look(), ['differs', true]);
+    writeFileSync(keepalivedConf, '# by hand\npriority 100\n');
+    writeFileSync(keepalivedPid, '999999999\n');
+    assert.deepEqual(await look(), ['same', false]);
+  });
+});
+
 describe('a MariaDB primary that is killed while its commits wait for a replica', () => {
   const CLIENTS = 20;
 
@@ -207,7 +268,30 @@ describe('a MariaDB primary that is killed while its commits wait for a replica'
   });
 
   test('comes back without them, when it starts as the doctor says', async () => {
-    const options = ['--init-rpl-role=SLAVE', '--rpl-semi-sync-slave-enabled=ON'];
-    assert.deepEqual(await rowsAfterCrash(options), { rows: 1, told: 0 });
+    assert.deepEqual(await rowsAfterCrash(AS_REPLICA), { rows: 1, told: 0 });
+  });
+});
+
+describe('a MariaDB primary that is killed while it goes on alone', () => {
+  test('comes back with all that clients were told of, when it flushes as the doctor says', async () => {
+    const lab = await startBlankServers({
+      flavour: 'mariadb',
+      count: 1,
+      serverOptions: [...AS_REPLICA, '--sync-binlog=1', '--innodb-flush-log-at-trx-commit=3'],
+    });
+    try {
+      const [db1] = lab.servers as [DatabaseServer];
+      assert.equal(readIdentity(await db1.query(mariadbStatus.identity)).keepsAcknowledged, true);
+      await db1.execute('create table demo.t (a int primary key)', 'insert into demo.t values (1)');
+      await db1.execute('insert into demo.t values (2)');
+      await db1.kill();
+      await db1.start();
+      const [row] = await db1.query('select count(*) as count from demo.t');
+      assert.equal(Number(row?.['count']), 2);
+      await db1.execute('set global innodb_flush_log_at_trx_commit = 1');
+      assert.equal(readIdentity(await db1.query(mariadbStatus.identity)).keepsAcknowledged, false);
+    } finally {
+      await lab.stop();
+    }
   });
 });

@@ -339,6 +339,11 @@ suite('EXPLAIN on a split endpoint', () => {
     ]);
     const told = await explain('select 1', connection);
     assert.deepEqual([told.target, told.backend, told.pinnedBy], ['primary', 'db1', 'session']);
+    const reading = await open('app', 'read');
+    await reading.query('select 1');
+    assert.deepEqual((await session(reading)).get('pin'), [
+      'keeps one connection, and another one only when its server may not serve reads any more and another one may (session_moves = on)',
+    ]);
     const rows = await proxy.admin('EXPLAIN ROUTE ON LISTENER read select 1');
     assert.deepEqual([rows[0]!['target'], rows[0]!['backend']], ['replica', 'db2']);
     const refused = await proxy.admin('EXPLAIN ROUTE ON LISTENER read start transaction read write');

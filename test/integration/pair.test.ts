@@ -9,6 +9,7 @@ import { after, before, suite, test } from 'node:test';
 import { systemClock } from '../../src/base/clock.ts';
 import { startPair as startDemoPair, type Pair } from '../../src/demo/pair.ts';
 import { forEachFlavour } from '../lab/flavours.ts';
+import { mariaDbSetup, replicate } from '../lab/mariadb.ts';
 import { startPair, type Lab } from '../lab/pair.ts';
 import { freePorts } from '../lab/ports.ts';
 import { eventually } from '../support/eventually.ts';
@@ -69,41 +70,68 @@ suite('a pair that is started again', () => {
     rmSync(directory, { recursive: true });
   });
 
-  const start = async (): Promise<Pair> => {
-    const [port1, port2] = (await freePorts(2)) as [number, number];
-    return startDemoPair({ directory, names: ['a', 'b'], ports: [port1, port2], clock: systemClock });
-  };
+  // Its replica reaches the primary where it was before.
+  let ports: [number, number];
+  before(async () => {
+    ports = (await freePorts(2)) as [number, number];
+  });
 
-  test('keeps its data, and the roles that a promotion gave it', async () => {
-    pair = await start();
-    assert.equal(pair.primary.name, 'a');
-    await pair.primary.execute('create table demo.t (a int)', 'insert into demo.t values (1)');
-    // A promotion by hand: b has all, stops following and is writable; a is read-only and follows b.
-    const [a, b] = pair.servers;
-    await a.execute('set global read_only = 1', 'set global rpl_semi_sync_master_enabled = 0');
-    await eventually(async () => assert.equal((await b.query('select a from demo.t')).length, 1));
-    await b.execute(
-      'stop slave',
-      'reset slave all',
-      'set global read_only = 0',
-      'insert into demo.t values (2)',
+  const start = (setUp: (servers: Pair['servers']) => Promise<void>): Promise<Pair> =>
+    startDemoPair({
+      directory,
+      names: ['a', 'b'],
+      ports,
+      clock: systemClock,
+      sql: mariaDbSetup([]),
+      semiSyncTimeoutMs: 1000,
+      setUp,
+    });
+  const never = (): Promise<void> => Promise.reject(new Error('they were to be set up again'));
+
+  function untilBoth(servers: Pair['servers'], table: string, rows: number): Promise<void[]> {
+    return Promise.all(
+      servers.map((server) =>
+        eventually(async () => assert.equal((await server.query(`select * from ${table}`)).length, rows)),
+      ),
     );
-    await pair.stop();
+  }
 
-    pair = await start();
-    assert.equal(pair.primary.name, 'b');
-    await pair.primary.execute('insert into demo.t values (3)');
-    const replica = pair.replica;
-    await eventually(async () => assert.equal((await replica.query('select a from demo.t')).length, 3));
-    assert.deepEqual(await replica.query('select @@read_only as readOnly'), [{ readOnly: 1 }]);
+  test('is set up by the next start when the first did not come to its end', async () => {
+    await assert.rejects(
+      start(async ([first]) => {
+        await first.execute('create database dbproxy', 'create table dbproxy.epoch (epoch int)');
+        throw new Error('and no further');
+      }),
+      /and no further/,
+    );
+    let isSetUp = false;
+    pair = await start(async (servers) => {
+      await replicate(servers);
+      await untilBoth(servers, 'dbproxy.epoch', 0);
+      isSetUp = true;
+    });
+    assert.ok(isSetUp);
+  });
+
+  test('keeps its data, and nobody makes it writable: replication alone goes on', async () => {
+    await pair!.servers[0].execute('create table demo.t (a int)', 'insert into demo.t values (1)');
+    await untilBoth(pair!.servers, 'demo.t', 1);
+    await pair!.stop();
+
+    pair = await start(never);
+    for (const server of pair.servers) {
+      assert.deepEqual(await server.query('select @@read_only as readOnly'), [{ readOnly: 1 }]);
+    }
+    // root may write all the same.
+    await pair.servers[0].execute('insert into demo.t values (2)');
+    await untilBoth(pair.servers, 'demo.t', 2);
   });
 
   test('takes the place of servers that were left running', async () => {
     // As after a SIGKILL of whoever started them: nobody has told the first pair to stop.
     const left = pair!;
-    pair = await start();
+    pair = await start(never);
     await eventually(() => assert.ok(left.servers.every((server) => !server.running)));
-    assert.equal(pair.primary.name, 'b');
   });
 
   test('stops whole and leaves no pid file', async () => {

@@ -52,9 +52,9 @@ forEachFlavour((flavour, words) => {
           while (readsAfter < 400) {
             const [rows] =
               index % 2 === 0
-                ? await connection.query<RowDataPacket[]>('select n, sleep(0.001) as s from t')
+                ? await connection.query<RowDataPacket[]>('select n, sleep(0.02) as s from t')
                 : await connection.execute<RowDataPacket[]>(
-                    'select n, sleep(0.001) as s from t where n = ?',
+                    'select n, sleep(0.02) as s from t where n = ?',
                     [1],
                   );
             assert.equal(rows[0]!['n'], 1);
@@ -66,7 +66,9 @@ forEachFlavour((flavour, words) => {
         isDead = true;
         await Promise.all(readers);
         assert.ok((await readsOn(proxy, 'db1')) > 0);
-        assert.ok((await metric(proxy, 'read_retries_total', 'listener="split",reason="lost"')) > 0);
+        await eventually(async () => {
+          assert.ok((await metric(proxy, 'read_retries_total', 'listener="split",reason="lost"')) > 0);
+        });
         for (const connection of connections) await connection.end();
       });
 
@@ -74,8 +76,6 @@ forEachFlavour((flavour, words) => {
         await lab.db2.start();
         const replica = await lab.connect(lab.db2, { ...ADMIN_ACCOUNT });
         await replica.query(words.startReplica);
-        // A MySQL server that has restarted wants to see an account's password itself once.
-        await lab.connect(lab.db2);
         await eventually(async () => {
           const [row] = await proxy.admin("SHOW BACKENDS WHERE name = 'db2'");
           assert.equal(row!['role'], 'replica');
@@ -180,9 +180,7 @@ forEachFlavour((flavour, words) => {
           await lab.db1.start();
         }
         await eventually(() => proxy.admin('PROMOTE db1'));
-        // A MySQL server that has restarted wants to see the password itself, which only a new login shows.
-        const writer = flavour === 'mysql97' ? await proxy.connect('split') : connection;
-        await writer.query('insert into t (n) values (4)');
+        await connection.query('insert into t (n) values (4)');
         const direct = await lab.connect(lab.db1);
         assert.equal((await one(direct, 'select count(*) as n from t where n = 4'))['n'], 1);
         assert.equal((await one(direct, 'select count(*) as n from t where n = 3'))['n'], 0);

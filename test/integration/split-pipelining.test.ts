@@ -98,6 +98,25 @@ forEachFlavour((flavour, words) => {
       return Number(/^dbproxy_pipelined_queries_total (\d+)/m.exec(text)?.[1] ?? Number.NaN);
     }
 
+    it('asks what a view does before a read of it travels with others, also at the primary', async () => {
+      await lab.db1.query(
+        'create function demo.limits() returns int deterministic no sql begin set sql_select_limit = 1; return 1; end',
+      );
+      await start();
+      const maker = await open();
+      await maker.query('create view v_changed as select 1 as x');
+      const read = '/* dbproxy: primary */ select x from v_changed';
+      for (let n = 0; n < WARM_UP; n++) await maker.query(read);
+      await maker.query('create or replace view v_changed as select limits() as x');
+      await maker.query(read);
+      for (let session = 0; session < 8; session++) {
+        const other = await open();
+        const [rows] = await other.query<RowDataPacket[]>('/* dbproxy: primary */ select id from pairs');
+        assert.equal(rows.length, SESSIONS);
+      }
+      await maker.query('drop view v_changed');
+    });
+
     it('gives each of many sessions its own answers, of texts and of prepared statements', async () => {
       await start();
       const before = await pipelined();

@@ -244,7 +244,7 @@ describe('a monitor account that may not read the accounts', () => {
         ['root2', 'file', 'ok'],
       ],
     );
-    await assert.rejects(proxy.connect('write'), { errno: 1045, message: /has not read the accounts/ });
+    await assert.rejects(proxy.connect('write'), { errno: 1040, message: /has not read the accounts/ });
     const root = await proxy.connect('write', { ...ADMIN_ACCOUNT });
     await root.query("grant select on mysql.global_priv to monitor@'%'");
     await proxy.admin('RELOAD USERS');

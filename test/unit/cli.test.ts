@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
@@ -29,11 +29,7 @@ suite('the exit code', () => {
   test('is 64 for a command line that makes no sense, in one line', () => {
     const { status, stderr, stdout } = dbproxy('rnu');
     assert.deepEqual([status, stdout], [64, '']);
-    assert.match(stderr, /^dbproxy: there is no command 'rnu'.*\n$/);
-  });
-
-  test('is 69 for what this version does not have', () => {
-    assert.equal(dbproxy('keepalived', 'check').status, 69);
+    assert.match(stderr, /^dbproxy: there is no command 'rnu'; did you mean 'run'\?.*\n$/);
   });
 
   test('is 78 for a configuration that is not there', () => {
@@ -65,5 +61,37 @@ suite('the exit code', () => {
     const { status, stderr } = dbproxy('admin', '--config', 'idle.conf', 'SHOW BACKENDS');
     assert.match(stderr, new RegExp(`127\\.0\\.0\\.1:${port}`));
     assert.equal(status, 69);
+  });
+});
+
+suite('output into a pipe', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'dbproxy-cli-'));
+  after(() => rmSync(directory, { recursive: true }));
+  const errors = 2000;
+  const config = join(directory, 'long.conf');
+  writeFileSync(
+    config,
+    `[dbproxy]\n${Array.from({ length: errors }, (_none, n) => `not_a_key_of_dbproxy_${n} = 1\n`).join('')}`,
+  );
+
+  /** What comes behind the pipe, and the exit code of dbproxy before it. */
+  function piped(reader: string): { text: string; status: number } {
+    const script = `("$0" "$1" check-config --config "$2" 2>&1; echo "$?" >"$3") | ${reader}`;
+    const statusFile = join(directory, 'status');
+    const { stdout } = spawnSync('sh', ['-c', script, process.execPath, CLI, config, statusFile], {
+      encoding: 'utf8',
+    });
+    return { text: stdout, status: Number(readFileSync(statusFile, 'utf8')) };
+  }
+
+  test('comes whole, however much the pipe takes at once', () => {
+    const { text, status } = piped('cat');
+    assert.ok(text.length > 128 * 1024);
+    assert.match(text.trimEnd().split('\n').at(-1)!, new RegExp(`not_a_key_of_dbproxy_${errors - 1}`));
+    assert.equal(status, 78);
+  });
+
+  test('that is read no further ends quietly, with the same exit code', () => {
+    assert.deepEqual(piped('head -n 1'), { text: 'dbproxy: Configuration has errors:\n', status: 78 });
   });
 });

@@ -6,7 +6,7 @@ import { errorRows, type ErrorCode } from '../../../src/base/errors.ts';
 import type { Transcripts } from './arena.ts';
 import { ENDPOINTS } from './endpoints.ts';
 import type { Answer } from './masks.ts';
-import { stepLine, type ProfileName, type Scenario } from './scenario.ts';
+import { stepLine, type ProfileName, type Scenario, type Step } from './scenario.ts';
 
 /** The first step whose answers are not the same. */
 export interface Difference {
@@ -15,7 +15,7 @@ export interface Difference {
   readonly direct: Answer;
   readonly proxied: Answer;
   /** What dbproxy refuses in words of its own, where it does so: then all that follows is another story. */
-  readonly refusal: ErrorCode | typeof SERVER_DEFECT | null;
+  readonly refusal: ErrorCode | typeof SERVER_DEFECT | typeof KEPT_CHARACTER_SET | null;
 }
 
 /**
@@ -24,6 +24,12 @@ export interface Difference {
  * that one user has set to the insert of the next one on the connection (dbproxy does not).
  */
 const SERVER_DEFECT = 'SERVER_DEFECT';
+
+/**
+ * MariaDB reads the text of a parameter in the character set of the execution that has sent its type, also after SET
+ * NAMES; prepared anew on another connection it is read in the one of now (docs/differences.md).
+ */
+const KEPT_CHARACTER_SET = 'KEPT_CHARACTER_SET';
 
 /** The errors by which dbproxy says what a split endpoint does not do (docs/differences.md). */
 const REFUSED: readonly ErrorCode[] = [
@@ -66,9 +72,12 @@ function refusalIn(answer: Answer, profile: ProfileName): ErrorCode | null {
   return fitting?.code ?? null;
 }
 
-/** The same difference, when the server is to blame for it. */
+/** The same difference, when the server is to blame for it, or what it alone remembers. */
 export function blamedOnServer(difference: Difference | null, scenario: Scenario): Difference | null {
   if (difference === null) return null;
+  if (scenario.flavour === 'mariadb' && isByKeptCharacterSet(difference, scenario)) {
+    return { ...difference, refusal: KEPT_CHARACTER_SET };
+  }
   const isDefect =
     (scenario.flavour === 'mysql97' && isAfterCursor(difference, scenario)) ||
     (scenario.flavour === 'mysql56' && isInheritedId(difference, scenario));
@@ -90,6 +99,36 @@ function isAfterCursor({ at, direct }: Difference, { steps }: Scenario): boolean
         one.slot === step.slot &&
         one.cursor === true,
     );
+}
+
+/** The step itself, or an earlier one that has written such a text. What the replica has is compared with the primary's. */
+function isByKeptCharacterSet({ at, refusal }: Difference, { steps }: Scenario): boolean {
+  if (refusal !== null || at > steps.length + 1) return false;
+  return steps.slice(0, at + 1).some((_, index) => {
+    const reader = readerOfKept(steps.slice(0, index + 1));
+    return reader !== null && (index === at || !/^\s*select\b/i.test(reader));
+  });
+}
+
+const SETS_CHARACTERS =
+  /\bset\b.*\b(?:names|charset|character\s+set|character_set_\w+|collation_connection)\b/is;
+
+/** The statement that the last step executes with texts and without their types, sent before a SET NAMES; else null. */
+function readerOfKept(steps: readonly Step[]): string | null {
+  const last = steps.at(-1);
+  if (last === undefined || !('do' in last) || last.do !== 'execute') return null;
+  if (last.bare !== true || !last.kinds.includes('s')) return null;
+  const own = steps.filter((one) => 'session' in one && one.session === last.session);
+  const typedAt = own.findLastIndex(
+    (one) => 'do' in one && one.do === 'execute' && one.slot === last.slot && one.bare !== true,
+  );
+  const prepared = own.findLast((one) => 'do' in one && one.do === 'prepare' && one.slot === last.slot);
+  const hasSet = own
+    .slice(typedAt + 1)
+    .some((one) => 'do' in one && one.do === 'query' && SETS_CHARACTERS.test(one.sql));
+  return hasSet && prepared !== undefined && 'do' in prepared && prepared.do === 'prepare'
+    ? prepared.sql
+    : null;
 }
 
 function isInheritedId({ at, direct }: Difference, { steps }: Scenario): boolean {

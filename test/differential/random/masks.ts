@@ -20,6 +20,8 @@ const KEY_FLAGS = 2 | 4 | 8 | 512 | 4096 | 16384;
 const MALFORMED_PACKET = 1835;
 const BINARY_FLAG = 128;
 const NULL_LENGTH = 16_777_215;
+const MEDIUM_BLOB = 250;
+const LONG_BLOB = 251;
 /** ER_ROW_IS_REFERENCED_2, ER_NO_REFERENCED_ROW_2 */
 const FOREIGN_KEY: ReadonlySet<number> = new Set([1451, 1452]);
 /** A prepared statement was prepared anew, because its table had changed: dbproxy may have done so before. */
@@ -72,11 +74,11 @@ export const MASKS: readonly Mask[] = [
         : meaning,
   },
   {
-    what: 'how long a user variable without a value could be, at MariaDB',
-    why: 'it says so of one that was never set, and another number of one that was set to NULL',
+    what: 'how long a user variable without a value could be, and so which kind of blob it is',
+    why: 'of one that was never set they say another than of one that was set to NULL or that a trigger has read',
     apply: (meaning) =>
-      meaning.kind === 'column' && meaning.length === NULL_LENGTH && /^@[^@]/.test(meaning.name)
-        ? { ...meaning, length: NULL_LENGTH + 1 }
+      meaning.kind === 'column' && /^@[^@]/.test(meaning.name) && isValueless(meaning)
+        ? { ...meaning, length: NULL_LENGTH + 1, type: LONG_BLOB }
         : meaning,
   },
   {
@@ -99,6 +101,11 @@ export const MASKS: readonly Mask[] = [
 export function masked(answer: Answer, sql: string): Answer {
   const meanings = answer.map((meaning) => MASKS.reduce((so, mask) => mask.apply(so, sql), meaning));
   return isOrdered(sql) ? meanings : withRowsSorted(meanings);
+}
+
+function isValueless({ type, length }: { type: number; length: number }): boolean {
+  const isBlob = type === MEDIUM_BLOB || type === LONG_BLOB;
+  return length === NULL_LENGTH || (isBlob && length === NULL_LENGTH + 1);
 }
 
 function isOrdered(sql: string): boolean {

@@ -21,6 +21,7 @@ function contextOf(changes: Partial<ExecuteContext> = {}): ExecuteContext {
     account: 'admin@127.0.0.1',
     connectionId: FIRST_ADMIN_ID,
     database: '',
+    complaint: null,
     killAdmin: () => false,
     ...changes,
   };
@@ -146,8 +147,29 @@ describe('the other tables', () => {
         backends: 2,
         backends_online: 2,
         reason: '',
+        maintenance: 'off',
       },
     ]);
+  });
+
+  test('SHOW CLUSTERS tells of maintenance', async () => {
+    const operations = fakeOperations({ snapshot: () => snapshotOf({ cluster: { maintenance: true } }) });
+    const [row] = await rowsOf('SHOW CLUSTERS', contextOf({ operations }));
+    assert.equal(row?.['maintenance'], 'on');
+  });
+
+  test('whether a server that does not answer is writable nobody knows', async () => {
+    const operations = fakeOperations({
+      snapshot: () => snapshotOf({ db2: { state: 'down', writable: null } }),
+    });
+    for (const statement of ['SHOW BACKENDS', 'SHOW TOPOLOGY']) {
+      const rows = await rowsOf(statement, contextOf({ operations }));
+      assert.deepEqual(
+        rows.map((row) => row['writable']),
+        ['yes', 'unknown'],
+        statement,
+      );
+    }
   });
 
   test('SHOW LISTENERS tells one that waits in part', async () => {
@@ -165,6 +187,21 @@ describe('the other tables', () => {
         ['read', 'partly', 0, 1, 'address not available'],
         ['split', 'listening', 0, 2, ''],
       ],
+    );
+  });
+
+  test('SHOW LISTENERS counts the sessions of an address that has left', async () => {
+    const gone = { listener: 'write', error: 'this host does not have it', isDraining: true };
+    const operations = fakeOperations({
+      listeners: () => [
+        { ...gone, worker: 1, stateMs: 1_200 },
+        { ...gone, worker: 2, stateMs: 1_210 },
+      ],
+    });
+    const rows = await rowsOf("SHOW LISTENERS LIKE 'write'", contextOf({ operations }));
+    assert.deepEqual(
+      rows.map((row) => [row['state'], row['connections'], row['draining'], row['state_ms']]),
+      [['draining', 8, 8, 1_200]],
     );
   });
 
@@ -521,9 +558,16 @@ describe('acting', () => {
     assert.deepEqual(operations.calls, []);
   });
 
-  test('PROMOTE answers its steps', async () => {
-    assert.deepEqual(await rowsOf('PROMOTE db2'), [
+  test('PROMOTE answers its steps, with FORCE or without', async () => {
+    const operations = fakeOperations();
+    const context = contextOf({ operations });
+    assert.deepEqual(await rowsOf('PROMOTE db2', context), [
       { step: 'fence', result: 'done', duration_ms: 3, detail: 'db1 is read-only' },
+    ]);
+    await run('PROMOTE 10.0.0.2:3306 FORCE', context);
+    assert.deepEqual(operations.calls, [
+      ['promote', 'db2', false],
+      ['promote', 'db2', true],
     ]);
   });
 
@@ -624,23 +668,40 @@ describe('acting', () => {
     ]);
   });
 
-  test('SHOW PLAN has no rows, or the steps of the promotion under way in their order', async () => {
+  test('SHOW PLAN has no rows, or the steps of the promotions under way in their order', async () => {
     assert.deepEqual(await rowsOf('SHOW PLAN'), []);
     const operations = fakeOperations({
-      plan: () => ({
-        cluster: 'main',
-        kind: 'switchover',
-        target: 'db2',
-        steps: [
-          { step: 'hold', result: 'done', detail: 'statements wait', durationMs: 0.4 },
-          { step: 'fence', result: 'running', detail: '', durationMs: 0 },
-        ],
-      }),
+      plans: () => [
+        {
+          cluster: 'main',
+          kind: 'switchover',
+          target: 'db2',
+          steps: [
+            { step: 'hold', result: 'done', detail: 'statements wait', durationMs: 0.4 },
+            { step: 'fence', result: 'running', detail: '', durationMs: 0 },
+          ],
+        },
+        {
+          cluster: 'other',
+          kind: 'failover',
+          target: 'db5',
+          steps: [{ step: 'hold', result: 'planned', detail: '', durationMs: 0 }],
+        },
+      ],
     });
     const common = { cluster: 'main', kind: 'switchover', target: 'db2', duration_ms: 0 };
     assert.deepEqual(await rowsOf('SHOW PLAN', contextOf({ operations })), [
       { ...common, step: 'hold', result: 'done', detail: 'statements wait' },
       { ...common, step: 'fence', result: 'running', detail: '' },
+      {
+        ...common,
+        cluster: 'other',
+        kind: 'failover',
+        target: 'db5',
+        step: 'hold',
+        result: 'planned',
+        detail: '',
+      },
     ]);
   });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { applyFilter, matchesLike } from '../../../src/admin/filter.ts';
+import type { Comparison, Condition } from '../../../src/admin/statement.ts';
 import { tableOf } from '../../../src/admin/tables.ts';
 
 const patterns: [subject: string, pattern: string, matches: boolean][] = [
@@ -50,15 +51,57 @@ test('LIKE looks at the naming column', () => {
 
 test('WHERE compares any columns, all of them, without regard to case', () => {
   const idsWhere = (...conditions: { column: string; value: string }[]): unknown[] =>
-    applyFilter(table, { kind: 'where', conditions }).rows.map((row) => row[0]);
+    applyFilter(table, {
+      kind: 'where',
+      conditions: conditions.map((one) => ({ ...one, comparison: '=' })),
+    }).rows.map((row) => row[0]);
   assert.deepEqual(idsWhere({ column: 'LAG_MS', value: '40' }), [2, 3]);
   assert.deepEqual(idsWhere({ column: 'lag_ms', value: '40' }, { column: 'name', value: 'DB2' }), [2]);
   assert.deepEqual(idsWhere({ column: 'lag_ms', value: 'null' }), [1]);
 });
 
 test('WHERE on a column that is not there names those that are', () => {
-  assert.throws(() => applyFilter(table, { kind: 'where', conditions: [{ column: 'lag', value: '1' }] }), {
-    code: 'DBPROXY_ADMIN_UNKNOWN_OBJECT',
-    message: /no column 'lag'; known: id, name, lag_ms/,
+  assert.throws(
+    () => applyFilter(table, { kind: 'where', conditions: [{ column: 'lag', comparison: '=', value: '1' }] }),
+    {
+      code: 'DBPROXY_ADMIN_UNKNOWN_OBJECT',
+      message: /no column 'lag'; known: id, name, lag_ms/,
+    },
+  );
+});
+
+const comparisons: [comparison: Comparison, column: string, value: string, ids: number[]][] = [
+  ['>', 'id', '6', [7, 10]],
+  ['>=', 'id', '7', [7, 10]],
+  ['<', 'id', '10', [6, 7]],
+  ['<=', 'id', '07', [6, 7]],
+  ['=', 'id', '7.0', [7]],
+  ['!=', 'id', '7', [6, 10]],
+  ['>', 'lag_ms', '-1', [7]],
+  ['!=', 'lag_ms', '40', []],
+  ['=', 'lag_ms', 'null', [6, 10]],
+  ['!=', 'lag_ms', 'NULL', [7]],
+  ['>', 'name', 'db1', [7, 10]],
+  ['<', 'name', 'DB2', [6]],
+  ['like', 'name', 'db_', [6, 7]],
+];
+for (const [comparison, column, value, ids] of comparisons) {
+  test(`WHERE ${column} ${comparison} ${value}`, () => {
+    const rows = [
+      [6, 'db1', null],
+      [7, 'db2', 40],
+      [10, 'other', null],
+    ];
+    const conditions = [{ column, comparison, value }];
+    const found = applyFilter({ ...table, rows }, { kind: 'where', conditions }).rows.map(([id]) => id);
+    assert.deepEqual(found, ids);
+  });
+}
+
+test('WHERE on a column of numbers refuses what is none', () => {
+  const conditions: Condition[] = [{ column: 'id', comparison: '>', value: 'six' }];
+  assert.throws(() => applyFilter(table, { kind: 'where', conditions }), {
+    code: 'DBPROXY_ADMIN_BAD_VALUE',
+    message: /id = 'six' is not possible: the column holds numbers/,
   });
 });

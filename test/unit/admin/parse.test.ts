@@ -22,6 +22,25 @@ describe('a statement is read', () => {
       { kind: 'show', table: 'backends', filter: { kind: 'like', pattern: 'db%' } },
     ],
     [
+      "SHOW EVENTS WHERE id>6 AND id <= 9 AND event <> 'x' AND id != 7 AND subject LIKE 'db%' AND id>=7 AND id < 9",
+      {
+        kind: 'show',
+        table: 'events',
+        filter: {
+          kind: 'where',
+          conditions: [
+            { column: 'id', comparison: '>', value: '6' },
+            { column: 'id', comparison: '<=', value: '9' },
+            { column: 'event', comparison: '!=', value: 'x' },
+            { column: 'id', comparison: '!=', value: '7' },
+            { column: 'subject', comparison: 'like', value: 'db%' },
+            { column: 'id', comparison: '>=', value: '7' },
+            { column: 'id', comparison: '<', value: '9' },
+          ],
+        },
+      },
+    ],
+    [
       "show sessions where user = 'app' and state=active",
       {
         kind: 'show',
@@ -29,8 +48,8 @@ describe('a statement is read', () => {
         filter: {
           kind: 'where',
           conditions: [
-            { column: 'user', value: 'app' },
-            { column: 'state', value: 'active' },
+            { column: 'user', comparison: '=', value: 'app' },
+            { column: 'state', comparison: '=', value: 'active' },
           ],
         },
       },
@@ -40,7 +59,7 @@ describe('a statement is read', () => {
       {
         kind: 'show',
         table: 'backends',
-        filter: { kind: 'where', conditions: [{ column: 'reason', value: '' }] },
+        filter: { kind: 'where', conditions: [{ column: 'reason', comparison: '=', value: '' }] },
       },
     ],
     ['SHOW PROCESSLIST', { kind: 'show', table: 'sessions', filter: all }],
@@ -67,8 +86,29 @@ describe('a statement is read', () => {
       "SET BACKEND db1 DRAIN TIMEOUT '30s'",
       { kind: 'set-backend', backend: 'db1', change: { admin: 'draining', drainTimeoutMs: 30_000 } },
     ],
-    ['PROMOTE db2', { kind: 'promote', backend: 'db2' }],
-    ['PROMOTE 10.0.0.2:3306', { kind: 'promote', backend: '10.0.0.2:3306' }],
+    [
+      "ADD BACKEND db3 ADDRESS '10.0.0.3:3306' CLUSTER main",
+      {
+        kind: 'add-backend',
+        backend: 'db3',
+        keys: { address: '10.0.0.3:3306', cluster: 'main' },
+        clone: null,
+      },
+    ],
+    [
+      "add backend db3 cluster main address = '10.0.0.3:3306', rw_weight 2 tls required clone from db2",
+      {
+        kind: 'add-backend',
+        backend: 'db3',
+        keys: { cluster: 'main', address: '10.0.0.3:3306', rw_weight: '2', tls: 'required' },
+        clone: { from: 'db2' },
+      },
+    ],
+    ['DROP BACKEND db3', { kind: 'drop-backend', backend: 'db3' }],
+    ['SHOW CONFIG DIFF', { kind: 'show', table: 'config-diff', filter: all }],
+    ['PROMOTE db2', { kind: 'promote', backend: 'db2', force: false }],
+    ['PROMOTE db2 FORCE', { kind: 'promote', backend: 'db2', force: true }],
+    ['PROMOTE 10.0.0.2:3306', { kind: 'promote', backend: '10.0.0.2:3306', force: false }],
     ['BOOTSTRAP CLUSTER main', { kind: 'bootstrap', cluster: 'main', primary: null, dryRun: false }],
     [
       'bootstrap cluster main primary db1 dry run;',
@@ -104,7 +144,7 @@ describe('a statement is read', () => {
       {
         kind: 'show',
         table: 'diagnoses',
-        filter: { kind: 'where', conditions: [{ column: 'gravity', value: 'critical' }] },
+        filter: { kind: 'where', conditions: [{ column: 'gravity', comparison: '=', value: 'critical' }] },
       },
     ],
     ['REJOIN db1', { kind: 'rejoin', backend: 'db1', mode: 'plain', dryRun: false }],
@@ -242,7 +282,11 @@ describe('a statement is refused', () => {
     ['SHOW BACKENDS; SHOW POOLS', 'DBPROXY_ADMIN_SYNTAX', /one statement at a time/],
     ['SHOW BACKENDS db1', 'DBPROXY_ADMIN_SYNTAX', /'db1' is not expected here/],
     ["SHOW BACKENDS LIKE 'db", 'DBPROXY_ADMIN_SYNTAX', /the quote ' is not closed/],
-    ['SHOW BACKENDS WHERE name', 'DBPROXY_ADMIN_SYNTAX', /expected '=', found the end of the statement/],
+    [
+      'SHOW BACKENDS WHERE name',
+      'DBPROXY_ADMIN_SYNTAX',
+      /expected =, !=, <, <=, >, >= or LIKE, found the end of the statement/,
+    ],
     ['SHOW BACKENDS WHERE name =', 'DBPROXY_ADMIN_SYNTAX', /expected a value behind name =/],
     ['SET BACKEND', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a backend/],
     ['SET BACKEND db1', 'DBPROXY_ADMIN_SYNTAX', /expected RW_WEIGHT/],
@@ -253,6 +297,21 @@ describe('a statement is refused', () => {
     ['SET BACKEND db1 MAX_CONNECTIONS = 0', 'DBPROXY_ADMIN_BAD_VALUE', /the least is 1/],
     ["SET BACKEND db1 DRAIN TIMEOUT '30'", 'DBPROXY_ADMIN_BAD_VALUE', /not a duration/],
     ['SET BACKEND db1 ONLINE now', 'DBPROXY_ADMIN_SYNTAX', /'now' is not expected/],
+    [
+      'SET BACKEND db1 OFFLNE',
+      'DBPROXY_ADMIN_SYNTAX',
+      /'OFFLNE' is not expected here; did you mean 'OFFLINE'\?/,
+    ],
+    [
+      'SET BACKEND db1 RW_WEIGTH = 2',
+      'DBPROXY_ADMIN_SYNTAX',
+      /no RW_WEIGTH to set.*did you mean 'RW_WEIGHT'\?/,
+    ],
+    ['SET BACKEND db1 sideways', 'DBPROXY_ADMIN_SYNTAX', /'sideways' is not expected here; see/],
+    ['FAILOVER TO db2 FORSE', 'DBPROXY_ADMIN_SYNTAX', /'FORSE' is not expected here; did you mean 'FORCE'\?/],
+    ['SWITCHOVER CLUSER main', 'DBPROXY_ADMIN_SYNTAX', /did you mean 'CLUSTER'\?/],
+    ['SHOW EVENTS WHER id > 6', 'DBPROXY_ADMIN_SYNTAX', /did you mean 'WHERE'\?/],
+    ['SHOW EVENTS WHERE id ! 6', 'DBPROXY_ADMIN_SYNTAX', /expected '=', found '6'/],
     ['SET GLOBAL x = 1', 'DBPROXY_ADMIN_SYNTAX', /there is no statement/],
     ['PROMOTE', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a backend/],
     ['KILL', 'DBPROXY_ADMIN_SYNTAX', /expected the id of a session/],
@@ -264,6 +323,9 @@ describe('a statement is refused', () => {
     ['SetBKOnline --backend=a:1 --backend=b:1', 'DBPROXY_ADMIN_SYNTAX', /--backend is given twice/],
     ['SetBKOnline 10.0.0.1:3306', 'DBPROXY_ADMIN_SYNTAX', /'10\.0\.0\.1:3306' is none of --backend/],
     ['SWITCHOVER FORCE', 'DBPROXY_ADMIN_SYNTAX', /'FORCE'/],
+    ['SWITCHOVER TO db1 DRY', 'DBPROXY_ADMIN_SYNTAX', /expected RUN behind 'DRY'/],
+    ['SWITCHOVER TO db1 DYR RUN', 'DBPROXY_ADMIN_SYNTAX', /did you mean 'DRY'\?/],
+    ['PROMOTE db2 FORSE', 'DBPROXY_ADMIN_SYNTAX', /'FORSE' is not expected here; did you mean 'FORCE'\?/],
     ['SWITCHOVER TO db2 CLUSTER main', 'DBPROXY_ADMIN_SYNTAX', /'CLUSTER'/],
     ['SWITCHOVER db2', 'DBPROXY_ADMIN_SYNTAX', /'db2'/],
     ['SWITCHOVER TO', 'DBPROXY_ADMIN_SYNTAX', /expected the name of a backend/],
@@ -287,6 +349,8 @@ describe('a statement is refused', () => {
     ['EXPLAIN ROUTE FOR SESSION 1 FOR SESSION 2 select 1', 'DBPROXY_ADMIN_SYNTAX', /given twice/],
     ['EXPLAIN ROUTE ON LISTENER a ON LISTENER b select 1', 'DBPROXY_ADMIN_SYNTAX', /given twice/],
     ['EXPLAIN ROUT select 1', 'DBPROXY_ADMIN_SYNTAX', /did you mean 'EXPLAIN ROUTE'\?/],
+    ["ADD BACKEND db3 ADDRESS '10.0.0.3:3306'", 'DBPROXY_ADMIN_SYNTAX', /expected CLUSTER/],
+    ['ADD BACKEND db3 CLUSTER a CLUSTER b', 'DBPROXY_ADMIN_SYNTAX', /CLUSTER is given twice/],
     ['EXPLAIN SESSION', 'DBPROXY_ADMIN_SYNTAX', /expected the id of a session/],
     ['x'.repeat(70_000), 'DBPROXY_ADMIN_SYNTAX', /at most 65536 characters/],
   ];
@@ -300,9 +364,6 @@ describe('a statement is refused', () => {
   }
 
   const later = [
-    'SHOW CONFIG DIFF',
-    "ADD BACKEND b ADDRESS '10.0.0.3:3306' CLUSTER c",
-    'DROP BACKEND b',
     'PAUSE',
     'RESUME LISTENER l',
     'ADD USER u',

@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import { startAdmin } from '../../../src/admin/server.ts';
 import { systemClock, type Clock } from '../../../src/base/clock.ts';
+import { callAdmin } from '../../../src/cli/admin-client.ts';
 import { refusal } from '../../../src/base/errors.ts';
 import { silentLog, type Log } from '../../../src/base/log.ts';
 import type { Operations } from '../../../src/ipc/operations.ts';
+import { certificate } from '../../support/certificates.ts';
+import { eventually } from '../../support/eventually.ts';
 import { fakeOperations } from '../../support/operations.ts';
 
 interface Fixture {
@@ -20,6 +26,7 @@ interface FixtureOptions {
   operations?: Operations;
   allow?: string[];
   clock?: Clock;
+  tls?: { tlsCert: string; tlsKey: string };
 }
 
 /** A port that was free a moment ago. */
@@ -43,6 +50,7 @@ async function admin(t: TestContext, options: FixtureOptions = {}): Promise<Fixt
       user: 'admin',
       password: 'secret-of-admin',
       allow: options.allow ?? ['127.0.0.0/8'],
+      ...options.tls,
     },
     operations: options.operations ?? fakeOperations(),
     clock: options.clock ?? systemClock,
@@ -134,6 +142,47 @@ describe('a MySQL client', () => {
     const connection = await client(t, port);
     await assert.rejects(connection.query('PROMOTE db2'), { errno: 1290, message: /it lags/ });
     assert.ok(events.includes('admin.statement'));
+  });
+
+  test('has all of a long refusal in rows, as clients cut what an error says', async (t) => {
+    const grants = Array.from(
+      { length: 20 },
+      (_value, index) => `GRANT SELECT ON s${index}.* TO dbproxy@'%'`,
+    );
+    const reason = `db1: it may not; ${grants.join('; ')}`;
+    const operations = fakeOperations({
+      bootstrap: async () => {
+        throw refusal('DBPROXY_SETUP_REFUSED', 'BOOTSTRAP CLUSTER main', reason);
+      },
+    });
+    const { port } = await admin(t, { operations });
+    const connection = await client(t, port);
+    await assert.rejects(connection.query('BOOTSTRAP CLUSTER main'), {
+      errno: 1290,
+      message: /^\(SHOW WARNINGS has all of it, line by line\) BOOTSTRAP CLUSTER main was refused/,
+    });
+    for (const statement of ['SHOW WARNINGS', 'SHOW ERRORS']) {
+      const [rows] = await connection.query<RowDataPacket[]>(statement);
+      assert.deepEqual(
+        rows.map((row): unknown[] => [row['Level'], row['Code'], row['Message']]),
+        [
+          'BOOTSTRAP CLUSTER main was refused and nothing was changed: db1: it may not;',
+          ...grants.map((grant, index) => (index < 19 ? `${grant};` : grant)),
+        ].map((line) => ['Error', 1290, line]),
+      );
+    }
+    await connection.query('SHOW CLUSTERS');
+    const [none] = await connection.query<RowDataPacket[]>('SHOW WARNINGS');
+    assert.deepEqual(none, []);
+    const { text } = await callAdmin({
+      address: { kind: 'tcp', host: '127.0.0.1', port },
+      user: 'admin',
+      password: 'secret-of-admin',
+      statement: 'BOOTSTRAP CLUSTER main',
+      batch: false,
+    });
+    assert.match(text, /^ERROR 1290 \(HY000\): BOOTSTRAP .*it may not;\n {2}GRANT SELECT ON s0/);
+    assert.match(text, /\n {2}GRANT SELECT ON s19\.\* TO dbproxy@'%'$/);
   });
 
   test('sees a defect of ours as an error too, and the connection lives', async (t) => {
@@ -263,4 +312,70 @@ test('close ends the connections that are open and the port answers no more', as
   await server.close();
   await received;
   await assert.rejects(client(t, port), { code: 'ECONNREFUSED' });
+});
+
+describe('TLS', () => {
+  function keyPair(t: TestContext): {
+    tlsCert: string;
+    tlsKey: string;
+    write: () => void;
+    cert: () => string;
+  } {
+    const directory = mkdtempSync(join(tmpdir(), 'dbproxy-admin-tls-'));
+    t.after(() => rmSync(directory, { recursive: true }));
+    const [tlsCert, tlsKey] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
+    let cert = '';
+    const write = (): void => {
+      const made = certificate();
+      cert = made.cert;
+      writeFileSync(tlsKey, made.key);
+      writeFileSync(tlsCert, made.cert);
+    };
+    write();
+    return { tlsCert, tlsKey, write, cert: () => cert };
+  }
+
+  const secure = async (t: TestContext, port: number, ca: string): Promise<Connection> => {
+    const ssl = { ca, verifyIdentity: true };
+    const account = { user: 'admin', password: 'secret-of-admin' };
+    const connection = await createConnection({ host: '127.0.0.1', port, ssl, ...account });
+    t.after(() => connection.destroy());
+    return connection;
+  };
+
+  test('is there for who asks for it, and nobody else has to', async (t) => {
+    const { tlsCert, tlsKey, cert } = keyPair(t);
+    const { port } = await admin(t, { tls: { tlsCert, tlsKey } });
+    const encrypted = await secure(t, port, cert());
+    for (let round = 0; round < 3; round++) {
+      const [rows] = await encrypted.query<RowDataPacket[]>('SHOW CLUSTERS');
+      assert.equal(rows.length, 1);
+    }
+    const [rows] = await (await client(t, port)).query<RowDataPacket[]>('SHOW CLUSTERS');
+    assert.equal(rows.length, 1);
+    const wrong = { ca: certificate().cert };
+    const account = { host: '127.0.0.1', port, user: 'admin', password: 'secret-of-admin' };
+    await assert.rejects(createConnection({ ...account, ssl: wrong }), /self-signed|verify/);
+  });
+
+  test('takes a renewed certificate by itself', async (t) => {
+    const pair = keyPair(t);
+    const { port, events } = await admin(t, { tls: { tlsCert: pair.tlsCert, tlsKey: pair.tlsKey } });
+    const old = pair.cert();
+    pair.write();
+    await eventually(() => assert.ok(events.includes('admin.tls_reloaded')));
+    await secure(t, port, pair.cert());
+    await assert.rejects(secure(t, port, old), /self-signed|verify/);
+  });
+
+  test('a client that talks nonsense instead of a handshake loses its connection, and no more', async (t) => {
+    const { tlsCert, tlsKey, cert } = keyPair(t);
+    const { port } = await admin(t, { tls: { tlsCert, tlsKey } });
+    const { socket, received } = await rawClient(t, port);
+    const request = Buffer.alloc(32);
+    request.writeUInt32LE(0x0008_0a00 | 0x200, 0);
+    socket.write(Buffer.concat([packet(1, request), Buffer.from('no handshake at all, only words')]));
+    await received;
+    await (await secure(t, port, cert())).query('SHOW VERSION');
+  });
 });

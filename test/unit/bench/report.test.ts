@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { FailoverSample } from '../../../bench/failover.ts';
+import type { LagSample } from '../../../bench/lag.ts';
 import {
   formatReport,
   median,
@@ -54,7 +55,8 @@ suite('the summary of a load', () => {
 
 suite('the failovers', () => {
   const sample = (gapMs: number, failed: number): FailoverSample => ({
-    name: 'kill-1',
+    name: 'failover-kill-1',
+    flavour: 'mariadb',
     gapMs,
     failed,
     problem: null,
@@ -72,6 +74,25 @@ suite('the failovers', () => {
     const reached = (gapMs: number): boolean[] =>
       verdicts({ ...reportOf([]), failover: [sample(gapMs, 0)] }).map((verdict) => verdict.reached);
     assert.deepEqual([reached(799), reached(800)], [[true], [false]]);
+  });
+});
+
+suite('the reads of a replica that lags', () => {
+  const sample = (split: number): LagSample => ({
+    name: 'lag-heartbeat',
+    flavour: 'mariadb',
+    lateness: { 'read, new sessions': 0.5, split },
+  });
+  const report = (...samples: LagSample[]): Report => ({ ...reportOf([]), lag: samples });
+
+  test('are told by the median, the least and the most of each reader', () => {
+    const text = formatReport(report(sample(0.5), sample(1.5), sample(1.25)));
+    assert.match(text, /lag by heartbeat; split +3 +1.25 \(0.50 to 1.50\)/);
+  });
+
+  test('have a goal for the most', () => {
+    const split = (...late: number[]): boolean => verdicts(report(...late.map(sample))).at(-1)!.reached;
+    assert.deepEqual([split(0, 2), split(0, 0, 2.1)], [true, false]);
   });
 });
 
@@ -169,5 +190,5 @@ function reportOf(loads: LoadResult[]): Report {
     versions: 'some',
     mode: 'full',
   } as const;
-  return { conditions, loads, stream: null, micro: [], failover: [], failures: [] };
+  return { conditions, loads, stream: null, micro: [], failover: [], lag: [], failures: [] };
 }

@@ -61,6 +61,26 @@ suite('transactions in a binlog', () => {
     assert.deepEqual(found[1]!.problems, ['it has changes that are logged by statement']);
   });
 
+  test('tell statements as they were sent, and the names of savepoints', () => {
+    const [found] = transactionsOf(
+      ...[
+        query('BEGIN'),
+        query('insert into t values (1)'),
+        query('SAVEPOINT `a``b`'),
+        query('savepoint c'),
+        xid,
+      ],
+    );
+    assert.deepEqual(found!.parts, [
+      {
+        kind: 'statement',
+        text: 'USE `demo`; insert into t values (1)',
+        sent: 'insert into t values (1)',
+      },
+    ]);
+    assert.deepEqual(found!.savepoints, ['a`b', 'c']);
+  });
+
   test('that are one statement are DDL, with the database they ran in', () => {
     const found = transactionsOf(mariadbGtid(5, 1), query('create table t (id int)'), query('drop table t'));
     assert.deepEqual(

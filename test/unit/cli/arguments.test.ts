@@ -21,12 +21,45 @@ suite('the command line', () => {
 
   test('takes a configuration for doctor, and the wish for a table', () => {
     const command = parseCommandLine(['doctor', '--config', 'x.conf', '--batch']);
-    assert.deepEqual(command, { name: 'doctor', config: 'x.conf', batch: true });
+    assert.deepEqual(command, { name: 'doctor', config: 'x.conf', batch: true, vip: false });
+    assert.deepEqual(parseCommandLine(['doctor', '--vip']), {
+      name: 'doctor',
+      config: undefined,
+      batch: false,
+      vip: true,
+    });
   });
 
   test('takes a statement that begins like an option after --', () => {
     const command = parseCommandLine(['admin', '--', '-- a comment']);
     assert.equal(command.name === 'admin' && command.statement, '-- a comment');
+  });
+
+  test('takes the number of the host for keepalived config', () => {
+    assert.deepEqual(parseCommandLine(['keepalived', 'config', '--host', '2', '--config', 'x.conf']), {
+      name: 'keepalived-config',
+      config: 'x.conf',
+      host: 2,
+    });
+    assert.deepEqual(parseCommandLine(['keepalived', 'check']), {
+      name: 'keepalived-check',
+      config: undefined,
+    });
+  });
+
+  test('takes the state and the addresses for keepalived notify', () => {
+    const said = ['keepalived', 'notify', '--config', 'x.conf'];
+    assert.deepEqual(
+      parseCommandLine([...said, '--state=MASTER', '--vip=10.0.0.9,fd00::1', '--gw=10.0.0.254']),
+      {
+        name: 'keepalived-notify',
+        config: 'x.conf',
+        state: 'master',
+        vips: ['10.0.0.9', 'fd00::1'],
+      },
+    );
+    const check = { name: 'keepalived-check', config: 'x.conf', gateway: '10.0.0.254' };
+    assert.deepEqual(parseCommandLine([...said, '--state=check', '--gw=10.0.0.254']), check);
   });
 
   const complaints: [string[], RegExp][] = [
@@ -40,6 +73,16 @@ suite('the command line', () => {
     [['admin'], /STATEMENT is missing/],
     [['admin', 'SHOW', 'BACKENDS'], /quote a statement/],
     [['keepalived'], /check\|notify\|config is missing/],
+    [['keepalived', 'chek'], /has no 'chek'; did you mean 'check'/],
+    [['keepalived', 'config', '--host', '3'], /--host is 1 or 2, not '3'/],
+    [['keepalived', 'check', '--host', '1'], /check has no --host/],
+    [['keepalived', 'notify'], /--state=master\|backup\|fault\|check\|status is missing/],
+    [['keepalived', 'notify', '--state=mastre', '--vip=10.0.0.1'], /'mastre' is none.*did you mean 'master'/],
+    [['keepalived', 'notify', '--state=master'], /--vip=IP\[,IP\] is missing/],
+    [['keepalived', 'notify', '--state=fault', '--vip=10.0.0.1,db1'], /'db1' is not an IP address/],
+    [['keepalived', 'notify', '--state=check', '--gw=router'], /--gw=router is not an IP address/],
+    [['keepalived', 'config', '--vip=10.0.0.1'], /config has no --vip/],
+    [['run', '--host', '1'], /run has no --host/],
   ];
   for (const [argv, complaint] of complaints) {
     test(`refuses '${argv.join(' ')}' and says why`, () => {

@@ -9,6 +9,7 @@ import type { ByteStream, SocketHandler } from '../../../src/base/socket.ts';
 import type { ListenerConfig } from '../../../src/config/config.ts';
 import { leavePrimary, type LeaveOutcome } from '../../../src/frontend/leave-primary.ts';
 import { Capability, Command, Status } from '../../../src/protocol/constants.ts';
+import { LAST_STATEMENT_ID } from '../../../src/protocol/execute.ts';
 import {
   writeCommand,
   writeError,
@@ -16,6 +17,7 @@ import {
   writePayload,
   writeResultSet,
 } from '../../../src/protocol/packets.ts';
+import { viewRow } from '../../support/statements.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeClient } from '../../support/fake-client.ts';
 import { FakeServer, type FakeServerConnection } from '../../support/fake-server.ts';
@@ -85,7 +87,7 @@ class SqlServer {
     if (/^set .*autocommit = 1/i.test(sql)) status |= Status.AUTOCOMMIT;
     this.#status.set(connection, status);
     if (/information_schema\.triggers/.test(sql)) return row(0, status);
-    if (/information_schema\.views/.test(sql)) return row('plain\nselect 1 AS a', status);
+    if (/information_schema\.views/.test(sql)) return row(viewRow(['plain', 'select 1 AS a']), status);
     if (/gtid_binlog_pos/.test(sql)) return row('0-1-5', status);
     if (/GTID_WAIT/.test(sql)) return row(0, status);
     if (/^(select|execute)/i.test(sql)) return row(1, status);
@@ -111,6 +113,14 @@ function prepared(id: number): Buffer {
   const head = Buffer.alloc(12);
   head.writeUInt32LE(id, 1);
   return writePayload(1, head);
+}
+
+/** Of a statement with one parameter. */
+function preparedWithOne(): Buffer {
+  const head = Buffer.alloc(12);
+  head.writeUInt32LE(1, 1);
+  head.writeUInt16LE(1, 7);
+  return Buffer.concat([writePayload(1, head), writePayload(2, Buffer.alloc(20))]);
 }
 
 function failure(errno: number): Buffer {
@@ -171,6 +181,20 @@ class Client {
     return `row ${value.toString('latin1', 1)}`;
   }
 
+  /** Number and words of an error. */
+  async readWords(): Promise<string> {
+    const { payload } = (await this.#client.packet())!;
+    // Behind the number there is the SQLSTATE with its mark.
+    return `${payload.readUInt16LE(1)} ${payload.toString('utf8', 9)}`;
+  }
+
+  /** Of the answer to COM_STMT_PREPARE of a statement with one parameter. */
+  async preparedId(): Promise<number> {
+    const { payload } = (await this.#client.packet())!;
+    await this.#client.packet();
+    return payload.readUInt32LE(1);
+  }
+
   ask(sql: string): Promise<string> {
     this.send(query(sql));
     return this.read();
@@ -196,6 +220,16 @@ function execute(id: number): Buffer {
   body.writeUInt32LE(id);
   body.writeUInt32LE(1, 5);
   return writeCommand(Command.STMT_EXECUTE, body);
+}
+
+/** The same with one parameter of 2 MiB, whose type is sent with it. */
+function executeLarge(id: number): Buffer {
+  const head = execute(id).subarray(4);
+  const value = Buffer.alloc(4 + 2 * 1024 * 1024, 'x');
+  value[0] = 0xfd;
+  value.writeUIntLE(value.length - 4, 1, 3);
+  // No NULL, types follow: a text.
+  return writePayload(0, Buffer.concat([head, Buffer.from([0, 1, 0xfd, 0]), value]));
 }
 
 /** Connections that sessions have now, at rest or in use, by server. */
@@ -527,6 +561,20 @@ suite('prepared statements', () => {
     await nothingLent();
   });
 
+  test('whose long data is lost with a connection say so once, and name no server', async () => {
+    await setUp({ mode: 'write', pool: 'session', sessionMoves: true });
+    const client = await open();
+    await prepare(client, 'select 1');
+    client.send(writeCommand(Command.STMT_SEND_LONG_DATA, Buffer.from([255, 255, 255, 255, 0, 0, 0x61])));
+    assert.equal(await client.ask('select 3'), 'row 1');
+    primary.whereRan('select 3').socket.destroy();
+    await nothingLent();
+    client.send(execute(LAST_STATEMENT_ID));
+    assert.match(await client.readWords(), /^1158 Parameters of this prepared statement .* send them again/);
+    client.send(execute(LAST_STATEMENT_ID));
+    assert.equal(await client.read(), 'row 1');
+  });
+
   test('whose long data has nowhere to go end the session: an error would answer the next command', async () => {
     await setUp();
     const client = await open();
@@ -627,6 +675,10 @@ class HoldingStream implements ByteStream {
     this.holds = false;
     for (const bytes of this.#held.splice(0)) this.#stream.write(Buffer.from(bytes));
     this.handler.onDrain();
+  }
+
+  askPeer(afterMs: number): void {
+    this.#stream.askPeer(afterMs);
   }
 
   pause(): void {
@@ -890,6 +942,182 @@ async function loseDuring(client: Client, sql: string): Promise<void> {
   (await connection).socket.destroy();
 }
 
+const ENDPOINTS: readonly (readonly [name: string, Partial<ListenerConfig>])[] = [
+  ['write', STAYS],
+  ['split', {}],
+];
+const WAYS = ['as text', 'prepared'] as const;
+
+/** Has the connection end on which the last of the statements is under way; answers what its client is told. */
+async function loseLast(
+  client: Client,
+  statements: readonly string[],
+  way: (typeof WAYS)[number],
+): Promise<string> {
+  for (const sql of statements.slice(0, -1)) await client.ask(sql);
+  const last = statements.at(-1)!;
+  if (way === 'as text') await loseDuring(client, last);
+  else {
+    client.send(writeCommand(Command.STMT_PREPARE, last));
+    assert.equal(await client.read(), 'ok');
+    const connection = asked(primary, /^execute/);
+    client.send(execute(LAST_STATEMENT_ID));
+    (await connection).socket.destroy();
+  }
+  return client.read();
+}
+
+/** A function that writes is behind the view `writes`. */
+function hideWrites(server: SqlServer): void {
+  server.answer = (sql) =>
+    /information_schema\.views/.test(sql) ? row(viewRow(['writes', 'select demo.f() AS a'])) : undefined;
+}
+
+suite('an answer that is lost', () => {
+  const LOST: readonly (readonly [told: string, statements: readonly string[]])[] = [
+    ['error 1180', ['set autocommit = 0', 'begin', 'insert into t values (1)', 'set autocommit = 1']],
+    ['error 1180', ['begin', 'insert into t values (1)', 'create table u (a int)']],
+    ['error 1180', ['begin', 'insert into t values (1)', 'start transaction']],
+    ['error 1180', ['begin', 'insert into t values (1)', 'commit and chain']],
+    ['error 1180', ['begin', 'insert into t values (1)', 'lock tables t write']],
+    ['error 1180', ['begin', 'insert into t values (1)', "set password = 'x'"]],
+    ['error 1180', ['begin', 'set global max_connections = 5']],
+    ['error 1180', ['set autocommit = 0', "xa commit 'x'"]],
+    ['error 1180', ['set completion_type = 1', 'begin', 'insert into t values (1)', 'commit']],
+    ['error 1213', ['set completion_type = 1', 'begin', 'insert into t values (1)', 'rollback']],
+    ['error 1213', ['begin', 'insert into t values (1)', 'rollback and chain']],
+    ['error 1213', ['begin', 'insert into t values (1)', 'rollback release']],
+    ['error 1213', ['begin', 'insert into t values (1)', 'set @a = 1']],
+    ['ok', ['begin', 'insert into t values (1)', 'rollback']],
+    ['ok', ['begin', 'select 1', 'commit']],
+  ];
+  for (const [endpoint, listener] of ENDPOINTS) {
+    for (const way of WAYS) {
+      for (const [told, statements] of LOST) {
+        test(`of ${statements.join('; ')} (${way}, ${endpoint}): ${told}`, async () => {
+          await setUp(listener);
+          const client = await open();
+          assert.equal(await loseLast(client, statements, way), told);
+          const last = way === 'as text' ? statements.at(-1)! : 'execute';
+          const often = primary.statements.filter((sql) => sql === last).length;
+          assert.equal(often, 1, 'it ran more than once');
+          assert.equal(await client.ask('select 2'), 'row 1', 'the session goes on');
+        });
+      }
+    }
+
+    test(`of a ROLLBACK and more in one packet is not said to be OK (${endpoint})`, async () => {
+      await setUp(listener);
+      const several = 'rollback; insert into t values (2); commit';
+      assert.equal(await loseLast(await open(), ['begin', several], 'as text'), 'error 1180');
+    });
+
+    test(`of the COMMIT of what several statements have left open is asked after (${endpoint})`, async () => {
+      await setUp(listener);
+      worker.commitAnswer = { outcome: 'not_committed', detail: 'a test knows' };
+      const client = await open();
+      const several = 'begin; insert into t values (1); insert into t values (1)';
+      primary.answer = (sql, connection) => {
+        if (sql !== several) return undefined;
+        primary.usual('begin', connection);
+        return failure(1062);
+      };
+      assert.equal(await client.ask(several), 'error 1062');
+      await loseDuring(client, 'commit');
+      assert.equal(await client.read(), 'error 1213');
+      assert.equal(worker.commitQuestions[0]?.writeCount, 1);
+    });
+
+    test(`of the COMMIT after several statements that have left nothing open is an OK (${endpoint})`, async () => {
+      await setUp(listener);
+      const client = await open();
+      const several = 'insert into t values (1); insert into t values (1)';
+      primary.answer = (sql) => (sql === several ? failure(1062) : undefined);
+      assert.equal(await client.ask(several), 'error 1062');
+      assert.equal(await client.ask('begin'), 'ok');
+      assert.equal(await loseLast(client, ['select 1', 'commit'], 'as text'), 'ok');
+      assert.deepEqual(worker.commitQuestions, []);
+    });
+
+    for (const way of WAYS) {
+      test(`of a read whose view writes is not asked for a second time (${way}, ${endpoint})`, async () => {
+        await setUp(listener);
+        hideWrites(primary);
+        hideWrites(replica);
+        const client = await open();
+        // To prepare it pins the session of a split endpoint already.
+        const told = endpoint === 'split' && way === 'prepared' ? 'error 1053' : 'error 1180';
+        assert.equal(await loseLast(client, ['select * from writes'], way), told);
+        const last = way === 'as text' ? 'select * from writes' : 'execute';
+        assert.equal(primary.statements.filter((sql) => sql === last).length, 1);
+      });
+    }
+  }
+
+  for (const way of WAYS) {
+    test(`of a read that names no such view is read again (${way})`, async () => {
+      await setUp(STAYS);
+      hideWrites(primary);
+      assert.equal(await loseLast(await open(), ['select * from t'], way), 'row 1');
+    });
+  }
+
+  test('of the COMMIT of reads is asked after where views write', async () => {
+    await setUp(STAYS);
+    hideWrites(primary);
+    worker.commitAnswer = { outcome: 'not_committed', detail: 'a test knows' };
+    const client = await open();
+    assert.equal(
+      await loseLast(client, ['begin', 'select * from writes', 'commit'], 'as text'),
+      'error 1213',
+    );
+    const [{ writeCount, statements }] = worker.commitQuestions as [(typeof worker.commitQuestions)[0]];
+    assert.deepEqual([writeCount, statements], [0, []]);
+  });
+
+  test('of a COMMIT is asked after without the statements, where a view may have written besides', async () => {
+    await setUp(STAYS);
+    hideWrites(primary);
+    const client = await open();
+    const statements = ['begin', 'insert into t values (1)', 'select * from writes', 'commit'];
+    assert.equal(await loseLast(client, statements, 'as text'), 'error 1180');
+    assert.deepEqual(worker.commitQuestions[0]?.statements, []);
+  });
+
+  test('of the COMMIT of a sequence, or of a READ ONLY transaction, is treated as what that is', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await loseLast(client, ['begin', 'select nextval(s)', 'commit'], 'as text');
+    assert.equal(worker.commitQuestions.length, 1);
+  });
+
+  test('of a read is not known where nobody can tell what its view does', async () => {
+    await setUp(STAYS);
+    primary.answer = (sql) => (/information_schema/.test(sql) ? failure(1104) : undefined);
+    assert.equal(await loseLast(await open(), ['select 1'], 'as text'), 'error 1180');
+  });
+
+  test('of a read is asked after once for all sessions of an account', async () => {
+    await setUp(STAYS);
+    for (const client of [await open(), await open()]) {
+      assert.equal(await loseLast(client, ['select 1'], 'as text'), 'row 1');
+    }
+    const asks = primary.server.connections
+      .flatMap(({ log }) => log.map(named))
+      .filter((sql) => /schema\.views/.test(sql));
+    assert.equal(asks.length, 1);
+  });
+
+  test('is all that has anybody ask what views do, at an endpoint whose sessions stay', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    for (const sql of ['select 1', 'begin', 'select 1', 'insert into t values (1)', 'commit'])
+      await client.ask(sql);
+    const all = primary.server.connections.flatMap(({ log }) => log.map(named));
+    assert.deepEqual(all, ['select 1', 'begin', 'select 1', 'insert into t values (1)', 'commit']);
+  });
+});
+
 suite('a session that stays at the primary', () => {
   for (const [index, outcome] of OUTCOMES.entries()) {
     test(`whose COMMIT is lost hears whether it has happened: ${outcome}`, async () => {
@@ -931,6 +1159,16 @@ suite('a session that stays at the primary', () => {
     assert.equal(rest.threadId, threadId);
   });
 
+  test('does not hear that a write after a deadlock was rolled back', async () => {
+    await setUp(STAYS);
+    const client = await open();
+    await client.ask('begin');
+    primary.answer = (sql) => (sql.startsWith('update') ? failure(1213) : undefined);
+    assert.equal(await client.ask('update t set a = 2'), 'error 1213');
+    await loseDuring(client, 'insert into t values (1)');
+    assert.equal(await client.read(), 'error 1180');
+  });
+
   test('is not asked about when the transaction has written nothing', async () => {
     await setUp(STAYS);
     const client = await open();
@@ -939,6 +1177,21 @@ suite('a session that stays at the primary', () => {
     await loseDuring(client, 'commit');
     assert.equal(await client.read(), 'ok');
     assert.deepEqual(worker.commitQuestions, []);
+  });
+
+  test('asks also when the write was a prepared one, too large to be looked at', async () => {
+    await setUp(STAYS);
+    primary.answer = (sql) => (/^prepare insert/.test(sql) ? preparedWithOne() : undefined);
+    const client = await open();
+    client.send(writeCommand(Command.STMT_PREPARE, 'insert into t values (?)'));
+    const id = await client.preparedId();
+    await client.ask('begin');
+    client.send(executeLarge(id));
+    assert.equal(await client.read(), 'row 1');
+    await loseDuring(client, 'commit');
+    assert.equal(await client.read(), 'error 1180');
+    const [{ writeCount, statements }] = worker.commitQuestions as [(typeof worker.commitQuestions)[0]];
+    assert.deepEqual([writeCount, statements], [1, []]);
   });
 
   test('whose ROLLBACK is lost has what it wanted', async () => {
@@ -1036,6 +1289,102 @@ suite('a session that stays at the primary', () => {
     assert.deepEqual(primary.statements, []);
     worker.hold.end();
     assert.equal(await client.ask('select 1'), 'row 1');
+  });
+});
+
+suite('triggers and views of which nothing is known in a transaction', () => {
+  const TRIGGERS = /information_schema\.triggers/;
+
+  /** What a connection was asked, in the words of the client or as triggers? and views? */
+  function all(connection: FakeServerConnection): string[] {
+    return connection.log.map(named).map((sql) => /information_schema\.(\w+)/.exec(sql)?.[1] ?? sql);
+  }
+
+  /** In a transaction, after something was created through another session. */
+  async function begun(begin = 'begin', limit = 100): Promise<Client> {
+    await setUp({}, limit);
+    const client = await open();
+    await client.ask(begin);
+    worker.shares!.hiddenCode.forget();
+    return client;
+  }
+
+  function hasTriggers(): void {
+    primary.answer = (sql) => (TRIGGERS.test(sql) ? row(1) : undefined);
+  }
+
+  test('are asked for when it has ended, and the connection goes to others only then', async () => {
+    const client = await begun('begin', 1);
+    await client.ask('insert into t values (1)');
+    const asking = asked(primary, TRIGGERS);
+    assert.equal(await client.ask('commit'), 'ok');
+    const connection = await asking;
+    const other = await open();
+    other.send(query('insert into t values (2)'));
+    await worker.clock.pass(100);
+    assert.deepEqual(all(connection), [
+      'triggers',
+      'views',
+      'begin',
+      'insert into t values (1)',
+      'commit',
+      'triggers',
+    ]);
+    connection.send(row(0));
+    assert.equal(await other.read(), 'ok');
+  });
+
+  test('keep the session on its connection when a trigger may have left something there', async () => {
+    const client = await begun();
+    hasTriggers();
+    await client.ask('insert into t values (1)');
+    await client.ask('commit');
+    assert.equal(await client.ask('select 1'), 'row 1');
+    assert.equal(primary.whereRan('select 1'), primary.whereRan('commit'));
+  });
+
+  test('end a session that may have left something on a replica', async () => {
+    const client = await begun('start transaction read only');
+    replica.answer = (sql) =>
+      /information_schema\.views/.test(sql) ? row(viewRow(['v_calls', 'select f() AS a'])) : undefined;
+    assert.equal(await client.ask('select a from v_calls'), 'row 1');
+    assert.equal(await client.ask('commit'), 'ok');
+    assert.match(await client.read(), /^error 1053|closed/);
+    await nothingLent();
+  });
+
+  test('are asked for when another transaction ends one on a replica', async () => {
+    const client = await begun('start transaction read only');
+    await client.ask('select 1');
+    await client.ask('begin');
+    assert.deepEqual(all(replica.whereRan('select 1')).slice(-4), [
+      'select 1',
+      'COMMIT',
+      'triggers',
+      'views',
+    ]);
+    await client.ask('commit');
+    await nothingLent();
+  });
+
+  test('end the session when its connection is lost while they are asked for', async () => {
+    const client = await begun();
+    await client.ask('insert into t values (1)');
+    const asking = asked(primary, TRIGGERS);
+    assert.equal(await client.ask('commit'), 'ok');
+    (await asking).socket.destroy();
+    await nothingLent();
+    assert.equal(await client.ask('select 1'), 'error 1053');
+  });
+
+  test('do not keep it from leaving the primary', async () => {
+    const client = await begun();
+    await client.ask('insert into t values (1)');
+    worker.hold.begin();
+    const parts = { clock: worker.clock, sessions: worker.sessions.all(), pool: worker.pool('db1') };
+    const left = leavePrimary(parts, { backend: 'db1', graceMs: 5000, reason: 'db2 becomes the primary' });
+    assert.equal(await client.ask('commit'), 'ok');
+    assert.deepEqual(await left, { moved: 1, ended: 0 });
   });
 });
 

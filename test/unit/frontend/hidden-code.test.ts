@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { mayName, unsafeViews } from '../../../src/frontend/hidden-code.ts';
-import { DIALECTS } from '../../support/statements.ts';
+import { mayName, unsafeViews, type ViewName } from '../../../src/frontend/hidden-code.ts';
+import { DIALECTS, viewRow } from '../../support/statements.ts';
 
-function unsafe(views: Record<string, string>): string[] {
-  const rows = Object.entries(views).map(([name, text]) => `${name}\n${text}`);
-  return unsafeViews(rows, DIALECTS.mariadb).toSorted();
+function unsafe(views: Record<string, string>): ViewName[] {
+  return unsafeViews(Object.entries(views).map(viewRow), DIALECTS.mariadb).toSorted();
 }
 
 suite('a view', () => {
@@ -48,6 +47,54 @@ suite('a statement', () => {
   test('names a view in any case and quoting', () => {
     assert.equal(mayName(['v_lim'], ...text('SELECT * FROM `V_Lim`')), true);
     assert.equal(mayName(['v_lim'], ...text('SELECT * FROM plain')), false);
+  });
+
+  /** Of a view that calls a function, as this statement might name it. */
+  const names = (view: string, sql: string | Buffer): boolean => {
+    const bytes = Buffer.from(sql);
+    return mayName(unsafe({ [view]: 'select `f`() AS `x`' }), bytes, 0, bytes.length);
+  };
+
+  const SPELLINGS: readonly [view: string, characterSet: string, name: Buffer | string][] = [
+    ['Größe', 'utf8', 'Größe'],
+    ['Größe', 'latin1', Buffer.from('Größe', 'latin1')],
+    ['größe', 'latin1, in capital letters', Buffer.from('GRÖßE', 'latin1')],
+    ['größe', 'utf8, in capital letters', 'GRÖßE'],
+    ['模', 'gbk', Buffer.from('c4a3', 'hex')],
+    ['表', 'sjis, a backslash in it', Buffer.from('955c', 'hex')],
+    ['Рё', 'cp1251', Buffer.from('d0b8', 'hex')],
+    ['äx😀', 'utf8mb4', 'äx😀'],
+    ['äx', 'gb18030', Buffer.from('8130853178', 'hex')],
+  ];
+  for (const [view, characterSet, name] of SPELLINGS) {
+    test(`names ${view} in ${characterSet}`, () => {
+      for (const [before, after] of [
+        ['select x from ', ''],
+        ['select x from `db`.`', '` as a'],
+        ['select x from (', ')'],
+      ] as const) {
+        const sql = Buffer.concat([Buffer.from(before), Buffer.from(name), Buffer.from(after)]);
+        assert.equal(names(view, sql), true);
+      }
+    });
+  }
+
+  test('names no such view by other words', () => {
+    assert.equal(names('Größe', 'select x from grosse, `Grünt`'), false);
+    assert.equal(names('Größe', "select 'Gr', 'ö', 'e', 'eine Größenangabe'"), false);
+    assert.equal(names('отчёт', "select 'да', 'x'"), false);
+  });
+
+  test('names a view with a quote in its name', () => {
+    assert.equal(names('a`b', 'select x from `a``b`'), true);
+    assert.equal(names('a"b', 'select x from "a""b"'), true);
+    assert.equal(names('a.b c', 'select x from `a.b c`'), true);
+    assert.equal(names('a.b', 'select x from `axb`'), false);
+  });
+
+  test('names a view by one that reads from it', () => {
+    const views = { Größe: 'select `f`() AS `x`', über: 'select `größe`.`x` AS `x` from `w1`.`größe`' };
+    assert.equal(unsafe(views).length, 2);
   });
 
   test('is looked at between its ends only', () => {

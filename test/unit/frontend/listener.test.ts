@@ -3,6 +3,7 @@ import net from 'node:net';
 import { afterEach, suite, test } from 'node:test';
 import { once } from 'node:events';
 import type { Endpoint } from '../../../src/base/address.ts';
+import { HostAddresses } from '../../../src/base/host-addresses.ts';
 import { silentLog } from '../../../src/base/log.ts';
 import type { ByteSocket } from '../../../src/base/socket.ts';
 import { Slots } from '../../../src/backend/slots.ts';
@@ -13,6 +14,7 @@ import { parseError } from '../../../src/protocol/packets.ts';
 import { SPLIT_DEFAULTS } from '../../support/configs.ts';
 import { FakeClient } from '../../support/fake-client.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { FakeHost } from '../../support/fake-host.ts';
 import { Inbox } from '../../support/inbox.ts';
 
 const open: Listener[] = [];
@@ -33,11 +35,14 @@ async function freePort(): Promise<Extract<Endpoint, { kind: 'tcp' }>> {
   return { kind: 'tcp', host: '127.0.0.1', port };
 }
 
-async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
+async function listen(change: Partial<ListenerConfig> = {}, limit = 10, takenBy: string | null = null) {
   const clock = new FakeClock();
   const counters = new Counters();
   const statuses = new Inbox<string | null>();
   const begun = new Inbox<{ client: ByteSocket; over: () => void }>();
+  const taken: { by: string | null } = { by: takenBy };
+  const host = new FakeHost();
+  const released = new Inbox<null>();
   let free = limit;
   const slots: Slots = new Slots({
     want: (key, count) => {
@@ -60,6 +65,7 @@ async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
     queueTimeoutMs: 1000,
     idleTimeoutMs: 1000,
     handshakeTimeoutMs: 1000,
+    drainTimeoutMs: 30_000,
     allow: [],
     proxyProtocolFrom: [],
     tls: 'off',
@@ -72,7 +78,10 @@ async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
     log: silentLog,
     slots,
     counters,
+    addresses: new HostAddresses(clock, host),
+    onReleased: () => released.put(null),
     removesStaleSocket: false,
+    takenBy: () => taken.by,
     begin: (client, over) => {
       sockets.push(client);
       begun.put({ client, over });
@@ -86,8 +95,11 @@ async function listen(change: Partial<ListenerConfig> = {}, limit = 10) {
     sockets.push(client);
     return client;
   };
-  return { listener, clock, counters, statuses, begun, slots, connect };
+  return { listener, clock, counters, statuses, begun, slots, connect, taken, host, released };
 }
+
+/** An address of no host that may be one of any. */
+const MOVING = { kind: 'tcp', host: '192.0.2.77', port: 3306 } as const;
 
 /** Lets the loop turn until a timer has been set. */
 async function timerSet(clock: FakeClock): Promise<void> {
@@ -140,12 +152,57 @@ suite('a listener', () => {
     for (let count = 0; count < 40; count++) await begun.take();
   });
 
+  test('says who has its port, and that it is tried again', async () => {
+    const address = await freePort();
+    const other = net.createServer().listen(address.port, address.host);
+    await once(other, 'listening');
+    const { statuses, clock } = await listen({ address });
+    assert.match((await statuses.take())!, /EADDRINUSE, another process has it; tried again every 1000 ms$/);
+    other.close();
+    await once(other, 'close');
+    clock.advance(1_000);
+    assert.equal(await statuses.take(), null);
+  });
+
+  test('does not share its address with whom it is said to belong to, and takes it when he has let go', async () => {
+    const { statuses, clock, taken } = await listen({}, 10, 'another dbproxy (process 1)');
+    assert.match((await statuses.take())!, /EADDRINUSE, another dbproxy \(process 1\) has it; tried again/);
+    clock.advance(1_000);
+    taken.by = null;
+    clock.advance(1_000);
+    assert.equal(await statuses.take(), null);
+  });
+
   test('waits for an address that this host does not have, and says so once', async () => {
-    const { statuses, clock } = await listen({ address: { kind: 'tcp', host: '192.0.2.77', port: 3306 } });
-    assert.match((await statuses.take())!, /does not have 192\.0\.2\.77:3306/);
-    assert.equal(clock.pending, 1);
-    clock.advance(150);
-    await timerSet(clock);
+    const { statuses, clock } = await listen({ address: MOVING });
+    assert.match(
+      (await statuses.take())!,
+      /does not have 192\.0\.2\.77:3306 \(now\); listens as soon as it comes$/,
+    );
+    await clock.pass(150);
     assert.equal(statuses.length, 0);
+  });
+
+  test('tries an address that has come and cannot be bound yet again at once', async () => {
+    const { statuses, clock, host, released } = await listen({ address: MOVING });
+    await statuses.take();
+    // An IPv6 address that may be somebody else's, too, is in the list, and cannot be bound.
+    host.addresses.add(MOVING.host);
+    await clock.pass(50);
+    assert.match(
+      (await statuses.take())!,
+      /does not have 192\.0\.2\.77:3306 \(now\); tried again every 100 ms$/,
+    );
+    host.addresses.delete(MOVING.host);
+    await clock.pass(50);
+    assert.match((await statuses.take())!, /listens as soon as it comes$/);
+    assert.equal(released.length, 0, 'it has never listened');
+    assert.equal(clock.pending, 1, 'only the look at the addresses is left');
+  });
+
+  test('looks at no address when it listens where every host does', async () => {
+    const { statuses, clock } = await listen();
+    assert.equal(await statuses.take(), null);
+    assert.equal(clock.pending, 0);
   });
 });

@@ -191,6 +191,27 @@ suite('a command too large to be looked at', () => {
     }
   });
 
+  test('that was refused before its server took it whole leaves the client paused no longer than that server lives', () => {
+    for (const isAnswered of [true, false]) {
+      const { relay, client, server, events, ask } = play();
+      server.full = true;
+      ask(query('too much'));
+      assert.ok(client.paused, 'for the server');
+      if (isAnswered) server.receive(failure(1153));
+      relay.onBackendClose('goodbye');
+      assert.equal(relay.abandonAnswer(), !isAnswered);
+      relay.detach();
+      if (isAnswered) relay.goOn();
+      else relay.answer(failure(1927));
+      assert.ok(!client.paused, 'it may speak');
+      const other = new PlayedSocket(FLAGS);
+      relay.attach(other as unknown as BackendConnection);
+      ask(query('next'));
+      assert.equal(events.at(-1), 'route next');
+      assert.equal(other.text, query('next').toString('hex'));
+    }
+  });
+
   test('has not been sent whole when its connection is lost on the way', () => {
     const { relay, server, events, ask } = play();
     ask(large.subarray(0, 100));
@@ -223,6 +244,19 @@ suite('answers to commands of the dispatcher’s own', () => {
       assert.deepEqual(events.slice(1), [ENDED]);
       assert.equal(relay.bytesToClient, RESULT.length);
       assert.equal(relay.idle, true);
+    }
+  });
+
+  test('may be an error that does no harm: the client gets its answer, and it is told of', () => {
+    for (const [before, after] of cuts(Buffer.concat([failure(1305), RESULT]))) {
+      const stage = play(() => false);
+      const { relay, client, server, events, ask } = stage;
+      ask(query('commit'));
+      const told: number[] = [];
+      relay.forwardAfter([SET], query('commit').subarray(4), (errno) => told.push(errno) > 0);
+      server.receive(before, after);
+      assert.equal(client.text, RESULT.toString('hex'), `cut at ${before.length}`);
+      assert.deepEqual([told, server.closed, events.at(-1)], [[1305], false, ENDED]);
     }
   });
 

@@ -7,16 +7,27 @@ import { account, accountsOf } from '../../support/accounts.ts';
 import { user } from '../../support/fake-worker.ts';
 
 interface Given {
+  rememberPasswords?: boolean;
   source?: 'import' | 'file';
   users?: UserConfig[];
 }
 
-function directory({ source = 'import', users = [] }: Given = {}): UserDirectory & { told: ProvenLogin[] } {
+function directory({ source = 'import', users = [], rememberPasswords = true }: Given = {}): UserDirectory & {
+  told: ProvenLogin[];
+} {
   const told: ProvenLogin[] = [];
   const clusters = [{ name: 'main', users: source }];
-  return Object.assign(new UserDirectory({ clusters, users, onProven: (login) => told.push(login) }), {
-    told,
-  });
+  return Object.assign(
+    new UserDirectory({
+      clusters,
+      users,
+      remember: { rememberPasswords, rememberedLogins: 100 },
+      onProven: (login) => told.push(login),
+    }),
+    {
+      told,
+    },
+  );
 }
 
 function known(found: Found): KnownUser {
@@ -153,12 +164,19 @@ suite('imported users', () => {
 
   test('are refused with the reason while nothing has been read', () => {
     const users = directory({ users: [addition({})] });
+    assert.equal(users.isUnread('main'), true);
     for (const name of ['app', 'other']) {
       assert.match(
         whyNot(users.find('main', name, '10.0.0.1')),
-        /^DBPROXY_ACCOUNTS_UNREAD 1045 .*cluster 'main'/,
+        /^DBPROXY_ACCOUNTS_UNREAD 1040 .*cluster 'main'/,
       );
     }
+  });
+
+  test('are not waited for any more once there are some, nor where none are read', () => {
+    const users = directory();
+    users.take(accountsOf());
+    assert.deepEqual([users.isUnread('main'), users.isUnread('elsewhere')], [false, false]);
   });
 
   test('each change of the accounts counts', () => {
@@ -197,6 +215,42 @@ suite('what a login has proved', () => {
     users.proven('main', known(users.find('main', 'app', '10.0.0.1')), { doubleSha256: DIGEST });
     users.take(accountsOf(account({ material: { sha2Hash: 'JEEl' } })));
     assert.equal(known(users.find('main', 'app', '10.0.0.1')).secret.doubleSha256, undefined);
+  });
+
+  const proof = { doubleSha256: DIGEST, password: 'secret' };
+  const passwordAt = (users: UserDirectory): string | undefined =>
+    known(users.find('main', 'app', '10.0.0.1')).rememberedPassword();
+
+  test('is kept with the password, which others are told, also after a login in the short way', () => {
+    const users = directory();
+    const others = directory();
+    for (const one of [users, others]) one.take(accountsOf(sha2));
+    users.proven('main', known(users.find('main', 'app', '10.0.0.1')), proof);
+    for (const login of users.told) others.learn(login);
+    others.proven('main', known(others.find('main', 'app', '10.0.0.1')), { doubleSha256: DIGEST });
+    assert.deepEqual([passwordAt(users), passwordAt(others)], ['secret', 'secret']);
+    assert.equal(others.told.length, 0);
+    // Only to be found when a server asks for it: the secret itself does not have it.
+    assert.equal(known(users.find('main', 'app', '10.0.0.1')).secret.password, undefined);
+  });
+
+  test('loses its password with the account as it was, also for sessions that live on', () => {
+    const users = directory();
+    users.take(accountsOf(sha2));
+    const before = known(users.find('main', 'app', '10.0.0.1'));
+    users.proven('main', before, proof);
+    users.take(accountsOf(account({ material: { sha2Hash: 'JEEl' } })));
+    assert.deepEqual([passwordAt(users), before.rememberedPassword()], [undefined, undefined]);
+    users.take(accountsOf(sha2));
+    assert.equal(before.rememberedPassword(), undefined, 'it is gone, not hidden');
+  });
+
+  test('is kept without the password with remember_passwords = off', () => {
+    const users = directory({ rememberPasswords: false });
+    users.take(accountsOf(sha2));
+    users.proven('main', known(users.find('main', 'app', '10.0.0.1')), proof);
+    assert.equal(passwordAt(users), undefined);
+    assert.doesNotMatch(JSON.stringify(users.told), /secret/);
   });
 
   test('is not kept where the server stores what checks every login', () => {

@@ -10,6 +10,20 @@ describe('of one cluster', () => {
       ['all is well', 'write', snapshotOf(), true, 'main: writes go to db1'],
       ['all is well', 'read', snapshotOf(), true, 'main: reads go to db2'],
       [
+        'maintenance is on',
+        'write',
+        snapshotOf({ cluster: { maintenance: true } }),
+        true,
+        'main: writes go to db1; MAINTENANCE is on in main',
+      ],
+      [
+        'maintenance is on, and nobody takes writes',
+        'write',
+        snapshotOf({ cluster: { maintenance: true, primary: null, reason: 'db1 is down' } }),
+        false,
+        'main: no writes: db1 is down; MAINTENANCE is on in main',
+      ],
+      [
         'no primary',
         'write',
         snapshotOf({ cluster: { primary: null, reason: 'db1 is down' } }),

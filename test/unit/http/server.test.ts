@@ -42,6 +42,14 @@ async function sendRaw(base: string, bytes: string): Promise<string> {
   return received;
 }
 
+/** The host that does not hold the virtual IP of `write`. */
+const standby = fakeOperations({
+  listeners: () => [
+    { listener: 'write', worker: 1, error: 'this host does not have it', isDraining: false, stateMs: 1 },
+    { listener: 'read', worker: 1, error: null, isDraining: false, stateMs: 1 },
+  ],
+});
+
 const noPrimary = fakeOperations({
   snapshot: () => snapshotOf({ cluster: { primary: null, reason: 'nobody is writable' } }),
 });
@@ -57,6 +65,14 @@ describe('paths', () => {
     [fakeOperations(), 'OPTIONS', '/health/write', 200, /^main: writes go to db1\n$/],
     [fakeOperations(), 'HEAD', '/health/write', 200, /./],
     [fakeOperations(), 'GET', '/health/write/mian', 404, /no cluster 'mian'; known: main/],
+    [
+      standby,
+      'GET',
+      '/health/write',
+      200,
+      /^main: writes go to db1; listener write: this host does not have it\n$/,
+    ],
+    [standby, 'GET', '/health/read', 200, /^main: reads go to db2\n$/],
     [noPrimary, 'GET', '/health/write', 503, /^main: no writes: nobody is writable\n$/],
     [noPrimary, 'OPTIONS', '/health/write', 503, /nobody is writable/],
     [fakeOperations(), 'GET', '/health/write/a/b', 404, /nothing at/],
@@ -104,6 +120,8 @@ describe('/metrics', () => {
     'dbproxy_build_info{version="1.2.3",node_version="' + process.version + '"} 1',
     'dbproxy_uptime_seconds 61.5',
     'dbproxy_client_connections{listener="write"} 8',
+    'dbproxy_listener_workers{listener="read"} 1',
+    'dbproxy_listener_draining{listener="write"} 0',
     'dbproxy_backend_connections{backend="db1",state="used"} 6',
     'dbproxy_backend_connections{backend="db1",state="idle"} 4',
     'dbproxy_backend_up{backend="db1",cluster="main"} 1',
@@ -130,8 +148,12 @@ describe('/metrics', () => {
     'dbproxy_held_statements 2',
     'dbproxy_failovers_total{kind="switchover",result="done"} 2',
     'dbproxy_failover_duration_seconds{kind="switchover",result="done"} 1.5',
+    'dbproxy_lost_commits_total{cluster="main",outcome="not_committed"} 3',
     'dbproxy_topology_epoch 3',
     'dbproxy_writes_held{cluster="main"} 0',
+    'dbproxy_maintenance{cluster="main"} 0',
+    'dbproxy_state_writable 1',
+    'dbproxy_in_charge{cluster="main"} 1',
     'dbproxy_process_resident_bytes{process="worker-1"} 50000000',
     'dbproxy_event_loop_lag_seconds{process="worker-2"} 0.0005',
     '# TYPE dbproxy_query_duration_seconds histogram',
@@ -147,6 +169,16 @@ describe('/metrics', () => {
       assert.ok(body.split('\n').includes(line), body);
     });
   }
+
+  test('maintenance, and a state_dir that cannot be written to', async () => {
+    const operations = fakeOperations({
+      snapshot: () => snapshotOf({ cluster: { maintenance: true } }),
+      stateTrouble: () => 'ENOSPC: no space left on device',
+    });
+    const { body } = await new Routes(operations, '1').reply('GET', '/metrics');
+    assert.match(body, /^dbproxy_maintenance\{cluster="main"\} 1$/m);
+    assert.match(body, /^dbproxy_state_writable 0$/m);
+  });
 
   test('a primary has no lag to report', async () => {
     const { body } = await new Routes(fakeOperations(), '1.2.3').reply('GET', '/metrics');

@@ -15,3 +15,12 @@ test('keeps the last events only, the newest last, each under a number of its ow
     ],
   );
 });
+
+test('keeps the time of what was before, with ids in the order in which it was told', () => {
+  const ring = new EventRing(systemClock, 3);
+  ring.add('promote.done', 'db2', 'primary', 1_000);
+  ring.add('backend.down', 'db1', 'why');
+  const [first, second] = ring.list();
+  assert.deepEqual([first!.id, first!.wallMs], [1, 1_000]);
+  assert.ok(second!.id === 2 && second!.wallMs > 1_000);
+});

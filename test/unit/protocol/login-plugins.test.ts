@@ -579,6 +579,19 @@ suite('as a client', () => {
   const needs = (secret: Secret, meeting: Meeting): ClientStep =>
     meet({ ...meeting, client: { ...meeting.client, secret } }).client;
 
+  test('asks for a password that is remembered when the server wants it, and not before', () => {
+    let asked = 0;
+    const findPassword = (): string => (asked++, PASSWORD.password);
+    const hashes = withoutPassword(PASSWORD);
+    assert.equal(needs(hashes, { account: hashes, server: CACHING, client: { findPassword } }).kind, 'ok');
+    assert.equal(asked, 0);
+    const server = { ...CACHING, rsa: RSA };
+    assert.equal(needs(hashes, { account: STORED, server, client: { findPassword } }).kind, 'ok');
+    assert.ok(asked > 0);
+    const forgotten = { findPassword: () => undefined };
+    assert.equal(needs(hashes, { account: STORED, server, client: forgotten }).kind, 'password_needed');
+  });
+
   test('says that the password is needed, and gives nothing else away', () => {
     const hashes = withoutPassword(PASSWORD);
     assert.deepEqual(needs(hashes, { account: STORED, server: { ...CACHING, rsa: RSA } }), {
@@ -627,6 +640,13 @@ suite('as a client', () => {
     const clear = { kind: 'send', bytes: Buffer.from('\x04\0\0\x03app\0') };
     assert.deepEqual(greeted({ secure: true }).receive(ask, 2), clear);
     assert.deepEqual(greeted({ secure: true }).receive(full, 2), clear);
+  });
+
+  test('does not look for a remembered password when a server wants it in clear, however secure the channel', () => {
+    const ask = writeAuthSwitch(2, 'mysql_clear_password', Buffer.alloc(0)).subarray(4);
+    const findPassword = (): string => assert.fail('it was looked for');
+    const login = greeted({ secure: true, secret: withoutPassword(PASSWORD), findPassword });
+    assert.equal(login.receive(ask, 2).kind, 'password_needed');
   });
 
   test('fails in words at a key that is none, and at rounds without an end', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { route, type Endpoint } from '../../../src/routing/router.ts';
+import { mayReadOn, route, type Endpoint } from '../../../src/routing/router.ts';
 import type { BackendView, ClusterView, Snapshot } from '../../../src/topology/snapshot.ts';
 import { backendView } from '../../support/fake-worker.ts';
 import { clusterView } from '../../support/operations.ts';
@@ -128,5 +128,39 @@ suite('the read endpoint', () => {
     assert.match(reason, /b is online, its ro_weight is 0/);
     assert.match(reason, /p is down \(refused\)/);
     assert.doesNotMatch(reason, /other/);
+  });
+});
+
+suite('a session that reads somewhere', () => {
+  const lags: Change = { readable: false, reason: 'lags' };
+  const down: Change = { state: 'down', readable: false };
+  const cases: [what: string, from: Snapshot, stays: string][] = [
+    ['stays on a replica, and leaves the primary for it', snapshot(), 'ab'],
+    ['leaves one that lags for another', snapshot({ a: lags }), 'b'],
+    ['leaves those that lag for the primary', snapshot({ a: lags, b: lags }), 'p'],
+    ['stays where it is when nobody is better', snapshot({ p: { state: 'down' }, a: lags, b: lags }), 'abp'],
+    [
+      'is not kept from one that is down, or taken out',
+      snapshot({ a: down, b: { state: 'offline' } }),
+      'abp',
+    ],
+    [
+      'stays on the primary that an operator gave a share',
+      snapshot({ p: { roWeight: 2, roWeightSet: true } }),
+      'abp',
+    ],
+    ['stays on a replica without a share', snapshot({ a: { roWeight: 0 } }), 'ab'],
+    ['leaves one that lags, though the other has no share', snapshot({ a: lags, b: { roWeight: 0 } }), 'bp'],
+  ];
+  for (const [what, from, stays] of cases) {
+    test(what, () => {
+      const staying = ['a', 'b', 'p'].filter((name) => mayReadOn(from, 'c', name));
+      assert.equal(staying.join(''), stays);
+    });
+  }
+
+  test('has nothing to do with another cluster', () => {
+    assert.equal(mayReadOn(snapshot(), 'nowhere', 'a'), true);
+    assert.equal(mayReadOn(snapshot(), 'c', 'gone'), true);
   });
 });

@@ -43,6 +43,19 @@ const FAULTS: readonly Fault[] = [
     remedy: /GRANT BINLOG MONITOR, SLAVE MONITOR.* ON \*\.\* TO 'm'@'%';/,
   },
   {
+    rule: 'rejoin_grants',
+    severity: 'hint',
+    plant: {
+      rest: {
+        grants: [
+          'GRANT ALL PRIVILEGES ON dbproxy.* TO m',
+          'GRANT SELECT, INSERT, UPDATE, DELETE ON `shop`.* TO m',
+        ],
+      },
+    },
+    remedy: /^GRANT BINLOG ADMIN, TRIGGER ON \*\.\* TO 'm'@'%'; \(or on the schemas/,
+  },
+  {
     rule: 'replication_account',
     severity: 'error',
     plant: { facts: { replication: { ...REPLICATION, receiver: 'connecting' } } },
@@ -118,7 +131,21 @@ const FAULTS: readonly Fault[] = [
     rule: 'durability',
     severity: 'warning',
     plant: { variables: { sync_binlog: '0' } },
-    remedy: /^SET GLOBAL sync_binlog = 1; \[my\.cnf: sync_binlog = 1\]$/,
+    remedy: /^SET GLOBAL sync_binlog = 1; \/\* and in my\.cnf: sync_binlog = 1 \*\/$/,
+  },
+  {
+    rule: 'durability',
+    severity: 'warning',
+    plant: { variables: { innodb_flush_log_at_trx_commit: '2' } },
+    version: MYSQL,
+    remedy: /^SET PERSIST innodb_flush_log_at_trx_commit = 1;$/,
+  },
+  {
+    rule: 'commit_flush',
+    severity: 'warning',
+    plant: { variables: { innodb_flush_log_at_trx_commit: '1' } },
+    remedy:
+      /^SET GLOBAL innodb_flush_log_at_trx_commit = 3; \/\* and in my\.cnf: innodb_flush_log_at_trx_commit = 3 \*\/$/,
   },
   {
     rule: 'super_read_only',
@@ -252,7 +279,7 @@ describe('doctor', () => {
 
   test('has a planted fault for every rule of a server', () => {
     // What the others show is seen by the tests below.
-    const elsewhere = ['read_only', 'semi_sync_live', 'crash_recovery'];
+    const elsewhere = ['read_only', 'semi_sync_live', 'crash_recovery', 'gtid_history', 'auto_increment'];
     const planted = new Set([...FAULTS.map(({ rule }) => rule), ...elsewhere]);
     assert.deepEqual(
       [...serverRules, ...semiSyncRules].map(({ id }) => id).filter((id) => !planted.has(id)),
@@ -263,6 +290,70 @@ describe('doctor', () => {
   test('knows a server id that two servers share', () => {
     const shared = found({ facts: { serverId: 1 } }).filter(({ id }) => id === 'server_id');
     assert.deepEqual(brief(shared), ['error db1 server_id', 'error db2 server_id']);
+  });
+
+  test('tells servers that replicate from each other when they would give the same ids', () => {
+    const told = (
+      settings: readonly (readonly [increment: string, offset: string])[],
+      isRing = true,
+    ): string[] => {
+      const [db1, db2] = settings.map(([increment, offset], index) => {
+        const variables = { auto_increment_increment: increment, auto_increment_offset: offset };
+        const replication = replicationFacts({ heartbeatPeriodMs: 500, sourceServerId: 2 });
+        const facts = isRing && index === 0 ? { replication } : {};
+        return survey(`db${index + 1}`, { variables, facts });
+      });
+      return findingsOf(clusterSurvey([db1!, db2!]))
+        .filter(({ id }) => id === 'auto_increment')
+        .map(({ subject, remedy }) => `${subject} ${remedy.replaceAll(/ \/\*.*?\*\//g, '')}`);
+    };
+    const remedies = [1, 2].map(
+      (place) =>
+        `db${place} SET GLOBAL auto_increment_increment = 2; SET GLOBAL auto_increment_offset = ${place};`,
+    );
+    const wrong = [
+      ['1', '1', '1', '1'],
+      ['2', '1', '2', '1'],
+      ['2', '1', '3', '2'],
+      ['2', '1', '2', '3'],
+      ['1', '1', '1', '2'],
+    ] as const;
+    for (const [step1, offset1, step2, offset2] of wrong) {
+      const settings = [
+        [step1, offset1],
+        [step2, offset2],
+      ] as const;
+      assert.deepEqual(told(settings), remedies, String(settings));
+      assert.deepEqual(told(settings, false), [], 'only one is a replica');
+    }
+    assert.deepEqual(
+      told([
+        ['2', '1'],
+        ['2', '2'],
+      ]),
+      [],
+    );
+    assert.deepEqual(
+      told([
+        ['10', '1'],
+        ['10', '3'],
+      ]),
+      [],
+    );
+  });
+
+  test('tells a replica that was filled without the history of who wrote before', () => {
+    const remedyOf = (history: string, replicatedPosition: string): string | undefined => {
+      const db1 = survey('db1', { facts: { history: '0-2-9,0-1-40' } });
+      const db2 = survey('db2', { facts: { history, replicatedPosition } });
+      return findingsOf(clusterSurvey([db1, db2])).find(({ id }) => id === 'gtid_history')?.remedy;
+    };
+    assert.match(
+      remedyOf('0-1-38', '0-1-38') ?? '',
+      /STOP SLAVE; RESET MASTER; SET GLOBAL gtid_binlog_state = '0-2-9,0-1-38'; START SLAVE;$/,
+    );
+    assert.equal(remedyOf('0-2-9,0-1-38', '0-1-38'), undefined);
+    assert.equal(remedyOf('0-2-7', '0-2-7'), undefined, 'it lags behind');
   });
 
   test('tells two writers of each other', () => {
@@ -293,16 +384,68 @@ describe('doctor', () => {
       waitPoint: 'after_sync',
       waitForReplicas: 1,
       waiting: 0,
+      acknowledged: 0,
     } as const;
     const db1 = survey('db1', { facts: { semiSync: { primary: side, replica: null } } });
     assert.ok(brief(findingsOf(clusterSurvey([db1, survey('db2')]))).includes('error db1 semi_sync_live'));
+  });
+
+  const STANDS_BY = {
+    rpl_semi_sync_source_enabled: 'ON',
+    rpl_semi_sync_source_wait_no_replica: 'OFF',
+    rpl_semi_sync_source_timeout: '10',
+  };
+
+  test('has nothing against a replica that stands by', () => {
+    assert.deepEqual(brief(found({ variables: STANDS_BY }, {}, MYSQL)), []);
+    const waiting = found({ variables: { rpl_semi_sync_source_enabled: 'ON' } }, {}, MYSQL);
+    const [finding] = waiting.filter(({ id }) => id === 'semi_sync_switches');
+    assert.equal(
+      finding?.remedy,
+      'SET GLOBAL rpl_semi_sync_source_timeout = 10; SET GLOBAL rpl_semi_sync_source_wait_no_replica = OFF;',
+    );
+  });
+
+  test('has a lot against a primary that does', () => {
+    const db1 = survey('db1', { variables: STANDS_BY }, MYSQL);
+    const findings = findingsOf(clusterSurvey([db1, survey('db2', {}, MYSQL)]));
+    const errors = brief(findings).filter((one) => one.startsWith('error db1'));
+    assert.deepEqual(errors, ['error db1 semi_sync_timeout', 'error db1 semi_sync_waits_alone']);
   });
 
   test('says once that MariaDB is to recover as a replica', () => {
     const findings = findingsOf(clusterSurvey([survey('db1'), survey('db2')]));
     const recovery = findings.filter(({ id }) => id === 'crash_recovery');
     assert.deepEqual(brief(recovery), ['hint db1 crash_recovery']);
-    assert.match(recovery[0]!.remedy, /init-rpl-role = SLAVE/);
+    assert.match(recovery[0]!.remedy, /init-rpl-role = SLAVE.*innodb_flush_log_at_trx_commit = 3/);
+  });
+
+  test('says of commits what a crash costs, once, by how MariaDB starts', () => {
+    const told = (
+      flush: string,
+      startsAs: 'start' | 'runtime',
+      enabled = 'ON',
+      version?: string,
+    ): string[] => {
+      const variables = { innodb_flush_log_at_trx_commit: flush, rpl_semi_sync_slave_enabled: enabled };
+      const changes = { variables, origins: { rpl_semi_sync_slave_enabled: startsAs } };
+      const ids = ['commit_flush', 'durability'];
+      return found(changes, {}, version)
+        .filter(({ id, subject }) => subject === 'db2' && ids.includes(id))
+        .map(
+          ({ id, words }) =>
+            `${id}: ${/a crash of its machine|a crash|the machine itself|it crashes/.exec(words)?.[0]}`,
+        );
+    };
+    assert.deepEqual(told('1', 'start'), ['commit_flush: a crash']);
+    assert.deepEqual(told('0', 'start'), ['commit_flush: a crash']);
+    assert.deepEqual(told('2', 'start'), ['commit_flush: a crash of its machine']);
+    assert.deepEqual(told('3', 'start'), []);
+    assert.deepEqual(told('1', 'runtime', 'OFF'), ['commit_flush: a crash'], 'nobody can tell');
+    assert.deepEqual(told('1', 'start', 'OFF'), [], 'it commits what its binary log has');
+    assert.deepEqual(told('2', 'start', 'OFF'), ['durability: the machine itself']);
+    assert.deepEqual(told('0', 'start', 'OFF'), ['durability: it crashes']);
+    assert.deepEqual(told('1', 'start', 'ON', '10.5.9-MariaDB'), [], 'before it could start as a replica');
   });
 
   test('says nothing of semi-sync where that is off', () => {

@@ -4,16 +4,30 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { NO_ACCOUNTS } from '../../../src/setup/copy.ts';
 import { planBootstrap, type Follower, type PlanInput, type SetupStep } from '../../../src/setup/plan.ts';
 import { inWords, plannedReports } from '../../../src/setup/steps.ts';
 import type { Survey } from '../../../src/setup/survey.ts';
+import type { StartingPoint } from '../../../src/monitor/flavour/setup.ts';
 import { clusterConfig } from '../../support/configs.ts';
 import { survey } from '../../support/surveys.ts';
 
 const MYSQL = '9.7.4';
 
 function follower(of: Survey, changes: Partial<Follower> = {}): Follower {
-  return { survey: of, follows: true, startsWhereItIs: false, accounts: [], ownSchema: [], ...changes };
+  return {
+    survey: of,
+    follows: true,
+    startsWhereItIs: false,
+    accounts: NO_ACCOUNTS,
+    ownSchema: [],
+    ...changes,
+  };
+}
+
+/** A primary that has written so much. */
+function at(position: string): StartingPoint {
+  return { position, replicatedPosition: '', history: position };
 }
 
 /** A cluster of db1 and db2 that is well; with `changes`. */
@@ -22,8 +36,7 @@ function input(changes: Partial<PlanInput> = {}): PlanInput {
     cluster: clusterConfig({ semiSync: 'require', replicationPassword: 'secret' }),
     primary: survey('db1', { persisted: AT_START }),
     followers: [follower(survey('db2'))],
-    position: '0-1-5',
-    replicatedPosition: '',
+    start: at('0-1-5'),
     accounts: { monitor: 'well', replication: 'well' },
     hasOwnTables: true,
     isRecorded: true,
@@ -104,7 +117,7 @@ describe('the plan of a bootstrap', () => {
   });
 
   test('writes accounts and tables after the place is fixed that replicas start from, and before they do', () => {
-    const steps = names(planOfBlank(MYSQL, { position: '3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5' }));
+    const steps = names(planOfBlank(MYSQL, { start: at('3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5') }));
     const order = [
       'db2: begin where db1 is: 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5',
       'db1: account r',
@@ -128,7 +141,7 @@ describe('the plan of a bootstrap', () => {
       const db2 = blank('db2', MYSQL);
       const other = { ...db2, facts: { ...db2.facts, position } };
       const steps = planOfBlank(MYSQL, {
-        position: 'a:1-5',
+        start: at('a:1-5'),
         followers: [follower(other, { follows: false })],
       });
       return inWords(
@@ -141,9 +154,38 @@ describe('the plan of a bootstrap', () => {
     assert.equal(sqlOf('a:1-5'), '', 'it is there already');
   });
 
+  test('gives a MariaDB server the history of the primary, with all who have written', () => {
+    const start = { position: '0-2-23', replicatedPosition: '0-1-9', history: '0-1-9,0-2-23' };
+    const sqlOf = (facts: Partial<Survey['facts']>): string => {
+      const db2 = blank('db2', '10.11.6-MariaDB');
+      const other = { ...db2, facts: { ...db2.facts, ...facts } };
+      const steps = planOfBlank('10.11.6-MariaDB', {
+        start,
+        followers: [follower(other, { follows: false })],
+      });
+      return inWords(
+        steps.filter(({ what }) => what.startsWith('begin')).flatMap(({ sql }) => sql),
+        [],
+      );
+    };
+    const begin = "SET GLOBAL gtid_binlog_state = '0-1-9,0-2-23'; SET GLOBAL gtid_slave_pos = '0-2-23';";
+    assert.equal(sqlOf({ position: '', history: '' }), begin);
+    assert.equal(sqlOf({ position: '0-3-2', history: '0-3-2' }), `RESET MASTER; ${begin}`);
+    // As it was filled before its log was given what had been written earlier.
+    assert.equal(
+      sqlOf({ position: '', history: '', replicatedPosition: '0-2-23' }),
+      `RESET MASTER; ${begin}`,
+    );
+    assert.equal(
+      sqlOf({ position: '0-2-23', history: '0-1-9,0-2-23', replicatedPosition: '0-2-23' }),
+      '',
+      'it is there already',
+    );
+  });
+
   test('leaves the place of a server alone that was just filled', () => {
     const filled = follower(blank('db2', MYSQL), { follows: false, startsWhereItIs: true });
-    const steps = names(planOfBlank(MYSQL, { position: 'a:1-9', followers: [filled] }));
+    const steps = names(planOfBlank(MYSQL, { start: at('a:1-9'), followers: [filled] }));
     assert.ok(!steps.some((step) => step.includes('begin where')));
     assert.ok(steps.includes('db2: follow db1'));
   });
@@ -157,6 +199,7 @@ describe('the plan of a bootstrap', () => {
       waitPoint: 'after_sync',
       waitForReplicas: 1,
       waiting: 0,
+      acknowledged: 0,
     } as const;
     const primary = survey('db1', {
       facts: { semiSync: { primary: side, replica: null } },
@@ -166,22 +209,50 @@ describe('the plan of a bootstrap', () => {
       input({ primary, hasOwnTables: false, followers: [follower(survey('db2'), { follows: false })] }),
     );
     const open = steps.findIndex(({ what }) => what === 'let dbproxy itself write');
-    assert.equal(inWords(steps[open]!.sql, []), 'SET GLOBAL rpl_semi_sync_master_enabled = 0;');
+    assert.equal(inWords(steps[open]!.sql, []), 'SET GLOBAL rpl_semi_sync_master_enabled = OFF;');
     assert.ok(open < steps.findIndex(({ what }) => what === "dbproxy's own tables"));
+  });
+
+  test('leaves a replica that stands by alone, and has a primary that does wait at the end', () => {
+    const variables = {
+      rpl_semi_sync_source_enabled: 'ON',
+      rpl_semi_sync_source_wait_no_replica: 'OFF',
+      rpl_semi_sync_source_timeout: '10',
+    };
+    const primary = survey('db1', { persisted: AT_START }, MYSQL);
+    const db2 = survey('db2', { variables, persisted: AT_START }, MYSQL);
+    assert.deepEqual(names(planBootstrap(input({ primary, followers: [follower(db2)] }))), []);
+    const { semiSync } = primary.facts;
+    const facts = {
+      semiSync: { ...semiSync, primary: { ...semiSync.primary!, enabled: false, live: false } },
+    };
+    const idle = survey('db1', { variables, facts, persisted: AT_START }, MYSQL);
+    const steps = planBootstrap(input({ primary: idle, followers: [follower(db2)] }));
+    assert.deepEqual(
+      steps.map(({ what, sql, undo }) => [what, inWords(sql, []), inWords(undo, [])]),
+      [
+        [
+          'semi-sync: commits wait for a replica',
+          'SET GLOBAL rpl_semi_sync_source_wait_point = AFTER_SYNC; SET GLOBAL rpl_semi_sync_source_timeout = 4294967295; SET GLOBAL rpl_semi_sync_source_wait_no_replica = ON; SET GLOBAL rpl_semi_sync_source_enabled = ON;',
+          'SET GLOBAL rpl_semi_sync_source_timeout = 10; SET GLOBAL rpl_semi_sync_source_wait_no_replica = OFF;',
+        ],
+      ],
+    );
   });
 
   test('unlocks a super-read-only replica for what it writes there, and locks it again', () => {
     const locked = survey('db2', { facts: { replication: null } }, MYSQL);
-    const accounts = [{ sql: "CREATE USER 'app'@'%'" }];
+    const accounts = { make: [{ sql: "CREATE USER 'app'@'%'" }], drop: [{ sql: "DROP USER 'app'@'%'" }] };
     const steps = planBootstrap(
       input({
         primary: survey('db1', { persisted: AT_START }, MYSQL),
-        position: '',
+        start: at(''),
         followers: [follower(locked, { follows: false, accounts })],
       }),
     );
     const copy = steps.find(({ what }) => what === 'make the accounts that db1 has')!;
     assert.equal(copy.unlogged, true);
+    assert.deepEqual(copy.whenHalfDone, accounts.drop);
     assert.equal(inWords(copy.sql, []), "SET GLOBAL super_read_only = 0; CREATE USER 'app'@'%';");
     const follow = steps.find(({ what }) => what === 'follow db1')!;
     assert.match(
@@ -215,10 +286,13 @@ describe('the plan of a bootstrap', () => {
       followers: [
         follower(blank('db2', '10.11.6-MariaDB'), {
           follows: false,
-          accounts: [
-            { sql: "CREATE USER `app`@`%` IDENTIFIED BY PASSWORD '*5BCB3E6AC345'" },
-            { sql: "CREATE USER `b`@`%` IDENTIFIED WITH 'caching_sha2_password' AS 0x24412430" },
-          ],
+          accounts: {
+            make: [
+              { sql: "CREATE USER `app`@`%` IDENTIFIED BY PASSWORD '*5BCB3E6AC345'" },
+              { sql: "CREATE USER `b`@`%` IDENTIFIED WITH 'caching_sha2_password' AS 0x24412430" },
+            ],
+            drop: [],
+          },
         }),
       ],
     });

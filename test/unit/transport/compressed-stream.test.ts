@@ -36,6 +36,10 @@ class FakeStream implements ByteStream {
     return this.taking;
   }
 
+  askPeer(): void {
+    // Nobody is asked here.
+  }
+
   pause(): void {
     this.paused = true;
   }
