@@ -127,6 +127,8 @@ function newServer(options: PairOptions, index: 0 | 1): DatabaseServer {
       '--max-connections=250',
       '--rpl-semi-sync-master-wait-point=AFTER_SYNC',
       `--rpl-semi-sync-master-timeout=${options.semiSyncTimeoutMs}`,
+      // When the replica connects anew, its place is looked for from the start of the newest file.
+      '--max-binlog-size=128M',
       // What the replica has been sent is on this server's disk, too.
       '--sync-binlog=1',
       // A replica that flushes for each commit keeps up only when it applies several at a time.

@@ -5,7 +5,7 @@
 import type { ClusterConfig } from '../config/config.ts';
 import { isOn } from '../monitor/flavour/row.ts';
 import { semiSyncTimeoutMs } from '../monitor/flavour/setup.ts';
-import { valueAtStart, type Survey } from './survey.ts';
+import { valueAtStart, wantedLogFile, type Survey } from './survey.ts';
 
 /** The lines that are missing, or of which nobody can tell; empty where SQL keeps all. */
 export function fileLines(survey: Survey, { semiSync }: Pick<ClusterConfig, 'semiSync'>): string[] {
@@ -24,6 +24,8 @@ export function fileLines(survey: Survey, { semiSync }: Pick<ClusterConfig, 'sem
       [timeout, String(semiSyncTimeoutMs(semiSync))],
     );
     if (waitPoint !== null) wanted.push([waitPoint, 'AFTER_SYNC']);
+    const logFile = wantedLogFile(survey);
+    if (logFile !== null) wanted.push(['max_binlog_size', String(logFile)]);
   }
   const missing = wanted.filter(([name, value]) => !isSo(valueAtStart(survey, name), value));
   const lines = missing.map(([name, value]) => `${name} = ${value}`);

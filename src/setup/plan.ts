@@ -22,7 +22,7 @@ import {
 import { CREATE_TABLES } from '../monitor/flavour/tables.ts';
 import type { AccountCopy } from './copy.ts';
 import { tcpAddress } from './roles.ts';
-import { standsBy, variable, variableIsOn, type Survey } from './survey.ts';
+import { standsBy, variable, variableIsOn, wantedLogFile, type Survey } from './survey.ts';
 
 /** One thing to do at one server. */
 export interface SetupStep {
@@ -139,6 +139,7 @@ function logSettings(survey: Survey): SetupStep[] {
 function semiSyncSettings({ cluster }: PlanInput, survey: Survey): SetupStep[] {
   if (cluster.semiSync === 'off') return [];
   const { timeout, waitPoint, waitWithoutReplica, waitCount } = survey.words.semiSync;
+  const logFile = wantedLogFile(survey);
   const wanted: (readonly [string, string])[] = standsBy(survey)
     ? []
     : [
@@ -147,6 +148,7 @@ function semiSyncSettings({ cluster }: PlanInput, survey: Survey): SetupStep[] {
       ];
   if (waitPoint !== null) wanted.push([waitPoint, 'AFTER_SYNC']);
   if (waitCount !== null) wanted.push([waitCount, '1']);
+  if (logFile !== null) wanted.push(['max_binlog_size', String(logFile)]);
   return changeSettings(survey, 'semi-sync: how commits wait', wanted);
 }
 

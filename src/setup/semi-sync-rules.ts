@@ -1,7 +1,7 @@
 /**
  * What semi-synchronous replication has to be, one row a rule, where the cluster's `semi_sync` is not off:
  * installed, waiting before a commit is seen by others, never giving up, on at the right side of each server,
- * working now, and the same after a restart.
+ * working now, the same after a restart, and soon at work again when replicas connect anew.
  */
 import { isOn } from '../monitor/flavour/row.ts';
 import { commitWaitChanges } from '../monitor/flavour/semi-sync.ts';
@@ -17,7 +17,7 @@ import {
   type Severity,
 } from './finding.ts';
 import { follows } from './roles.ts';
-import { standsBy, valueAtStart, variable, variableIsOn } from './survey.ts';
+import { standsBy, valueAtStart, variable, variableIsOn, wantedLogFile } from './survey.ts';
 
 /** Above it a primary does wait for ever, in effect. */
 const FOR_EVER_FROM_MS = 24 * 3_600_000;
@@ -64,6 +64,7 @@ export const semiSyncRules: readonly ServerRule[] = [
   { id: 'semi_sync_switches', severity: 'error', blocksBootstrap: false, look: semiSyncSwitches },
   underPolicy('semi_sync_live', semiSyncLive),
   rule('semi_sync_at_start', 'hint', semiSyncAtStart),
+  rule('semi_sync_log_size', 'hint', semiSyncLogSize),
 ];
 
 /** What is an error where semi-sync is required is a warning where it is preferred. */
@@ -183,5 +184,17 @@ function semiSyncAtStart({ survey, all }: ServerView): Complaint | null {
     remedy: persists
       ? `SET PERSIST_ONLY ${replicaSwitch} = ON; SET PERSIST_ONLY ${primarySwitch} = OFF;`
       : inFile(survey, `${replicaSwitch} = ON`, `${primarySwitch} = OFF`),
+  };
+}
+
+/** Commits wait for replicas that have connected anew, and those wait until the server has found their place. */
+function semiSyncLogSize({ survey, all }: ServerView): Complaint | null {
+  const wanted = wantedLogFile(survey);
+  const bytes = Number(variable(survey, 'max_binlog_size'));
+  if (all.cluster.semiSync === 'off' || wanted === null || bytes <= wanted) return null;
+  const megabytes = Math.round(bytes / 1024 ** 2);
+  return {
+    words: `max_binlog_size is ${megabytes} MB: after a switchover writes wait until it has looked through the newest file of its binary log for the place of its replicas, up to 0.4 s for 1 GB`,
+    remedy: setting(survey, 'max_binlog_size', String(wanted)),
   };
 }

@@ -101,6 +101,14 @@ export function standsBy(survey: Survey): boolean {
   return can && variableIsOn(survey, primarySwitch) && !variableIsOn(survey, waitWithoutReplica);
 }
 
+/** How large a file of its binary log should grow, in bytes; null where that does not matter. What is smaller stays. */
+export function wantedLogFile(survey: Survey): number | null {
+  const { largestLogFile } = survey.words;
+  // From MariaDB 11.4 on an index tells the place of who connects.
+  if (largestLogFile === null || variableIsOn(survey, 'binlog_gtid_index')) return null;
+  return Math.min(largestLogFile, Number(variable(survey, 'max_binlog_size')));
+}
+
 /** What a setting will be after the next start; null when nobody can tell. */
 export function valueAtStart(survey: Survey, name: string): string | null {
   const persisted = survey.persisted.get(name);

@@ -156,6 +156,8 @@ forEachFlavour((flavour) => {
         await Promise.all(lab.servers.map((server) => valueAt(server, '@@global.read_only'))),
         [0, 1, 1],
       );
+      const largestLog = flavour === 'mariadb' ? 134_217_728 : 1_073_741_824;
+      assert.equal(Number(await valueAt(db1, '@@global.max_binlog_size')), largestLog);
       assert.deepEqual(
         (await db1.query(`show status like '${words.semiSync!.clients}'`)).map((row) => row['Value']),
         ['2'],

@@ -46,6 +46,7 @@ export const SEMI_SYNC: Readonly<Record<Exclude<LabFlavour, 'mysql56'>, readonly
     '--init-rpl-role=SLAVE',
     '--rpl-semi-sync-slave-enabled=ON',
     '--rpl-semi-sync-master-wait-point=AFTER_SYNC',
+    '--max-binlog-size=128M',
   ],
   mysql97: [
     '--plugin-load-add=semisync_source.so',

@@ -41,6 +41,7 @@ const MARIADB: Readonly<Record<string, string>> = {
   rpl_semi_sync_master_timeout: '4294967295',
   rpl_semi_sync_master_wait_point: 'AFTER_SYNC',
   rpl_semi_sync_master_wait_no_slave: 'ON',
+  max_binlog_size: '134217728',
 };
 
 const MYSQL: Readonly<Record<string, string>> = {

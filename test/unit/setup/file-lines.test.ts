@@ -12,6 +12,7 @@ test('lines for my.cnf are what SQL cannot keep, and nothing where it can', () =
     'rpl_semi_sync_master_enabled = OFF',
     'rpl_semi_sync_master_timeout = 4294967295',
     'rpl_semi_sync_master_wait_point = AFTER_SYNC',
+    'max_binlog_size = 134217728',
     'init-rpl-role = SLAVE',
   ]);
 });
@@ -22,6 +23,7 @@ test('lines for my.cnf leave out what is there already', () => {
     'rpl_semi_sync_master_enabled',
     'rpl_semi_sync_master_timeout',
     'rpl_semi_sync_master_wait_point',
+    'max_binlog_size',
   ];
   const origins = Object.fromEntries(names.map((name) => [name, 'start' as const]));
   assert.deepEqual(fileLines(survey('db2', { origins }), { semiSync: 'require' }), []);
@@ -29,4 +31,16 @@ test('lines for my.cnf leave out what is there already', () => {
     fileLines(survey('db2', { origins: { binlog_format: 'start' } }), { semiSync: 'off' }),
     [],
   );
+});
+
+test('the line for the size of a binary log file leaves what is smaller, and what has an index', () => {
+  const lineOf = (variables: Record<string, string>, startsWith: boolean): string | undefined => {
+    const origins = startsWith ? { max_binlog_size: 'start' as const } : {};
+    const lines = fileLines(survey('db2', { variables, origins }), { semiSync: 'prefer' });
+    return lines.find((line) => line.startsWith('max_binlog_size'));
+  };
+  assert.equal(lineOf({ max_binlog_size: '1073741824' }, true), 'max_binlog_size = 134217728');
+  assert.equal(lineOf({ max_binlog_size: '67108864' }, true), undefined);
+  assert.equal(lineOf({ max_binlog_size: '67108864' }, false), 'max_binlog_size = 67108864');
+  assert.equal(lineOf({ max_binlog_size: '1073741824', binlog_gtid_index: 'ON' }, true), undefined);
 });

@@ -259,6 +259,12 @@ const FAULTS: readonly Fault[] = [
     version: MYSQL,
     remedy: /SET PERSIST_ONLY rpl_semi_sync_replica_enabled = ON;/,
   },
+  {
+    rule: 'semi_sync_log_size',
+    severity: 'hint',
+    plant: { variables: { max_binlog_size: '1073741824' } },
+    remedy: /^SET GLOBAL max_binlog_size = 134217728; \/\* and in my\.cnf/,
+  },
 ];
 
 describe('doctor', () => {
@@ -450,7 +456,11 @@ describe('doctor', () => {
 
   test('says nothing of semi-sync where that is off', () => {
     const off = { cluster: clusterConfig({ semiSync: 'off' }) };
-    const faulty = { rpl_semi_sync_master_timeout: '1', rpl_semi_sync_slave_enabled: 'OFF' };
+    const faulty = {
+      rpl_semi_sync_master_timeout: '1',
+      rpl_semi_sync_slave_enabled: 'OFF',
+      max_binlog_size: '1073741824',
+    };
     assert.deepEqual(brief(found({ variables: faulty }, off)), []);
   });
 

@@ -272,6 +272,18 @@ describe('the plan of a bootstrap', () => {
     );
   });
 
+  test('bounds the files of a log that are looked through, and leaves what is smaller', () => {
+    const stepsAt = (size: string): [sql: string, undo: string][] => {
+      const db2 = survey('db2', { variables: { max_binlog_size: size } });
+      const steps = planBootstrap(input({ followers: [follower(db2)] }));
+      return steps.map(({ sql, undo }) => [inWords(sql, []), inWords(undo, [])]);
+    };
+    assert.deepEqual(stepsAt('1073741824'), [
+      ['SET GLOBAL max_binlog_size = 134217728;', 'SET GLOBAL max_binlog_size = 1073741824;'],
+    ]);
+    assert.deepEqual(stepsAt('4096'), []);
+  });
+
   test('takes back what would stay half done', () => {
     const undone = planOfBlank(MYSQL)
       .filter(({ undo }) => undo.length > 0)
