@@ -8,49 +8,48 @@
  *   promotions ────────┘                 ↓
  *   admin, http ──Operations──→ this file
  */
-import { createHash } from 'node:crypto';
 import { startAdmin } from './admin/server.ts';
 import { formatEndpoint } from './base/address.ts';
 import type { Clock } from './base/clock.ts';
-import { refusal } from './base/errors.ts';
 import type { Log } from './base/log.ts';
 import type { ServiceManager } from './base/service-manager.ts';
 import type { BackendConfig, ListenerConfig, ProxyConfig } from './config/config.ts';
-import { vipAddress, vipKind } from './config/virtual-addresses.ts';
 import { CommitResolver } from './failover/commit-resolver.ts';
 import { ControlPlane } from './failover/control.ts';
 import { FirstPrimaries } from './failover/first-primary.ts';
 import { openJournal } from './failover/journal.ts';
 import { pastEvents } from './failover/past-events.ts';
 import { Membership } from './failover/membership.ts';
-import { controlOperations, type ControlOperations } from './failover/operations.ts';
+import { controlOperations } from './failover/operations.ts';
 import { discardLost, saveLost } from './failover/rejoin.ts';
 import { sharedPlace, voteOn } from './failover/shared-charge.ts';
 import { sqlServers } from './failover/sql-server.ts';
 import { healthWords } from './http/health.ts';
 import { startHttp } from './http/server.ts';
 import { EventRing } from './ipc/event-ring.ts';
-import { WorkerFleet, type Report } from './ipc/fleet.ts';
+import { WorkerFleet } from './ipc/fleet.ts';
 import { ListenerClaims } from './ipc/listener-claims.ts';
-import type { LostCommit, ToWorker } from './ipc/messages.ts';
+import type { ToWorker } from './ipc/messages.ts';
 import type { Operations } from './ipc/operations.ts';
 import { Readiness } from './ipc/readiness.ts';
 import { ReplicaPositions } from './ipc/replica-positions.ts';
 import { SlotCounter } from './ipc/slot-counter.ts';
 import { WorkerQuestions } from './ipc/worker-questions.ts';
 import { AccountImport } from './monitor/accounts.ts';
-import { HaconfWatch, readHaconf } from './keepalived/haconf-watch.ts';
+import type { HaconfWatch } from './keepalived/haconf-watch.ts';
 import { Monitor } from './monitor/monitor.ts';
-import { hostAddresses, openPeerLink } from './peer/link.ts';
-import { Peer } from './peer/peer.ts';
+import type { Peer } from './peer/peer.ts';
 import { BackendOperations } from './operations/backends.ts';
 import { configDiff } from './operations/config-diff.ts';
 import { reloadUsers } from './operations/users.ts';
 import { Setup } from './setup/setup.ts';
+import { watchHaconf } from './supervisor/haconf.ts';
+import { openPair, pairOperations } from './supervisor/pair.ts';
+import { WorkerReports } from './supervisor/worker-reports.ts';
 import { accountsSource } from './topology/accounts-source.ts';
 import { topologyEvents } from './topology/changes.ts';
 import { unusedSections } from './topology/members.ts';
-import { ProvenLogins, type ProvenLogin } from './topology/proven-logins.ts';
+import { ProvenLogins } from './topology/proven-logins.ts';
 import { openStateFile } from './topology/state-file.ts';
 import { probeOf, StateWatch } from './topology/state-watch.ts';
 import { TopologyStore } from './topology/store.ts';
@@ -127,6 +126,7 @@ class Supervisor implements RunningSupervisor {
   readonly #fleet: WorkerFleet;
   readonly #questions: WorkerQuestions;
   readonly #readiness: Readiness;
+  readonly #reports: WorkerReports;
   readonly #doors: { close(): Promise<void> }[] = [];
   #stopped: Promise<void> | null = null;
 
@@ -177,13 +177,23 @@ class Supervisor implements RunningSupervisor {
         this.#store.observe(backend, health);
         const { cluster } = this.#backend(backend);
         this.#positions.note(this.#backend(backend), health);
-        if (this.#peer?.right.mayAct !== false) this.#firstPrimaries.note(cluster);
+        this.#firstPrimaries.note(cluster);
         this.#commits.note(backend);
         void this.#membership.note(cluster);
         this.#control.consider(cluster);
       },
     });
-    this.#peer = this.#openPeer();
+    this.#peer = openPair({
+      config: options.config,
+      clock,
+      log,
+      store: this.#store,
+      monitor: this.#monitor,
+      control: () => this.#control,
+      slots: () => this.#slots,
+      hostAddresses: options.hostAddresses,
+      tell: (...event) => this.#tell(...event),
+    });
     this.#store.shareIn(sharedPlace(() => this.#monitor));
     this.#positions = new ReplicaPositions(config.listeners, (message) => this.#fleet.broadcast(message));
     this.#firstPrimaries = new FirstPrimaries({
@@ -212,7 +222,7 @@ class Supervisor implements RunningSupervisor {
       journal,
       openServer: sqlServers(clock),
       workUnderWay: (cluster) => this.#setup.work(cluster) ?? this.#membership.work(cluster),
-      ...(this.#peer !== null && { right: () => this.#peer!.right }),
+      ...(this.#peer !== null && { pair: this.#peer }),
       holdWrites: (...request) => this.#questions.holdWrites(...request),
       tell: (...event) => this.#tell(...event),
       onEvent: (event, subject, detail) => this.#events.add(event, subject, detail),
@@ -236,7 +246,7 @@ class Supervisor implements RunningSupervisor {
       monitor: this.#monitor,
       promotionUnderWay: (cluster) => this.#promotionUnderWay(cluster) ?? this.#membership.underWay(cluster),
       overtakeChores: (cluster) => this.#control.overtakeChores(cluster),
-      requireCharge: (cluster, said) => this.#control.requireCharge(cluster, said),
+      requireCharge: (cluster) => this.#control.requireCharge(cluster),
       onEvent: (event, subject, detail) => this.#events.add(event, subject, detail),
     });
     this.#accounts = new AccountImport({
@@ -262,8 +272,13 @@ class Supervisor implements RunningSupervisor {
         else this.#tell('info', 'tls.reloaded', listener, detail);
       },
     });
-    const { haconf } = config.keepalived;
-    this.#haconf = haconf === undefined ? null : this.#haconfWatch(haconf);
+    this.#haconf = watchHaconf({
+      config,
+      clock,
+      store: this.#store,
+      control: this.#control,
+      tell: (...event) => this.#tell(...event),
+    });
     this.#claims = new ListenerClaims({
       listeners: config.listeners,
       clock,
@@ -276,8 +291,8 @@ class Supervisor implements RunningSupervisor {
       clock,
       log,
       greeting: (slot) => this.#greeting(slot),
-      onReport: (slot, report) => this.#receive(slot, report),
-      onDeath: (slot, how) => this.#workerDied(slot, how),
+      onReport: (slot, report) => this.#reports.receive(slot, report),
+      onDeath: (slot, how) => this.#reports.noteDeath(slot, how),
     });
     this.#questions = new WorkerQuestions(this.#fleet, config.dbproxy.workers);
     this.#readiness = new Readiness(config.dbproxy.workers, clock);
@@ -295,6 +310,20 @@ class Supervisor implements RunningSupervisor {
       workers: this.#questions,
       join: (...request) => this.#membership.add(...request),
       fill: (name, from) => this.#setup.cloneBackend(name, from, false),
+      tell: (...event) => this.#tell(...event),
+    });
+    this.#reports = new WorkerReports({
+      listeners: config.listeners,
+      log,
+      events: this.#events,
+      fleet: this.#fleet,
+      questions: this.#questions,
+      readiness: this.#readiness,
+      slots: this.#slots,
+      accounts: this.#accounts,
+      proven: this.#proven,
+      commits: this.#commits,
+      monitor: this.#monitor,
       tell: (...event) => this.#tell(...event),
     });
     this.#control.holdUnfinished();
@@ -392,71 +421,6 @@ class Supervisor implements RunningSupervisor {
 
   // ---- workers -------------------------------------------------------------------------------------
 
-  #receive(slot: number, report: Report): void {
-    switch (report.type) {
-      case 'ready':
-        return this.#readiness.setReady(slot);
-      case 'listening':
-        return this.#noteListener(slot, report.listener, report.error);
-      case 'listener-released':
-      case 'listener-drained':
-        return this.#noteDrain(slot, report);
-      case 'session-wanted':
-        return void this.#findSession(slot, report.requestId, report.sessionId, report.ends);
-      case 'accounts-wanted':
-        return void this.#checkAccounts(slot, report.requestId, report.cluster);
-      case 'account-proven':
-        return this.#learn(slot, report.login);
-      case 'schema-changed':
-        return this.#tellOthers(slot, report);
-      case 'slots-wanted':
-        return this.#slots.want(slot, report.key, report.count);
-      case 'slots-returned':
-        return this.#slots.giveBack(slot, report.key, report.count);
-      case 'commit-lost':
-        return void this.#resolveCommit(slot, report.requestId, report.question);
-      case 'backend-failed':
-        this.#log.debug('backend.failed_on_data_path', { worker: slot, ...report });
-        return this.#monitor.checkSoon(report.backend);
-    }
-  }
-
-  #noteListener(slot: number, listener: string, error: string | null): void {
-    this.#readiness.setListening(slot, listener, error);
-    const subject = `${listener} (worker ${slot})`;
-    if (error === null) this.#tell('info', 'listener.bound', subject, 'listens');
-    // What has just left was told as that.
-    else if (!this.#readiness.isDraining(slot, listener)) {
-      this.#tell('warn', 'listener.not_bound', subject, error);
-    }
-  }
-
-  #noteDrain(
-    slot: number,
-    report: Extract<Report, { type: 'listener-released' | 'listener-drained' }>,
-  ): void {
-    const { name, address, drainTimeoutMs } = this.#config.listeners.find(
-      (one) => one.name === report.listener,
-    )!;
-    const [subject, where] = [`${name} (worker ${slot})`, formatEndpoint(address)];
-    this.#readiness.setDraining(slot, name, report.type === 'listener-released');
-    if (report.type === 'listener-released') {
-      const kept = `${report.kept} sessions are kept for drain_timeout (${drainTimeoutMs} ms)`;
-      this.#tell('warn', 'listener.released', subject, `${where} has left this host; ${kept}`);
-    } else {
-      const detail = `${where} was not back within drain_timeout (${drainTimeoutMs} ms); ${report.ended} sessions were ended`;
-      this.#tell('info', 'listener.drained', subject, detail);
-    }
-  }
-
-  async #resolveCommit(slot: number, requestId: number, question: LostCommit): Promise<void> {
-    const { outcome, detail } = await this.#commits.resolve(question);
-    const { cluster, backend, user, threadId, mark } = question;
-    const trace = { threadId, ...(mark === null ? {} : { mark: mark.name }) };
-    this.#log.info('commit.resolved', { cluster, backend, user, ...trace, outcome, detail });
-    this.#fleet.send(slot, { type: 'commit-resolved', requestId, outcome, detail });
-  }
-
   /** All that a new worker is told. */
   #greeting(slot: number): ToWorker {
     return {
@@ -471,32 +435,6 @@ class Supervisor implements RunningSupervisor {
       rsa: this.#rsa,
       taken: this.#claims.taken,
     };
-  }
-
-  /** What has changed is broadcast while this waits, so it is there before the answer. */
-  async #checkAccounts(slot: number, requestId: number, cluster: string): Promise<void> {
-    await this.#accounts.refresh(cluster);
-    const awaitsFirst = this.#accounts.awaitsFirst(cluster);
-    this.#fleet.send(slot, { type: 'accounts-checked', requestId, awaitsFirst });
-  }
-
-  #learn(teacher: number, login: ProvenLogin): void {
-    if (this.#proven.remember(login)) this.#tellOthers(teacher, { type: 'account-proven', login });
-  }
-
-  #tellOthers(teller: number, message: ToWorker): void {
-    for (const slot of this.#fleet.slots()) if (slot !== teller) this.#fleet.send(slot, message);
-  }
-
-  #workerDied(slot: number, how: string): void {
-    this.#events.add('worker.exited', `worker ${slot}`, how);
-    this.#readiness.forget(slot);
-    this.#slots.release(slot);
-  }
-
-  async #findSession(asker: number, requestId: number, sessionId: number, ends: boolean): Promise<void> {
-    const place = await this.#questions.findSession(sessionId, ends);
-    this.#fleet.send(asker, { type: 'session-found', requestId, place });
   }
 
   #promotionUnderWay(cluster: string): string | null {
@@ -537,113 +475,22 @@ class Supervisor implements RunningSupervisor {
       explainSession: (sessionId) => this.#questions.explainSession(sessionId),
       listeners: () => this.#readiness.listeners(),
       events: () => this.#events.list(),
-      setBackend: this.#inCharge((name, change) => this.#backends.set(name, change)),
-      addBackend: this.#inCharge((...request) => this.#backends.add(...request)),
-      dropBackend: this.#inCharge((name) => this.#membership.drop(name)),
-      bootstrap: this.#inCharge((...request) => this.#setup.bootstrap(...request)),
-      cloneBackend: this.#inCharge((...request) => this.#setup.cloneBackend(...request)),
+      setBackend: (name, change) => this.#backends.set(name, change),
+      addBackend: (...request) => this.#backends.add(...request),
+      dropBackend: (name) => this.#membership.drop(name),
+      bootstrap: (...request) => this.#setup.bootstrap(...request),
+      cloneBackend: (...request) => this.#setup.cloneBackend(...request),
       configDiff: () => configDiff(this.#options.config, this.#store),
       killSession: (sessionId, query) => this.#questions.killSession(sessionId, query),
       shutdown: (now) => void this.#shutdown(now),
-      ...this.#controlOperations(),
-      peer: (message) => this.#requirePeer().receive(message),
-      setPeerGone: () => this.#requirePeer().setGone(),
+      ...controlOperations(this.#config, this.#control, this.#store),
+      ...pairOperations(this.#peer),
       lostCommits: () => this.#commits.counts(),
       imports: () => this.#accounts.statuses(),
       stateTrouble: () => this.#stateWatch.trouble,
       reloadUsers: (cluster) => reloadUsers(this.#config, this.#accounts, cluster),
       reloadTls: () => this.#certificates.reload(),
     };
-  }
-
-  #haconfWatch(path: string): HaconfWatch {
-    return new HaconfWatch({
-      clock: this.#clock,
-      read: () => readHaconf(path),
-      rest: (on) => {
-        this.#store.rest(on);
-        for (const { name } of this.#config.clusters) this.#control.consider(name);
-      },
-      backends: () => this.#config.backends,
-      primaryOf: (cluster) => this.#store.rememberedPrimary(cluster),
-      switchover: (cluster, to) =>
-        this.#operations().changePrimary(cluster, { kind: 'switchover', to, force: false, dryRun: false }),
-      tell: (...event) => this.#tell(...event),
-    });
-  }
-
-  /** What changes something is refused by the one of a pair that is not in charge; a dry run is not. */
-  #controlOperations(): ControlOperations {
-    const operations = controlOperations(this.#config, this.#control, this.#store);
-    return {
-      ...operations,
-      promote: this.#inCharge((...request) => operations.promote(...request)),
-      rehearse: this.#inCharge((...request) => operations.rehearse(...request)),
-      setMaintenance: this.#inCharge((...request) => operations.setMaintenance(...request)),
-      changePrimary: async (cluster, change) => {
-        if (!change.dryRun) this.#peer?.requireCharge();
-        return operations.changePrimary(cluster, change);
-      },
-      rejoin: async (request) => {
-        if (!request.dryRun) this.#peer?.requireCharge();
-        return operations.rejoin(request);
-      },
-    };
-  }
-
-  #inCharge<A extends unknown[], R>(act: (...request: A) => Promise<R>): (...request: A) => Promise<R> {
-    return async (...request) => {
-      this.#peer?.requireCharge();
-      return act(...request);
-    };
-  }
-
-  #requirePeer(): Peer {
-    if (this.#peer !== null) return this.#peer;
-    throw refusal('DBPROXY_NOT_AVAILABLE', 'that, as there is no other dbproxy ([peer] address)');
-  }
-
-  #openPeer(): Peer | null {
-    const { peer: config, admin, clusters } = this.#config;
-    if (config === undefined) return null;
-    const addresses = this.#options.hostAddresses ?? hostAddresses;
-    const vip = vipOfCharge(this.#config);
-    const peer = new Peer({
-      clock: this.#clock,
-      link: openPeerLink(config, admin, this.#clock),
-      timeoutMs: config.peerTimeoutMs,
-      store: this.#store,
-      holdsVip: () => addresses().has(vip),
-      busy: () => clusters.map(({ name }) => name).filter((name) => this.#runsPromotion(name)),
-      config: hashOfShared(this.#options.config),
-      onAdopted: () => this.#adopted(),
-      onRight: () => {
-        for (const { name } of clusters) this.#control.consider(name);
-        // What was left unfinished here is for the one in charge to put right.
-        if (peer.right.charge?.diagnosis === 'NotInCharge') void this.#leaveToOther();
-      },
-      tell: (level, event, detail) => this.#tell(level, event, 'peer', detail),
-    });
-    this.#store.shareWith(peer);
-    return peer;
-  }
-
-  #runsPromotion(cluster: string): boolean {
-    return this.#control.promotions.underWayIn(cluster) !== null;
-  }
-
-  /** The other dbproxy of the pair has decided something. */
-  async #adopted(): Promise<void> {
-    for (const { name } of this.#store.members)
-      this.#slots.limitBackend(name, this.#store.settingsOf(name).maxConnections);
-    for (const { name } of this.#config.clusters) this.#monitor.rejudge(name);
-    await this.#leaveToOther();
-  }
-
-  async #leaveToOther(): Promise<void> {
-    await this.#control.promotions.leaveToOther().catch((error: unknown) => {
-      this.#log.error('peer.journal_not_closed', { error: String(error) });
-    });
   }
 
   async #shutdown(now: boolean): Promise<void> {
@@ -691,23 +538,6 @@ class Supervisor implements RunningSupervisor {
 function certificateFilesOf({ name, tls, tlsCert, tlsKey, tlsCa }: ListenerConfig): CertificateFiles[] {
   if (tls === 'off' || tlsCert === undefined || tlsKey === undefined) return [];
   return [{ listener: name, certPath: tlsCert, keyPath: tlsKey, caPath: tlsCa ?? null }];
-}
-
-/** The address whose holder is in charge: the first VIP for writes, or else the first. */
-function vipOfCharge({ keepalived, listeners }: ProxyConfig): string {
-  const forWrites = keepalived.vip.find((vip) => vipKind(vip, listeners) === 'write');
-  return vipAddress(forWrites ?? keepalived.vip[0]!);
-}
-
-/** Of what the files of a pair should both have; no secrets are in it. */
-function hashOfShared({ clusters, backends, listeners, keepalived }: ProxyConfig): string {
-  const shared = {
-    clusters: clusters.map((one) => ({ ...one, monitorPassword: '', replicationPassword: '' })),
-    backends,
-    listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
-    vip: keepalived.vip,
-  };
-  return createHash('sha256').update(JSON.stringify(shared)).digest('hex');
 }
 
 /** The configuration with other backends than the file's, which may change. */

@@ -1,9 +1,12 @@
 /**
- * Who of several dbproxies acts on the servers of a cluster: the one in charge. Pure, but for the guard, which is put
- * before each act on a server: it begins only while this one is in charge.
+ * Who of several dbproxies acts on the servers of a cluster: the one in charge. An arbiter that votes has a say in that,
+ * and the other of a pair; where there are both, it takes both. Pure, but for the guard, which is put before each act on
+ * a server: it begins only while this one is in charge.
  */
+import { refusal } from '../base/errors.ts';
 import type { ClusterConfig } from '../config/config.ts';
 import type { VoteSight } from '../monitor/vote.ts';
+import type { PairRight } from '../topology/charge.ts';
 import { LET_LOOSE_WITHIN_MS, type OpenServer, type ServerControl } from './server-control.ts';
 
 /** Whether this proxy is in charge of a cluster. */
@@ -14,10 +17,26 @@ export type Standing =
 
 const OURS: Standing = { isOurs: true };
 
-/** By what the arbiter that votes says; null: there is none, and one dbproxy alone. */
-export function chargeOf(vote: VoteSight | null): Standing {
+/**
+ * By what the arbiter that votes says, and the other of a pair; null: there is none. `isUnderWay`: something has begun
+ * here, which is not cut off where the other waits for its end.
+ */
+export function chargeOf(vote: VoteSight | null, pair: PairRight | null, isUnderWay: boolean): Standing {
+  if (pair !== null && !pair.mayAct && !(isUnderWay && pair.mayFinish)) return notByPair(pair);
   if (vote === null || vote.vote === 'ours') return OURS;
   return { isOurs: false, holder: vote.holder, why: vote.why };
+}
+
+function notByPair({ holder, charge }: PairRight): Standing {
+  const why =
+    charge?.detail ?? 'the other dbproxy has not said yet that it leaves that to this one; try again';
+  return { isOurs: false, holder, why };
+}
+
+/** Throws DBPROXY_NOT_IN_CHARGE for what an operator has said, unless this dbproxy is the one that does it. */
+export function requireOurs(charge: Standing): void {
+  const notHere = whyNotHere(charge);
+  if (notHere !== null) throw refusal('DBPROXY_NOT_IN_CHARGE', notHere);
 }
 
 /** Why an operator's statement is not carried out here; null: it may be. */
@@ -27,10 +46,13 @@ export function whyNotHere(charge: Standing): string | null {
   return `another dbproxy is in charge of the cluster: ${charge.why}; say it there`;
 }
 
+/** Within less a server that is busy does not come to it. */
+const LET_LOOSE_AT_LEAST_MS = 250;
+
 export interface Guard {
   charge(cluster: string): Standing;
-  /** Makes sure of it, and that it stays so for a while; always true where nobody votes. */
-  confirm(cluster: string, forMs: number): Promise<boolean>;
+  /** Makes sure of it; answers for how long it stays so, whatever others do. 0: it may not be so any more. */
+  confirm(cluster: string): Promise<number>;
 }
 
 /** Servers on which nothing is begun but by the one in charge; looking at them is free. */
@@ -53,11 +75,12 @@ function guarded(server: ServerControl, { name: cluster }: ClusterConfig, guard:
     makeWritable: () =>
       act(async () => {
         // The server may come to it that much later, and nobody else may have begun anything by then.
-        if (!(await guard.confirm(cluster, LET_LOOSE_WITHIN_MS)))
+        const withinMs = Math.min(LET_LOOSE_WITHIN_MS, Math.floor(await guard.confirm(cluster)));
+        if (withinMs < LET_LOOSE_AT_LEAST_MS)
           throw new Error(
             `${server.backend.name} is left read-only: this proxy may not be in charge any more`,
           );
-        return server.makeWritable();
+        return server.makeWritable(withinMs);
       }),
     beginNewLog: () => act(() => server.beginNewLog()),
     stopReceiver: () => act(() => server.stopReceiver()),

@@ -4,16 +4,15 @@
  * the simulator a world of its own: what runs between them is the same.
  */
 import type { Clock, Timer } from '../base/clock.ts';
-import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ClusterConfig, ProxyConfig } from '../config/config.ts';
 import { isSeenWell } from '../monitor/detector.ts';
 import type { Monitor } from '../monitor/monitor.ts';
-import type { Charge } from '../topology/charge.ts';
+import type { PairRight } from '../topology/charge.ts';
 import type { TopologyStore } from '../topology/store.ts';
 import type { HoldWrites, PromotionWorld } from './steps/world.ts';
 import { careFor } from './care.ts';
-import { chargeOf, serversInCharge, whyNotHere, type Standing } from './charge.ts';
+import { chargeOf, requireOurs, serversInCharge, type Standing } from './charge.ts';
 import type { Chore } from './chores.ts';
 import { ownWritesIn } from './divergence.ts';
 import { Governor, type GovernorWorld } from './governor.ts';
@@ -44,14 +43,22 @@ export interface ControlOptions {
   readonly stateTrouble?: () => string | null;
   readonly openServer: OpenServer;
   readonly holdWrites: PromotionWorld['holdWrites'];
-  /** The right of this dbproxy among a pair; absent: it is the only one. */
-  readonly right?: () => { mayAct: boolean; mayGoAlone: boolean; charge: Charge | null };
+  /** What the other dbproxy of a pair leaves to this one; absent: it is the only one. */
+  readonly pair?: PairShare;
   /** A line for the log and for SHOW EVENTS. */
   readonly tell: GovernorWorld['tell'];
   /** What is being done to the servers of a cluster on an operator's word; null: nothing. */
   readonly workUnderWay?: (cluster: string) => WorkUnderWay | null;
   /** A line for SHOW EVENTS alone: its event is in the log already. */
   readonly onEvent: (event: string, subject: string, detail: string) => void;
+}
+
+/** The other dbproxy of a pair, as far as the control plane has to know of it. */
+export interface PairShare {
+  /** To be asked each time: it ends by time alone. */
+  readonly right: PairRight;
+  /** Has the other say it anew; answers for how long it can take nothing over. 0: it may have. */
+  confirm(): Promise<number>;
 }
 
 const RESUME_EVERY_MS = 1_000;
@@ -72,7 +79,7 @@ export class ControlPlane {
     this.#options = options;
     this.#openServer = serversInCharge(options.openServer, {
       charge: (cluster) => this.charge(cluster),
-      confirm: async (cluster, forMs) => (await options.monitor.voteOf(cluster)?.confirm(forMs)) ?? true,
+      confirm: (cluster) => this.#confirmCharge(cluster),
     });
     this.#turns = new Turns({
       clock,
@@ -97,19 +104,11 @@ export class ControlPlane {
    */
   async start(): Promise<void> {
     this.#isReady = true;
-    const resumed = this.#resume();
+    const resumed = this.promotions.resume();
     // What could not be taken up now is tried again.
-    this.#resuming = this.#options.clock.every(RESUME_EVERY_MS, () => void this.#resume());
+    this.#resuming = this.#options.clock.every(RESUME_EVERY_MS, () => void this.promotions.resume());
     for (const governor of this.#governors.values()) governor.start();
     await resumed;
-  }
-
-  async #resume(): Promise<void> {
-    if (this.#right?.mayAct !== false) await this.promotions.resume();
-  }
-
-  get #right(): { mayAct: boolean; mayGoAlone: boolean; charge: Charge | null } | undefined {
-    return this.#options.right?.();
   }
 
   /** Something has been seen of this cluster. */
@@ -187,13 +186,38 @@ export class ControlPlane {
 
   /** Whether this proxy is the one that acts on the servers of a cluster. */
   charge(cluster: string): Standing {
-    return chargeOf(this.#options.monitor.arbiterSight(cluster).vote);
+    const { vote } = this.#options.monitor.arbiterSight(cluster);
+    return chargeOf(vote, this.#right, this.#isPromoting(cluster));
   }
 
-  /** Throws DBPROXY_SETUP_REFUSED for a statement that acts on servers, unless this proxy is the one that does. */
-  requireCharge(cluster: string, said: string): void {
-    const notHere = whyNotHere(this.charge(cluster));
-    if (notHere !== null) throw refusal('DBPROXY_SETUP_REFUSED', said, notHere);
+  /** Throws DBPROXY_NOT_IN_CHARGE for a statement that acts on servers, unless this proxy is the one that does. */
+  requireCharge(cluster: string): void {
+    requireOurs(this.charge(cluster));
+  }
+
+  /** Something has begun on servers of a cluster, and has not ended: chores and REJOIN; promotions are `promotions.underWay`. */
+  isActing(cluster: string): boolean {
+    return this.#turns.isActing(cluster);
+  }
+
+  /** By all that have a say in it; a right that ends meanwhile is none. */
+  async #confirmCharge(cluster: string): Promise<number> {
+    const { monitor, pair } = this.#options;
+    const [byPair, byVote] = await Promise.all([pair?.confirm(), monitor.voteOf(cluster)?.confirm()]);
+    return this.charge(cluster).isOurs ? Math.min(byPair ?? Infinity, byVote ?? Infinity) : 0;
+  }
+
+  /** What is known may be written down here: a pair has one state, and one of the two that changes it. */
+  #mayWriteDown(cluster: string): boolean {
+    return chargeOf(null, this.#right, this.#isPromoting(cluster)).isOurs;
+  }
+
+  get #right(): PairRight | null {
+    return this.#options.pair?.right ?? null;
+  }
+
+  #isPromoting(cluster: string): boolean {
+    return this.promotions.underWayIn(cluster) !== null;
   }
 
   /** Another proxy has written down what is newer than what was known here. */
@@ -215,7 +239,7 @@ export class ControlPlane {
   /** The epoch in which the monitor may write a row on the primary of a cluster; null: nothing is to be written now. */
   mayBeat(cluster: string): { readonly epoch: number } | null {
     const { store } = this.#options;
-    if (!this.#isReady || this.promotions.isBusy(cluster) || this.#right?.mayAct === false) return null;
+    if (!this.#isReady || this.promotions.isBusy(cluster) || !this.#mayWriteDown(cluster)) return null;
     if (store.decisionsOf(cluster).maintenance === true) return null;
     return { epoch: store.epochOf(cluster) };
   }
@@ -312,7 +336,8 @@ export class ControlPlane {
       log,
       promotions: this.promotions,
       survey: (cluster) => this.survey(cluster),
-      mayAct: () => this.#isReady && !monitor.hasStalled && this.#right?.mayAct !== false,
+      mayAct: () => this.#isReady && !monitor.hasStalled,
+      mayWriteDown: (cluster) => this.#mayWriteDown(cluster),
       mayGoAlone: () => this.#right?.mayGoAlone !== false,
       isInCharge: (cluster) => this.charge(cluster).isOurs,
       workUnderWay: (cluster) => this.#work(cluster),

@@ -30,6 +30,8 @@ export interface GovernorWorld {
   survey(cluster: string): Survey;
   /** False while nothing may be done: servers not looked at yet, this process stood still a moment ago. */
   mayAct(cluster: string): boolean;
+  /** What the servers know better may be written down here: a pair has one state. */
+  mayWriteDown(cluster: string): boolean;
   /** False while that needs the word of the other dbproxy of a pair, or of an operator; absent: there is no other. */
   mayGoAlone?(): boolean;
   /** This proxy is the one that acts on the servers of a cluster. */
@@ -145,27 +147,28 @@ export class Governor {
   /** Looks, and acts if there is something to do and nothing forbids it. */
   consider(): void {
     if (this.#closed) return;
-    if (this.#world.promotions.isBusy(this.#cluster.name)) return this.#publishUnfinished();
-    const survey = this.#lookForDivergences(this.#world.survey(this.#cluster.name));
+    const { name } = this.#cluster;
+    if (this.#world.promotions.isBusy(name)) return this.#publishUnfinished();
+    const survey = this.#lookForDivergences(this.#world.survey(name));
     const findings = diagnose(survey);
     this.#publish(findings);
-    if (!this.#world.mayAct(this.#cluster.name)) return;
-    const work = this.#world.workUnderWay(this.#cluster.name);
+    if (!this.#world.mayAct(name)) return;
+    const work = this.#world.workUnderWay(name);
     const isExclusive = work?.isExclusive === true;
     // A failover ends what can be ended; nothing else is done beside what may change any server.
     if (isExclusive && work?.end === null) return;
     this.#acknowledgements = noteAcknowledgements(this.#acknowledgements, survey);
     this.#noteFailover();
-    const isInCharge = this.#world.isInCharge(this.#cluster.name);
+    const isInCharge = this.#world.isInCharge(name);
     if (isInCharge) {
       this.#writeDiverged();
       this.#writeOwnWrites(survey);
     }
     for (const finding of findings) {
-      if (finding.action.kind === 'adopt_epoch' && !isExclusive)
+      if (finding.action.kind === 'adopt_epoch' && !isExclusive && this.#world.mayWriteDown(name))
         return this.#adopt(finding.action.backend, finding.action.epoch);
     }
-    if (!isInCharge || this.#world.decisionsOf(this.#cluster.name).maintenance === true) return;
+    if (!isInCharge || this.#world.decisionsOf(name).maintenance === true) return;
     for (const { action } of findings) {
       if (action.kind !== 'finish') continue;
       this.#finish(action.backend);

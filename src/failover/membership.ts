@@ -96,6 +96,7 @@ export class Membership {
       const objection = objectionToDropping(this.#world.survey(cluster.name), name);
       if (objection !== null) throw refusal('DBPROXY_SETUP_REFUSED', title, objection);
     };
+    store.requireCharge();
     this.#refuseBesideOthers(title, cluster.name);
     check();
     const { admin } = store.settingsOf(name);

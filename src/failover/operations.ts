@@ -6,7 +6,6 @@ import { refusal } from '../base/errors.ts';
 import type { ClusterConfig, ProxyConfig } from '../config/config.ts';
 import type { DiagnosisReport, Operations, PlanReport } from '../ipc/operations.ts';
 import type { TopologyStore } from '../topology/store.ts';
-import { whyNotHere } from './charge.ts';
 import type { ControlPlane } from './control.ts';
 import { actionWords } from './findings/action-words.ts';
 import { readLostRows } from './lost/files.ts';
@@ -68,14 +67,12 @@ export function controlOperations(
     },
     async rejoin(request) {
       const cluster = config.backends.find(({ name }) => name === request.backend)!.cluster;
-      const notHere = request.dryRun ? null : whyNotHere(control.charge(cluster));
-      if (notHere !== null) throw refusal('DBPROXY_REJOIN_REFUSED', request.backend, notHere);
+      if (!request.dryRun) control.requireCharge(cluster);
       return rejoin(request, control.rejoinWorld(cluster));
     },
     lostTransactions: () => readLostRows(dbproxy.stateDir),
     async setMaintenance(cluster, on) {
-      const notHere = whyNotHere(control.charge(cluster));
-      if (notHere !== null) throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'CLUSTER', cluster, notHere);
+      control.requireCharge(cluster);
       if (store.rememberedPrimary(cluster) === null) {
         throw refusal(
           'DBPROXY_ADMIN_BAD_VALUE',

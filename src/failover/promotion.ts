@@ -10,7 +10,7 @@ import type { BackendConfig, ClusterConfig, ProxyConfig } from '../config/config
 import type { PromoteStep } from '../ipc/operations.ts';
 import { PromotionActions } from './actions.ts';
 import { decidePromotion, type Decision, type Verdict, type Wish } from './check.ts';
-import { whyNotHere } from './charge.ts';
+import { requireOurs, whyNotHere } from './charge.ts';
 import { CUT_OFF, notesAfter, StuckRuns, waitingPlanOf, wasTakenBack } from './cut-off.ts';
 import type { Journal, UnfinishedRun } from './journal.ts';
 import { advance, resume, stepsOf, type PlanMove, type PlanShape, type StepName } from './plan.ts';
@@ -65,13 +65,13 @@ export class Promotions {
   }
 
   /**
-   * Makes a server the primary of its cluster; rejects with DBPROXY_PROMOTE_REFUSED or _FAILED. `looks`: every server
+   * Makes a server the primary of its cluster; rejects with DBPROXY_PROMOTE_REFUSED or _FAILED, or with
+   * DBPROXY_NOT_IN_CHARGE. `looks`: every server
    * is looked at first; not for a failover that the diagnosis of just now asks for.
    */
   async promote(wish: Wish, because: string, looks: boolean): Promise<PromoteStep[]> {
     const { cluster } = this.#find(wish.target);
-    const notHere = whyNotHere(this.#options.world.charge(cluster.name));
-    if (notHere !== null) throw this.#refused(wish, notHere);
+    requireOurs(this.#options.world.charge(cluster.name));
     const work = this.#options.world.workUnderWay(cluster.name);
     if (work !== null) await this.#endWork(work, wish, cluster, looks);
     const givesUp = wish.force && this.#isCutOff(cluster.name);
@@ -283,6 +283,8 @@ export class Promotions {
     const other = this.#running.get(cluster);
     if (other !== undefined) throw this.#refused(wish, underWayWords(other));
     const { clock, world } = this.#options;
+    // What has begun is let go on to its end: so it begins only while that is so.
+    requireOurs(world.charge(cluster));
     // It counts as running before anything of it is done: from then on no chore begins anything.
     const running = Promise.resolve()
       .then(() => world.overtakeChores(cluster))

@@ -11,7 +11,7 @@ import type { FilePosition, ServerFacts } from '../monitor/observation.ts';
 /** Bound of one look, where an act is not of its own time. */
 export const LOOK_TIMEOUT_MS = 2_000;
 
-/** What was seen before a server is made writable may not hold any more after it. */
+/** What was seen before a server is made writable may not hold any more after it: at most. */
 export const LET_LOOSE_WITHIN_MS = 2_000;
 
 /** Which half of semi-synchronous replication. */
@@ -40,8 +40,8 @@ export interface ServerControl {
    * clients must not be told that they succeeded.
    */
   makeReadOnly(timeoutMs: number, endsSessions: boolean): Promise<void>;
-  /** Leaves it read-only, and rejects, when the server comes to it later than LET_LOOSE_WITHIN_MS from now: the way there may be cut. */
-  makeWritable(): Promise<void>;
+  /** Leaves it read-only, and rejects, when the server comes to it later than `withinMs` (LET_LOOSE_WITHIN_MS) from now: the way there may be cut. */
+  makeWritable(withinMs?: number): Promise<void>;
   /** Goes on in a new file of its binary log, where that is safe. Who connects next is there at once: servers look for its place from the file's start. */
   beginNewLog(): Promise<void>;
   /** Receives nothing more; goes on applying what it has. */

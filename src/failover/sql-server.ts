@@ -145,10 +145,10 @@ class SqlServer implements ServerControl {
     if (!(await this.#identity()).readOnly) throw new Error(`${this.backend.name} is still writable`);
   }
 
-  async makeWritable(): Promise<void> {
+  async makeWritable(withinMs = LET_LOOSE_WITHIN_MS): Promise<void> {
     await this.#recall(false);
     try {
-      const moment = await this.#momentFromNow(LET_LOOSE_WITHIN_MS);
+      const moment = await this.#momentFromNow(withinMs);
       for (const statement of this.#flavour.makeWritableBefore(moment)) await this.#run(statement);
     } catch (error) {
       await this.#killOwn();

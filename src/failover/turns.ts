@@ -87,6 +87,11 @@ export class Turns {
     };
   }
 
+  /** An act has begun and not ended. */
+  isActing(cluster: string): boolean {
+    return this.#inFlightOf(cluster).size > 0;
+  }
+
   /**
    * A promotion begins: `isBusy` must say so already. Resolves when no act is in flight any more, with whether any
    * was; rejects when one has not ended within `timeoutMs`. What is in flight at a server that does not answer is not
@@ -150,7 +155,7 @@ function inTurn(server: ServerControl, turn: Turn): ServerControl {
     look: (...args) => server.look(...args),
     hasApplied: (...args) => server.hasApplied(...args),
     makeReadOnly: (...args) => act(() => server.makeReadOnly(...args)),
-    makeWritable: () => act(() => server.makeWritable()),
+    makeWritable: (...args) => act(() => server.makeWritable(...args)),
     beginNewLog: () => act(() => server.beginNewLog()),
     stopReceiver: () => act(() => server.stopReceiver()),
     startReplication: () => act(() => server.startReplication()),

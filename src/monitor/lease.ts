@@ -18,12 +18,12 @@ const MARGIN = 1 / 10;
 const RENEWALS = 3;
 
 /** From here on it may be somebody else's. */
-export function leaseEndMs({ ttlMs, askedMs }: Lease): number {
+export function leaseEndMs({ ttlMs, askedMs }: Omit<Lease, 'id'>): number {
   return askedMs + ttlMs * (1 - MARGIN);
 }
 
 /** How long it is ours still; 0: it may be somebody else's. */
-export function leaseLeftMs(lease: Lease, nowMs: number): number {
+export function leaseLeftMs(lease: Omit<Lease, 'id'>, nowMs: number): number {
   return Math.max(0, leaseEndMs(lease) - nowMs);
 }
 

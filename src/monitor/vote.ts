@@ -160,11 +160,10 @@ export class LeaseVote {
     return leaseLeftMs(this.#lease, this.#options.clock.nowMs());
   }
 
-  /** Renews the right now; answers whether it is ours for so long. */
-  async confirm(forMs: number): Promise<boolean> {
-    if (this.leftMs === 0) return false;
-    await this.#ask();
-    return this.leftMs >= forMs;
+  /** Renews the right now; answers how long it is ours for sure. */
+  async confirm(): Promise<number> {
+    if (this.leftMs > 0) await this.#ask();
+    return this.leftMs;
   }
 
   /** Puts the state of the cluster there; rejects when the right is not ours, or somebody else was faster. */

@@ -12,6 +12,8 @@ export interface PeerMessage {
   readonly holds: boolean;
   /** Clusters in which it is in the middle of a promotion. */
   readonly busy: readonly string[];
+  /** It has begun something at servers that has not ended yet. */
+  readonly isActing: boolean;
   /** Hash of the configuration that both should have. */
   readonly config: string;
   readonly state: DurableState;
@@ -34,7 +36,7 @@ export function parseMessage(text: string): PeerMessage {
     throw bad((error as Error).message);
   }
   if (typeof read !== 'object' || read === null) throw bad('it is no object');
-  const { format, process, holds, busy, config, state } = read as Record<string, unknown>;
+  const { format, process, holds, busy, isActing, config, state } = read as Record<string, unknown>;
   if (format !== FORMAT)
     throw bad(`it has format ${JSON.stringify(format)}, this version reads format ${FORMAT}`);
   if (typeof process !== 'string' || typeof config !== 'string') throw bad('process or config is missing');
@@ -43,5 +45,6 @@ export function parseMessage(text: string): PeerMessage {
     throw bad('busy is no list of names');
   const parsed = typeof state === 'string' ? parseState(state) : 'state is missing';
   if (typeof parsed === 'string') throw bad(parsed);
-  return { process, holds, busy, config, state: parsed };
+  // The version before does not say it.
+  return { process, holds, busy, isActing: isActing === true, config, state: parsed };
 }

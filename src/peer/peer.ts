@@ -7,12 +7,14 @@ import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import { messageOf } from '../base/message-of.ts';
+import { leaseLeftMs } from '../monitor/lease.ts';
+import type { PairRight } from '../topology/charge.ts';
 import type { DurableState } from '../topology/state-file.ts';
 import type { Sharing, TopologyStore } from '../topology/store.ts';
 import { compareDocuments, droppedWords, stampWords } from './merge.ts';
 import { formatMessage, parseMessage, type PeerMessage } from './message.ts';
 import type { PeerLink } from './link.ts';
-import { rightOf, type Right, type Sight } from './right.ts';
+import { rightOf, type Sight } from './right.ts';
 
 export interface PeerOptions {
   readonly clock: Clock;
@@ -24,6 +26,8 @@ export interface PeerOptions {
   readonly holdsVip: () => boolean;
   /** Clusters in which a promotion runs here. */
   readonly busy: () => readonly string[];
+  /** Something else that has begun here at servers has not ended yet. */
+  readonly isActing: () => boolean;
   /** Hash of what both should have in their files. */
   readonly config: string;
   /** What the other has decided counts here now. */
@@ -86,7 +90,7 @@ export class Peer implements Sharing {
   // ---- what is known -------------------------------------------------------------------------------
 
   /** The right of now. */
-  get right(): Right {
+  get right(): PairRight {
     return rightOf(this.sight, this.#holds, this.#options.link.address);
   }
 
@@ -102,11 +106,12 @@ export class Peer implements Sharing {
     if (this.#heardMs === null || this.#other === null) return { kind: 'unheard' };
     // Who does not hold the VIP stops sooner than the other can take it for gone.
     if (nowMs - this.#askedMs <= timeoutMs / 2 && !this.#isRefused) {
-      const { holds, busy } = this.#other;
+      const { holds, busy, isActing } = this.#other;
       return {
         kind: 'connected',
         holds,
         busy,
+        isActing,
         knowsWeHold: this.#askedMs >= this.#holdsSinceMs && this.#adopting === 0,
       };
     }
@@ -121,11 +126,11 @@ export class Peer implements Sharing {
 
   /** Why an operator's statement is not carried out here; throws it. */
   requireCharge(): void {
-    const { mayAct, charge } = this.right;
-    if (mayAct || this.#options.busy().length > 0) return;
+    const { mayAct, mayFinish, charge } = this.right;
+    if (mayAct || (mayFinish && this.#options.busy().length > 0)) return;
     throw refusal(
       'DBPROXY_NOT_IN_CHARGE',
-      charge?.detail ?? 'the other dbproxy has not been told yet that the write VIP is here; try again',
+      charge?.detail ?? 'the other dbproxy has not said yet that it leaves that to this one; try again',
     );
   }
 
@@ -157,21 +162,38 @@ export class Peer implements Sharing {
 
   /** Has the other write it down; see `Sharing`. */
   async share(durable: DurableState): Promise<'held' | 'alone'> {
+    const outcome = await this.#untilToldOrGone(({ state }) => {
+      const difference = compareDocuments(durable, state);
+      if (difference < 0)
+        throw refusal('DBPROXY_NOT_IN_CHARGE', 'the other dbproxy has decided something else meanwhile');
+      return difference === 0;
+    });
+    if (outcome === 'neither')
+      throw refusal('DBPROXY_NOT_IN_CHARGE', 'the other dbproxy could not be told, and is not gone either');
+    return outcome === 'gone' ? this.#alone() : 'held';
+  }
+
+  /** See `PairShare`. Who has the VIP and goes on without the other has nobody beside it that could take over. */
+  async confirm(): Promise<number> {
+    const { clock, store, timeoutMs } = this.#options;
+    const outcome = await this.#untilToldOrGone(() => true);
+    if (outcome === 'told') return leaseLeftMs({ ttlMs: timeoutMs, askedMs: this.#askedMs }, clock.nowMs());
+    return outcome === 'gone' && this.#holds && store.isAlone ? Infinity : 0;
+  }
+
+  /** Asks until an answer is `enough`, or the other is gone; neither comes true of one that is cut off at times. */
+  async #untilToldOrGone(enough: (answer: PeerMessage) => boolean): Promise<'told' | 'gone' | 'neither'> {
     const { clock, timeoutMs } = this.#options;
     // It is gone after that, or it can be told and was.
     const endMs = clock.nowMs() + timeoutMs + TELL_EVERY_MS;
     for (;;) {
-      if (this.#isGone) return this.#alone();
+      if (this.#isGone) return 'gone';
       // One that began before did not have this to say.
       if (this.#exchange !== null) await this.#exchange;
       const answer = await this.#ask();
-      const difference = answer === null ? null : compareDocuments(durable, answer.state);
-      if (difference === 0) return 'held';
-      if (difference !== null && difference < 0)
-        throw refusal('DBPROXY_NOT_IN_CHARGE', 'the other dbproxy has decided something else meanwhile');
-      if (this.#isGone) return this.#alone();
-      if (clock.nowMs() >= endMs || this.#closed)
-        throw refusal('DBPROXY_NOT_IN_CHARGE', 'the other dbproxy could not be told, and is not gone either');
+      if (answer !== null && enough(answer)) return 'told';
+      if (this.#isGone) return 'gone';
+      if (clock.nowMs() >= endMs || this.#closed) return 'neither';
       await new Promise<void>((resolve) => void clock.after(LOOK_EVERY_MS, resolve));
     }
   }
@@ -186,8 +208,15 @@ export class Peer implements Sharing {
   }
 
   #message(): PeerMessage {
-    const { busy, config, store } = this.#options;
-    return { process: this.#process, holds: this.#holds, busy: busy(), config, state: store.latest };
+    const { busy, isActing, config, store } = this.#options;
+    return {
+      process: this.#process,
+      holds: this.#holds,
+      busy: busy(),
+      isActing: isActing(),
+      config,
+      state: store.latest,
+    };
   }
 
   #look(): void {
@@ -209,8 +238,10 @@ export class Peer implements Sharing {
 
   /** What the other is told at once when it changes. */
   #news(): string {
-    const { busy, store } = this.#options;
-    return `${this.#holds} ${busy().join()} ${stampWords(store.latest)}`;
+    const { busy, isActing, store } = this.#options;
+    // With the VIP chores come and go, and nobody waits for their end.
+    const acts = !this.#holds && isActing();
+    return `${this.#holds} ${busy().join()} ${acts} ${stampWords(store.latest)}`;
   }
 
   /** One exchange; null: there was no answer. Several who ask meanwhile get the same one. */

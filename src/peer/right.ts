@@ -5,13 +5,16 @@
  * 1. Who has heard nothing of the other since it started does neither: the other may have promoted a server meanwhile.
  * 2. Who does not hold the write VIP does not act. It routes writes only while it has what the other has.
  * 3. While both hold it, neither acts nor takes writes.
- * 4. While the other is in the middle of a promotion nobody else acts, and writes wait for its end.
+ * 4. While the other is in the middle of a promotion nobody else acts, and writes wait for its end. While it has acts
+ *    under way on servers, nobody else acts.
  * 5. The holder acts when the other has said, after this one got the VIP, that it does not hold it; or when the other is
  *    gone, and a new term has been begun without it.
+ *    What has begun goes on to its end while the other waits for that: always with the VIP, and without it only while the
+ *    other answers, for who gets the VIP goes on alone when it takes this one for gone.
  * 6. That the primary may acknowledge writes without a replica is not decided without the other, who may be alive behind
  *    a cut cable with that replica, unless an operator has said that it is gone.
  */
-import type { Charge } from '../topology/charge.ts';
+import type { Charge, PairRight } from '../topology/charge.ts';
 
 /** What is known of the other dbproxy. */
 export type Sight =
@@ -22,6 +25,8 @@ export type Sight =
       readonly holds: boolean;
       /** Clusters in which it is in the middle of a promotion. */
       readonly busy: readonly string[];
+      /** It has begun something at servers that has not ended yet. */
+      readonly isActing: boolean;
       /** It has said so in answer to what was asked after the VIP came here. */
       readonly knowsWeHold: boolean;
     }
@@ -30,15 +35,8 @@ export type Sight =
   /** It has not answered for peer_timeout, or its port is closed; `byWord`: an operator says so. */
   | { readonly kind: 'gone'; readonly byWord: boolean; readonly hasTerm: boolean };
 
-export interface Right {
-  readonly mayAct: boolean;
-  readonly mayGoAlone: boolean;
-  /** Null: all is as it should be. */
-  readonly charge: Charge | null;
-}
-
 /** The right of the one that holds the write VIP, or does not; `other`: its address. */
-export function rightOf(sight: Sight, holds: boolean, other: string): Right {
+export function rightOf(sight: Sight, holds: boolean, other: string): PairRight {
   switch (sight.kind) {
     case 'unheard':
       return nothing(
@@ -59,34 +57,39 @@ export function rightOf(sight: Sight, holds: boolean, other: string): Right {
   }
 }
 
-function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean, other: string): Right {
-  const { busy } = sight;
+function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean, other: string): PairRight {
+  const { busy, isActing } = sight;
+  const isBusy = busy.length > 0;
   if (holds && sight.holds) {
-    return nothing(
+    const right = nothing(
       'BothInCharge',
       true,
       `the write VIP is on this host and on that of the other dbproxy (${other}): no writes are taken by either until one of them has it no more; see keepalived on both (VRRP may be blocked between them), and take the VIP away from one: ip addr del`,
     );
+    return { ...right, mayFinish: !isBusy };
   }
-  if (busy.length > 0) {
-    return nothing(
+  if (isBusy) {
+    const right = nothing(
       'NotInCharge',
       true,
       `the other dbproxy (${other}) is in the middle of a promotion (${busy.join(', ')}): writes wait for its end`,
     );
+    return { ...right, mayFinish: holds, holder: other };
   }
   if (!holds) {
     const who = sight.holds ? `the other dbproxy (${other}) holds it and` : 'nobody does, so nobody';
-    return nothing(
+    const right = nothing(
       'NotInCharge',
       false,
       `this dbproxy does not hold the write VIP: ${who} acts on the servers; this one knows what it knows and takes over with the VIP`,
     );
+    return { ...right, mayFinish: true, holder: sight.holds ? other : null };
   }
-  return { mayAct: sight.knowsWeHold, mayGoAlone: true, charge: null };
+  const mayAct = sight.knowsWeHold && !isActing;
+  return { mayAct, mayFinish: true, mayGoAlone: true, holder: null, charge: null };
 }
 
-function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: string): Right {
+function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: string): PairRight {
   const isGone = sight.kind === 'gone';
   const byWord = isGone && sight.byWord;
   const detail = !isGone
@@ -96,7 +99,9 @@ function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: 
     'Commits that wait for a replica (semi_sync = require) wait on while there is none: say SET PEER GONE here if the other host is dead';
   return {
     mayAct: isGone && sight.hasTerm,
+    mayFinish: true,
     mayGoAlone: byWord,
+    holder: null,
     charge: {
       diagnosis: 'PeerUnreachable',
       detail: byWord ? detail : `${detail}. ${hint}`,
@@ -105,6 +110,7 @@ function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: 
   };
 }
 
-function nothing(diagnosis: Charge['diagnosis'], stopsWrites: boolean, detail: string): Right {
-  return { mayAct: false, mayGoAlone: false, charge: { diagnosis, detail, stopsWrites } };
+function nothing(diagnosis: Charge['diagnosis'], stopsWrites: boolean, detail: string): PairRight {
+  const charge = { diagnosis, detail, stopsWrites };
+  return { mayAct: false, mayFinish: false, mayGoAlone: false, holder: null, charge };
 }

@@ -26,7 +26,7 @@ export interface SetupOptions {
   /** Waits for what dbproxy does in a cluster by itself. */
   readonly overtakeChores: (cluster: string) => Promise<unknown>;
   /** Throws DBPROXY_SETUP_REFUSED for that statement, unless this proxy is the one that acts on the cluster's servers. */
-  readonly requireCharge: (cluster: string, said: string) => void;
+  readonly requireCharge: (cluster: string) => void;
   /** A line for SHOW EVENTS. */
   readonly onEvent: (event: string, subject: string, detail: string) => void;
 }
@@ -71,7 +71,7 @@ export class Setup {
       throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'cluster', name, known);
     }
     const said = `BOOTSTRAP CLUSTER ${name}`;
-    if (!dryRun) this.#options.requireCharge(name, said);
+    if (!dryRun) this.#options.requireCharge(name);
     return this.#alone(said, name, null, (running) =>
       bootstrap(this.#world(running), { cluster, backends: config.backends, primary, dryRun }),
     );
@@ -87,7 +87,7 @@ export class Setup {
       throw refusal('DBPROXY_ADMIN_UNKNOWN_OBJECT', 'backend', name, known);
     }
     const said = `CLONE BACKEND ${name}`;
-    if (!dryRun) this.#options.requireCharge(cluster.name, said);
+    if (!dryRun) this.#options.requireCharge(cluster.name);
     return this.#alone(said, cluster.name, name, (running) =>
       cloneInto(this.#world(running), { cluster, backends: config.backends, target: name, from, dryRun }),
     );

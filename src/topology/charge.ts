@@ -5,3 +5,17 @@ export interface Charge {
   /** Clients' writes are to go nowhere until that is over. */
   readonly stopsWrites: boolean;
 }
+
+/** What the other dbproxy of a pair leaves to this one. */
+export interface PairRight {
+  /** It may begin to act, and write down what it decides. */
+  readonly mayAct: boolean;
+  /** What has begun may go on to its end: the other waits for that, or can do nothing meanwhile. */
+  readonly mayFinish: boolean;
+  /** It may let the primary acknowledge writes that no replica has. */
+  readonly mayGoAlone: boolean;
+  /** The other, where it is the one that acts; null: nobody does, as far as is known. */
+  readonly holder: string | null;
+  /** Null: all is as it should be. */
+  readonly charge: Charge | null;
+}

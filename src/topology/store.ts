@@ -116,6 +116,11 @@ export class TopologyStore {
     this.#sharing = sharing;
   }
 
+  /** Throws DBPROXY_NOT_IN_CHARGE where the other of a pair is the one that writes down what is decided. */
+  requireCharge(): void {
+    this.#sharing?.requireCharge();
+  }
+
   /** Goes on without the other: what it may have written down and could not hand over loses against what comes now. */
   async beginTerm(): Promise<void> {
     await this.#inTurn(async () => {

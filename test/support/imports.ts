@@ -11,7 +11,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['topology', 'transport'],
   ['ipc', 'routing', 'backend', 'monitor'],
   ['frontend', 'failover', 'setup', 'operations', 'admin', 'http', 'keepalived', 'peer'],
-  ['supervisor.ts', 'worker.ts', 'demo'],
+  ['supervisor.ts', 'supervisor', 'worker.ts', 'demo'],
   ['cli.ts', 'cli'],
 ];
 
@@ -40,8 +40,8 @@ function complaintAbout(path: string, layer: number, target: string): string | n
   if (!target.endsWith('.ts')) return 'an import ends in .ts';
   if (targetLayer === undefined) return 'that is in no layer';
   if (roomOf(path) === roomOf(target) || targetLayer < layer) return null;
-  // The entry file is in the same layer as the folder that its parts lie in.
-  if (path === 'cli.ts' && roomOf(target) === 'cli') return null;
+  // An entry file is in the same layer as the folder that its parts lie in.
+  if (path === `${roomOf(target)}.ts`) return null;
   return `layer ${layer} may not see ${roomOf(target)} in layer ${targetLayer}`;
 }
 

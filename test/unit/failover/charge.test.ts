@@ -1,16 +1,23 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { chargeOf, serversInCharge, whyNotHere, type Standing } from '../../../src/failover/charge.ts';
+import {
+  chargeOf,
+  requireOurs,
+  serversInCharge,
+  whyNotHere,
+  type Standing,
+} from '../../../src/failover/charge.ts';
 import type { ServerControl } from '../../../src/failover/server-control.ts';
+import type { PairRight } from '../../../src/topology/charge.ts';
 import { backendConfig, clusterConfig } from '../../support/configs.ts';
 
 const THEIRS = { vote: 'theirs', holder: 'web2/1', why: 'web2/1 has the lease', recorded: null } as const;
 
 suite('who is in charge', () => {
-  test('where nobody votes: this one', () => assert.deepEqual(chargeOf(null), { isOurs: true }));
+  test('where nobody votes: this one', () => assert.deepEqual(chargeOf(null, null, false), { isOurs: true }));
 
   test('by a vote for another one: that one, which an operator is sent to', () => {
-    const charge = chargeOf(THEIRS);
+    const charge = chargeOf(THEIRS, null, false);
     assert.deepEqual(charge, { isOurs: false, holder: 'web2/1', why: 'web2/1 has the lease' });
     assert.equal(
       whyNotHere(charge),
@@ -19,8 +26,39 @@ suite('who is in charge', () => {
   });
 
   test('by no vote: nobody', () => {
-    const charge = chargeOf({ ...THEIRS, vote: 'none', holder: null, why: 'etcd is silent' });
+    const charge = chargeOf({ ...THEIRS, vote: 'none', holder: null, why: 'etcd is silent' }, null, false);
     assert.equal(whyNotHere(charge), 'no dbproxy is in charge of the cluster: etcd is silent');
+  });
+});
+
+suite('who of a pair is in charge', () => {
+  const LEFT: PairRight = { mayAct: true, mayFinish: true, mayGoAlone: true, holder: null, charge: null };
+  const CHARGE = { diagnosis: 'NotInCharge', detail: 'the VIP is there', stopsWrites: false } as const;
+  const THERE: PairRight = { ...LEFT, mayAct: false, holder: '10.0.0.2:6032', charge: CHARGE };
+  const OURS_BY_VOTE = { ...THEIRS, vote: 'ours', holder: 'web1/1', why: '' } as const;
+
+  test('the one that the other leaves it to', () => {
+    assert.equal(chargeOf(null, LEFT, false).isOurs, true);
+    const there = chargeOf(null, THERE, false);
+    assert.deepEqual(there, { isOurs: false, holder: '10.0.0.2:6032', why: 'the VIP is there' });
+    assert.throws(() => requireOurs(there), { code: 'DBPROXY_NOT_IN_CHARGE', message: /the VIP is there/ });
+  });
+
+  test('what has begun goes on to its end, where the other waits for that', () => {
+    assert.equal(chargeOf(null, THERE, true).isOurs, true);
+    assert.equal(chargeOf(null, { ...THERE, mayFinish: false }, true).isOurs, false);
+  });
+
+  test('nobody, as long as the other has not said that it leaves it', () => {
+    const charge = chargeOf(null, { ...LEFT, mayAct: false }, false);
+    assert.match(whyNotHere(charge)!, /^no dbproxy is in charge .*has not said yet/);
+  });
+
+  test('where an arbiter votes as well: the one that has both', () => {
+    assert.equal(chargeOf(OURS_BY_VOTE, LEFT, false).isOurs, true);
+    assert.equal(chargeOf(OURS_BY_VOTE, THERE, false).isOurs, false);
+    assert.equal(chargeOf(THEIRS, LEFT, false).isOurs, false);
+    assert.equal(chargeOf(THEIRS, LEFT, true).isOurs, false, 'a promotion, too, is cut off by a vote');
   });
 });
 
@@ -43,15 +81,18 @@ suite('servers', () => {
   /** Opens a server that does nothing and remembers what it was asked to. */
   async function opened(
     charge: Standing,
-    confirms = true,
+    confirmedMs = Infinity,
   ): Promise<{ server: ServerControl; asked: string[] }> {
     const asked: string[] = [];
-    const note = (name: string) => async (): Promise<void> => void asked.push(name);
+    const note =
+      (name: string) =>
+      async (withinMs?: number): Promise<void> =>
+        void asked.push(withinMs === undefined ? name : `${name} ${withinMs}`);
     const methods = Object.fromEntries([...ACTS, ...LOOKS, 'close'].map((name) => [name, note(name)]));
     const plain = { backend: backendConfig('db1'), ...methods } as unknown as ServerControl;
     const open = serversInCharge(async () => plain, {
       charge: () => charge,
-      confirm: async (_cluster, forMs) => confirms && forMs >= 2_000,
+      confirm: async () => confirmedMs,
     });
     return { server: await open(plain.backend, clusterConfig()), asked };
   }
@@ -62,7 +103,8 @@ suite('servers', () => {
   test('are looked at by everybody, and acted on by the one in charge', async () => {
     const { server, asked } = await opened({ isOurs: true });
     for (const name of [...LOOKS, ...ACTS]) await say(server, name);
-    assert.deepEqual(asked, [...LOOKS, ...ACTS]);
+    const said = ACTS.map((name) => (name === 'makeWritable' ? 'makeWritable 2000' : name));
+    assert.deepEqual(asked, [...LOOKS, ...said]);
   });
 
   test('are acted on by nobody else', async () => {
@@ -77,9 +119,12 @@ suite('servers', () => {
     assert.deepEqual(asked, LOOKS);
   });
 
-  test('are made writable only when that is sure for as long as they may take to come to it', async () => {
-    const { server, asked } = await opened({ isOurs: true }, false);
-    await assert.rejects(server.makeWritable(), /db1 is left read-only/);
-    assert.deepEqual(asked, []);
+  test('are made writable within the time for which that is sure, and not where there is hardly any', async () => {
+    const { server, asked } = await opened({ isOurs: true }, 900.5);
+    await server.makeWritable();
+    assert.deepEqual(asked, ['makeWritable 900']);
+    const another = await opened({ isOurs: true }, 200);
+    await assert.rejects(another.server.makeWritable(), /db1 is left read-only/);
+    assert.deepEqual(another.asked, []);
   });
 });

@@ -43,6 +43,12 @@ class FakeWorld implements GovernorWorld {
     return this.acts;
   }
 
+  writesDown = true;
+
+  mayWriteDown(): boolean {
+    return this.writesDown;
+  }
+
   inCharge = true;
 
   isInCharge(): boolean {
@@ -177,6 +183,14 @@ suite('while another dbproxy is in charge', () => {
       assert.equal(world.writes, 0);
     });
   }
+
+  test('the servers know a later epoch: it is written down by the one of a pair that writes', async () => {
+    const { world, governor } = governed(STALE);
+    world.inCharge = false;
+    world.writesDown = false;
+    await look({ world, governor });
+    assert.deepEqual(world.done, []);
+  });
 });
 
 suite('while an operator has work done', () => {

@@ -24,6 +24,7 @@ class Host {
   store!: TopologyStore;
   peer: Peer | null = null;
   busy: string[] = [];
+  isActing = false;
   /** Another one after each start and each death. */
   life = 0;
   events: string[] = [];
@@ -61,6 +62,7 @@ class Host {
       store: this.store,
       holdsVip: () => this.vip,
       busy: () => this.busy,
+      isActing: () => this.isActing,
       config: 'the same',
       onAdopted: () => Promise.resolve(),
       onRight: () => undefined,
@@ -227,6 +229,44 @@ describe('a pair of dbproxies', () => {
     one.busy = [];
     await pair.pass(1_000);
     assert.deepEqual([one.right, two.right, two.primary], ['NotInCharge', 'acts', 'db2']);
+  });
+
+  test('the VIP leaves while something is done at a server: the other begins when that has ended', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    one.isActing = true;
+    one.vip = false;
+    two.vip = true;
+    await pair.pass(700);
+    assert.deepEqual([one.right, two.right], ['NotInCharge', 'waits']);
+    await assert.rejects(two.store.recordPromotion('main', 'db2'), /has not said yet/);
+    one.isActing = false;
+    await pair.pass(200);
+    assert.equal(two.right, 'acts');
+  });
+
+  test('a server is made writable only as long as the other can take nothing over', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    const confirmed = async (): Promise<number | null> => {
+      let leftMs: number | null = null;
+      void one.peer!.confirm().then((left) => (leftMs = left));
+      await pair.pass(50);
+      return leftMs;
+    };
+    assert.ok((await confirmed())! > 2_500);
+    one.busy = ['main'];
+    one.vip = false;
+    two.vip = true;
+    await pair.pass(300);
+    assert.ok((await confirmed())! > 2_500, 'the other waits for the end');
+    pair.isCut = true;
+    assert.equal(await confirmed(), null);
+    await pair.pass(1_600);
+    assert.equal(one.peer!.right.mayFinish, false, 'it stops');
+    assert.equal(two.right, 'PeerUnreachable', 'before the other begins');
+    await pair.pass(3_000);
+    assert.deepEqual([two.right, await two.peer!.confirm(), await confirmed()], ['acts', Infinity, 0]);
   });
 
   test('who loses the VIP and the other in the middle of a promotion does not record it', async () => {

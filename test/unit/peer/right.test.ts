@@ -7,6 +7,7 @@ const connected = (over: Partial<Extract<Sight, { kind: 'connected' }>> = {}): S
   kind: 'connected',
   holds: false,
   busy: [],
+  isActing: false,
   knowsWeHold: true,
   ...over,
 });
@@ -19,6 +20,15 @@ const gone = (over: Partial<Extract<Sight, { kind: 'gone' }>> = {}): Sight => ({
 
 /** What is known of the other, whether the VIP is here, and then: acts, takes writes, lets a primary go on alone, diagnosis. */
 const CASES: readonly [string, Sight, boolean, boolean, boolean, boolean, string | null][] = [
+  [
+    'the holder, while the other has an act under way',
+    connected({ isActing: true }),
+    true,
+    false,
+    true,
+    true,
+    null,
+  ],
   ['not heard since the start', { kind: 'unheard' }, true, false, false, false, 'PeerUnheard'],
   ['not heard, without the VIP', { kind: 'unheard' }, false, false, false, false, 'PeerUnheard'],
   ['the holder beside a standby', connected(), true, true, true, true, null],
@@ -104,4 +114,34 @@ describe('who may act', () => {
         assert.ok(right.charge.detail.includes(OTHER));
     });
   }
+});
+
+/** What is known of the other, whether the VIP is here, and whether what has begun here may go on. */
+const TO_THE_END: readonly [string, Sight, boolean, boolean][] = [
+  ['not heard since the start', { kind: 'unheard' }, true, false],
+  ['the holder beside a standby', connected(), true, true],
+  ['the VIP has gone to the other, which waits', connected({ holds: true }), false, true],
+  ['the VIP has gone, nobody has it yet', connected(), false, true],
+  ['both hold it', connected({ holds: true }), true, true],
+  ['both hold it, and both have begun', connected({ holds: true, busy: ['main'] }), true, false],
+  ['both have begun, and the VIP is there', connected({ holds: true, busy: ['main'] }), false, false],
+  ['both have begun, and the VIP is here', connected({ busy: ['main'] }), true, true],
+  ['the holder, and the other does not answer', { kind: 'silent' }, true, true],
+  ['without the VIP, and the other does not answer', { kind: 'silent' }, false, false],
+  ['the holder alone, before its term', gone({ hasTerm: false }), true, true],
+  ['alone and without the VIP', gone(), false, false],
+];
+
+describe('what has begun', () => {
+  for (const [what, sight, holds, goesOn] of TO_THE_END) {
+    test(`${goesOn ? 'goes on' : 'ends'}: ${what}`, () => {
+      assert.equal(rightOf(sight, holds, OTHER).mayFinish, goesOn);
+    });
+  }
+});
+
+test('who acts is named where it is known', () => {
+  assert.equal(rightOf(connected({ holds: true }), false, OTHER).holder, OTHER);
+  assert.equal(rightOf(connected({ busy: ['main'] }), true, OTHER).holder, OTHER);
+  assert.equal(rightOf(connected(), false, OTHER).holder, null);
 });

@@ -1,0 +1,93 @@
+/**
+ * This dbproxy as one of a pair: opens what speaks with the other one (`peer/peer.ts`), and carries the news between it
+ * and the rest of the control plane. With no `[peer]` in the configuration there is no other.
+ */
+import { createHash } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { refusal } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { ProxyConfig } from '../config/config.ts';
+import { vipAddress, vipKind } from '../config/virtual-addresses.ts';
+import type { ControlPlane } from '../failover/control.ts';
+import type { Operations } from '../ipc/operations.ts';
+import type { SlotCounter } from '../ipc/slot-counter.ts';
+import type { Monitor } from '../monitor/monitor.ts';
+import { hostAddresses, openPeerLink } from '../peer/link.ts';
+import { Peer } from '../peer/peer.ts';
+import type { TopologyStore } from '../topology/store.ts';
+
+export interface PairWorld {
+  readonly config: ProxyConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: TopologyStore;
+  readonly control: () => ControlPlane;
+  readonly monitor: Monitor;
+  readonly slots: () => SlotCounter;
+  /** The addresses of this host; by default those of the system. */
+  readonly hostAddresses?: (() => ReadonlySet<string>) | undefined;
+  /** A line for the log and for SHOW EVENTS. */
+  readonly tell: (level: 'info' | 'warn' | 'error', event: string, subject: string, detail: string) => void;
+}
+
+/** The other dbproxy of this configuration; null: there is none. */
+export function openPair(world: PairWorld): Peer | null {
+  const { config, clock, store, monitor, control, tell } = world;
+  if (config.peer === undefined) return null;
+  const addresses = world.hostAddresses ?? hostAddresses;
+  const vip = vipOfCharge(config);
+  const clusters = config.clusters.map(({ name }) => name);
+  const peer = new Peer({
+    clock,
+    link: openPeerLink(config.peer, config.admin, clock),
+    timeoutMs: config.peer.peerTimeoutMs,
+    store,
+    holdsVip: () => addresses().has(vip),
+    busy: () => clusters.filter((name) => control().promotions.underWayIn(name) !== null),
+    isActing: () => clusters.some((name) => control().isActing(name)),
+    config: hashOfShared(config),
+    onAdopted: async () => {
+      for (const { name } of store.members)
+        world.slots().limitBackend(name, store.settingsOf(name).maxConnections);
+      for (const name of clusters) monitor.rejudge(name);
+      await control()
+        .promotions.leaveToOther()
+        .catch((error: unknown) => world.log.error('peer.journal_not_closed', { error: String(error) }));
+    },
+    onRight: () => {
+      for (const name of clusters) control().consider(name);
+    },
+    tell: (level, event, detail) => tell(level, event, 'peer', detail),
+  });
+  store.shareWith(peer);
+  return peer;
+}
+
+/** What the two say to each other, and an operator of the other one. */
+export function pairOperations(peer: Peer | null): Pick<Operations, 'peer' | 'setPeerGone'> {
+  const required = (): Peer => {
+    if (peer !== null) return peer;
+    throw refusal('DBPROXY_NOT_AVAILABLE', 'that, as there is no other dbproxy ([peer] address)');
+  };
+  return {
+    peer: async (message) => required().receive(message),
+    setPeerGone: async () => required().setGone(),
+  };
+}
+
+/** The address whose holder is in charge: the first VIP for writes, or else the first. */
+function vipOfCharge({ keepalived, listeners }: ProxyConfig): string {
+  const forWrites = keepalived.vip.find((vip) => vipKind(vip, listeners) === 'write');
+  return vipAddress(forWrites ?? keepalived.vip[0]!);
+}
+
+/** Of what the files of a pair should both have; no secrets are in it. */
+function hashOfShared({ clusters, backends, listeners, keepalived }: ProxyConfig): string {
+  const shared = {
+    clusters: clusters.map((one) => ({ ...one, monitorPassword: '', replicationPassword: '' })),
+    backends,
+    listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
+    vip: keepalived.vip,
+  };
+  return createHash('sha256').update(JSON.stringify(shared)).digest('hex');
+}
