@@ -10,7 +10,7 @@ import { semiSyncWanted, type SemiSyncWish } from '../monitor/semi-sync.ts';
 import { receiverWitness } from '../monitor/witness.ts';
 import { acknowledgersOf } from './acknowledgements.ts';
 import type { Finding } from './findings/finding.ts';
-import { hasAllOf, ownExtras, whyItsPlaceIsUnknown } from './history.ts';
+import { hasLogOf, ownExtras, whyItsPlaceIsUnknown } from './history.ts';
 import { standingOf } from './place.ts';
 import { NEVER_MS } from './semi-sync.ts';
 import type { SemiSyncSide } from './server-control.ts';
@@ -277,7 +277,7 @@ function semiSyncChores(survey: Survey, primary: SeenMember, unacknowledgedMs: n
   const side = primary.record.facts.semiSync.primary;
   const needed = side?.waitForReplicas ?? 1;
   const caughtUp = answering.filter(
-    (member) => hasAllOf(member.record.facts, primary.record.facts) && !isDiverged(survey, member),
+    (member) => hasLogOf(member.record.facts, primary.record.facts) && !isDiverged(survey, member),
   );
   if (survey.alone) {
     if (caughtUp.length >= needed) {

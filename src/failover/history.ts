@@ -18,11 +18,17 @@ export function heldBy({ position, replicatedPosition, replication }: ServerFact
   return unitePositions(position, replicatedPosition, replication?.receivedPosition ?? '');
 }
 
-/** The transactions a replica has from others: without its own, where it keeps those apart. */
+/** The transactions a replica has from others: without its own. */
 export function receivedBy(facts: ServerFacts | null): string {
   if (facts === null) return '';
   const { position, replicatedPosition, replication } = facts;
-  return unitePositions(replicatedPosition || position, replication?.receivedPosition ?? '');
+  const received = unitePositions(replicatedPosition || position, replication?.receivedPosition ?? '');
+  // MariaDB keeps them apart itself; in MySQL's sets they bear its uuid.
+  const uuid = uuidOf(facts);
+  const isOwn = (item: string): boolean => item.includes(':') && originOf(item) === uuid;
+  return itemsOf(received)
+    .filter((item) => !isOwn(item))
+    .join(',');
 }
 
 /**
@@ -71,6 +77,12 @@ function originOf(item: string): string {
   return item.includes(':') ? item.slice(0, item.indexOf(':')).toLowerCase() : item.split('-', 1)[0]!;
 }
 
+/** What a MySQL server is called in global ids; empty: it is not known. */
+function uuidOf({ ownTransactions, serverUuid }: ServerFacts): string {
+  // One whose log was reset names nobody any more.
+  return (/^[0-9a-f-]{36}/i.exec(ownTransactions)?.[0] ?? serverUuid).toLowerCase();
+}
+
 /** True when `one` has all that `other` has received, and so may be promoted instead of it. */
 export function hasAllOf(one: ServerFacts, other: ServerFacts): boolean {
   if (!one.hasGtid || !other.hasGtid) return hasAllByPlace(one, other);
@@ -81,7 +93,7 @@ export function hasAllOf(one: ServerFacts, other: ServerFacts): boolean {
   return holdsPosition(heldBy(one), received) && holds(one, fromOthers.join(','));
 }
 
-/** Nobody has ever sent it anything: what it has it has written itself. MySQL does not keep that apart. */
+/** Nobody has ever sent it anything: what it has it has written itself. Of MySQL `receivedBy` tells. */
 export function hasWrittenAllItself({ position, replicatedPosition, replication }: ServerFacts): boolean {
   return replication === null && replicatedPosition === '' && !position.includes(':');
 }
@@ -185,7 +197,7 @@ export function strayExtras(replica: ServerFacts, primary: ServerFacts): string 
   if (!replica.hasGtid || !primary.hasGtid || primary.replication !== null) return null;
   if (primary.history === '') return null;
   const named = parseLogState(primary.history);
-  const uuid = originOf(primary.ownTransactions) || primary.serverUuid.toLowerCase();
+  const uuid = uuidOf(primary);
   // The first that it has written may be newer than what was seen of it.
   if (named === null && uuid === '') return null;
   const isStray = (item: string): boolean => {
@@ -222,8 +234,7 @@ export function lacksOwn(server: ServerFacts, source: ServerFacts): boolean {
     const isOwn = (writer: string): boolean => writer.endsWith(`-${server.serverId}`);
     return [...theirs].some(([writer, sequence]) => isOwn(writer) && sequence > (state.get(writer) ?? 0n));
   }
-  // One whose log was reset names nobody any more.
-  const own = (/^[0-9a-f-]{36}/i.exec(server.ownTransactions)?.[0] ?? server.serverUuid).toLowerCase();
+  const own = uuidOf(server);
   if (own === '') return false;
   const items = source.history.split(',').map((item) => item.trim());
   const written = items.filter((item) => item.toLowerCase().startsWith(own)).join(',');

@@ -21,7 +21,7 @@ export function factsOf(server: SimServer): Omit<ServerFacts, 'uptimeSeconds' | 
     version: isMaria ? '10.11.6-MariaDB' : '9.7.0',
     greeting: isMaria ? MARIADB_10_11 : MYSQL_9_7,
     serverId: server.id,
-    serverUuid: '',
+    serverUuid: isMaria ? '' : server.writer,
     connectionId: Math.floor(startedMs) + 1,
     readOnly: server.readOnly,
     superReadOnly: server.readOnly && !isMaria,

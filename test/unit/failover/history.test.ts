@@ -40,7 +40,9 @@ test('what a server holds is what it has logged, applied and received', () => {
   });
   assert.equal(heldBy(facts), `${U}:1-5,${U}:1-6,${U}:7-9`);
   assert.equal(receivedBy(facts), `${U}:1-6,${U}:7-9`, 'without what it has logged by itself');
-  assert.equal(receivedBy(mysql(`${U}:1-5`)), `${U}:1-5`, 'which MySQL does not keep apart');
+  const both = { ...mysql(`${U}:1-5,${V}:1-7`), serverUuid: V.toUpperCase() };
+  assert.equal(receivedBy(both), `${U}:1-5`, 'which in MySQL bears its uuid');
+  assert.equal(receivedBy({ ...both, serverUuid: '', ownTransactions: `${V}:1-7` }), `${U}:1-5`);
   assert.equal(receivedBy(null), '');
 });
 
@@ -99,6 +101,12 @@ suite('who has all of another', () => {
     ['an empty one has all of an empty one', mariadb('', ''), mariadb('', ''), true],
     ['MySQL, equal', mysql(`${U}:1-9`), mysql(`${U}:1-9`), true],
     ['MySQL, a hole', mysql(`${U}:1-4:6-9`), mysql(`${U}:1-9`), false],
+    [
+      'MySQL, what the other one has written itself nobody has sent it',
+      mysql(`${U}:1-9`),
+      { ...mysql(`${U}:1-9,${V}:1-3`), serverUuid: V },
+      true,
+    ],
     ['MySQL, the hole has been received', mysql(`${U}:1-4:6-9`, `${U}:5`), mysql(`${U}:1-9`), true],
   ];
   for (const [name, one, other, expected] of table) {
