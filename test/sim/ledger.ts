@@ -163,6 +163,8 @@ export class Ledger {
   #lookForLosses(old: SimServer, server: SimServer): void {
     const isRequired = this.#world.scenario.semiSync === 'require';
     const isSwitchover = this.#decision?.shape.kind === 'switchover';
+    // What is taken back has told no client of dbproxy anything; who goes past it writes where nobody has let him.
+    const isHandedOver = (by: string): boolean => by === 'dbproxy' || old.name === this.#decision?.old;
     for (const [id, { statement, by, atMs }] of this.#acknowledged) {
       if (server.log.has(id)) continue;
       if (
@@ -170,7 +172,7 @@ export class Ledger {
         this.#unpromised.has(statement) ||
         this.#givenAgain.has(id) ||
         (this.#droppedInCrash.has(id) && this.#holderOf(id) === undefined) ||
-        !(isRequired || (isSwitchover && old.log.has(id)))
+        !(isRequired || (isSwitchover && isHandedOver(by) && old.log.has(id)))
       ) {
         this.#acknowledged.delete(id);
         continue;

@@ -77,11 +77,16 @@ async function notePerhapsUntouched(context: StepContext, epoch: number): Promis
   if (readOnly && (known === null || known.epoch < epoch)) context.note({ writableTried: false });
 }
 
-/** Starts the replica again; one whose source has been forgotten by now is pointed at it anew. */
+/**
+ * Starts the replica again; one whose source has been forgotten by now is pointed at it anew. A server that was restarted
+ * meanwhile, and starts writable, may have been written to: what is under way there comes to its log first.
+ */
 export async function restartReplication(context: StepContext): Promise<string> {
   const target = await context.target();
-  const { replication } = await target.look(LOOK_TIMEOUT_MS);
   const { holdTimeoutMs: followMs } = context.cluster;
+  const { replication, readOnly } = await target.look(LOOK_TIMEOUT_MS);
+  // The writer of a ring was writable before.
+  if (!readOnly && context.decision.dissolvesRing !== true) await target.makeReadOnly(followMs, true);
   if (replication !== null) await target.startReplication();
   else if (context.handover === null) {
     const extras = await ownExtrasOverOld(context, target);

@@ -204,6 +204,18 @@ suite('taking back a step that failed', () => {
     assert.deepEqual([cluster.server('db2').source, cluster.server('db2').receives], ['db1', true]);
   });
 
+  test('a new primary that was restarted meanwhile, and starts writable, takes no writes when it follows again', async () => {
+    const { actions, cluster } = scene('switchover', { fails: firstOf('note epoch db2', 'before') });
+    await actions.do('fence');
+    await actions.do('stop_replication');
+    await assert.rejects(actions.do('make_writable'));
+    cluster.server('db2').readOnly = false;
+    await actions.undo('stop_replication');
+    assert.deepEqual([cluster.server('db2').source, cluster.server('db2').readOnly], ['db1', true]);
+    await actions.undo('fence');
+    assert.deepEqual([cluster.writers, cluster.violations], [['db1'], []]);
+  });
+
   test('receivers that were stopped receive again', async () => {
     const { actions, cluster } = scene('failover', { change: isDown });
     await actions.do('stop_receivers');
