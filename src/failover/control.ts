@@ -15,6 +15,7 @@ import { careFor } from './care.ts';
 import { chargeOf, requireOurs, serversInCharge, type Standing } from './charge.ts';
 import type { Chore } from './chores.ts';
 import { ownWritesIn } from './divergence.ts';
+import { longGoneIn } from './long-gone.ts';
 import { Governor, type GovernorWorld } from './governor.ts';
 import type { Journal } from './journal.ts';
 import { NO_MEMORY, noteLook, type Memory } from './memory.ts';
@@ -156,6 +157,7 @@ export class ControlPlane {
       handover: store.decisionsOf(name).handover ?? null,
       diverged: this.#governors.get(name)?.divergences ?? [],
       ownWrites: ownWritesIn(store.epochOf(name), store.decisionsOf(name).ownWrites),
+      longGone: longGoneIn(store.epochOf(name), store.decisionsOf(name).longGone),
       memory: this.#memories.get(name) ?? NO_MEMORY,
       arbiters: monitor.arbiterSight(name),
       maintenance: store.decisionsOf(name).maintenance ?? false,
@@ -344,6 +346,7 @@ export class ControlPlane {
       decisionsOf: (cluster) => store.decisionsOf(cluster),
       writeDiverged: (cluster, diverged) => store.decide(cluster, { diverged }),
       writeOwnWrites: (cluster, ownWrites) => store.decide(cluster, { ownWrites }),
+      writeLongGone: (cluster, longGone) => store.decide(cluster, { longGone }),
       adoptEpoch: (cluster, backend, epoch) =>
         this.#turns.begin(cluster, false).act(null, () => store.adoptEpoch(cluster, backend, epoch)),
       letGo: (...those) => this.#letGo(...those),

@@ -12,8 +12,9 @@ import { choresOf, fencesOf, type Chore } from './chores.ts';
 import { diagnose } from './diagnosis.ts';
 import type { Finding } from './findings/finding.ts';
 import { divergencesOf, ownWritesOf } from './divergence.ts';
+import { longGoneOf } from './long-gone.ts';
 import { cureOfDivergence, describeDivergence } from '../topology/divergence-words.ts';
-import type { ClusterState, Divergence, OwnWrites } from '../topology/state-file.ts';
+import type { ClusterState, Divergence, LongGone, OwnWrites } from '../topology/state-file.ts';
 import { elect } from './election.ts';
 import { Diverged } from './history.ts';
 import type { Promotions } from './promotion.ts';
@@ -44,6 +45,8 @@ export interface GovernorWorld {
   writeDiverged(cluster: string, diverged: readonly Divergence[]): Promise<void>;
   /** Writes down what replicas have written that the primary has as well. */
   writeOwnWrites(cluster: string, ownWrites: OwnWrites): Promise<void>;
+  /** Writes down which replicas the primary need not wait for when it is back after a crash. */
+  writeLongGone(cluster: string, longGone: LongGone): Promise<void>;
   adoptEpoch(cluster: string, backend: string, epoch: number): Promise<void>;
   /** Looks whether the replication of these runs again, and writes it down of those at which no chore is. */
   letGo(cluster: string, backends: readonly string[], isAtRest: (backend: string) => boolean): Promise<void>;
@@ -163,6 +166,7 @@ export class Governor {
     if (isInCharge) {
       this.#writeDiverged();
       this.#writeOwnWrites(survey);
+      this.#writeLongGone(survey);
     }
     for (const finding of findings) {
       if (finding.action.kind === 'adopt_epoch' && !isExclusive && this.#world.mayWriteDown(name))
@@ -237,6 +241,14 @@ export class Governor {
     if (JSON.stringify(of) === JSON.stringify(survey.ownWrites)) return;
     const { epoch } = survey;
     this.#attempt('own writes', () => this.#world.writeOwnWrites(this.#cluster.name, { epoch, of }));
+  }
+
+  /** The next process may find both dead. */
+  #writeLongGone(survey: Survey): void {
+    const servers = longGoneOf(survey);
+    if (servers.join() === survey.longGone.join()) return;
+    const { epoch } = survey;
+    this.#attempt('long gone', () => this.#world.writeLongGone(this.#cluster.name, { epoch, servers }));
   }
 
   /** One was found out when it, or its primary, was acted on. */

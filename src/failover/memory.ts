@@ -49,6 +49,11 @@ export interface Reign {
   readonly facts: ServerFacts;
   /** When that look began. */
   readonly askedMs: number;
+  /**
+   * Since when, at each look, all replicas that were connected and acknowledge could be asked, and no commit waited for
+   * others; null: that was not so at this one.
+   */
+  readonly accountedSinceMs: number | null;
 }
 
 /** By the name of a primary: a promotion may be taken back, so each has its own. */
@@ -140,16 +145,24 @@ export function noteLook(memory: Memory, survey: Survey): Memory {
   // A server that gets the name of one that was dropped is another one.
   const isThere = ([name]: readonly [string, unknown]): boolean => memberOf(survey, name) !== undefined;
   const { name } = primary.backend;
+  const reign = reignOf(primary, survey, memory.reigns.get(name));
   return {
     traces: new Map([...[...memory.traces].filter(isThere), [name, traces]]),
-    reigns: new Map([...[...memory.reigns].filter(isThere), ...reignOf(primary)]),
+    reigns: new Map([
+      ...[...memory.reigns].filter(isThere),
+      ...(reign === null ? [] : [[name, reign] as const]),
+    ]),
   };
 }
 
-function reignOf(primary: Member): [string, Reign][] {
+function reignOf(primary: Member, survey: Survey, before: Reign | undefined): Reign | null {
   const { facts, askedMs } = primary.record;
-  if (!isSeen(primary) || askedMs === null || facts === null || !takesWrites(primary)) return [];
-  return [[primary.backend.name, { facts, askedMs }]];
+  if (!isSeen(primary) || askedMs === null || facts === null || !takesWrites(primary)) return null;
+  const side = facts.semiSync.primary;
+  const known = survey.members.filter((member) => isSeen(member) && acknowledgesTo(member, primary)).length;
+  const mayWaitForOthers = side !== null && side.waiting > 0 && known < side.waitForReplicas;
+  const isAccounted = (side?.clients ?? 0) <= known && !mayWaitForOthers;
+  return { facts, askedMs, accountedSinceMs: isAccounted ? (before?.accountedSinceMs ?? askedMs) : null };
 }
 
 function traceAfter(trace: Trace | undefined, survey: Survey, primary: Member, member: SeenMember): Trace {

@@ -4,6 +4,7 @@
  * that a client was told of. Pure.
  */
 import { describeHeld, hasAllOf, hasLogOf } from './history.ts';
+import { longGoneOf } from './long-gone.ts';
 import { asItReigned, isCutShort, mayHaveForgotten, traceOf } from './memory.ts';
 import {
   acknowledgesTo,
@@ -37,12 +38,12 @@ export const NEVER_MS = 24 * 3600 * 1000;
 export function semiSyncCovers(survey: Survey, oldNow: Member, candidate: string): string | null {
   if (survey.cluster.semiSync !== 'require') return null;
   const { name } = oldNow.backend;
-  if (survey.alone)
-    return `${name} had been let go on alone, so it may have acknowledged writes that are nowhere else`;
   const chosen = memberOf(survey, candidate);
   if (chosen !== undefined && isCutShort(survey, oldNow, chosen)) {
     return whyItLacks(survey, oldNow, chosen) ?? whyACrashMayCost(survey, oldNow);
   }
+  if (survey.alone)
+    return `${name} had been let go on alone, so it may have acknowledged writes that are nowhere else`;
   const old = asItReigned(survey, oldNow);
   if (old.record.facts === null)
     return `semi_sync = require, and ${name} has not been seen since dbproxy was started: whether its writes waited for a replica, and for which, is not known`;
@@ -94,19 +95,20 @@ export function semiSyncCovers(survey: Survey, oldNow: Member, candidate: string
  * what its storage engine had not written for good, which clients may have been told of already; any server loses the
  * end of a log that it did not flush. A replica has all of that, and the primary would give the same ids to other
  * transactions. Nobody can help with what replicas have lost as well, so only those that do not answer are waited for,
- * and whoever is seen to have more is promoted.
+ * and whoever is seen to have more is promoted. One that was let go on alone is no exception: a replica that dbproxy
+ * cannot reach may have been connected to it all the time.
  */
 export function whyACrashMayCost(survey: Survey, primary: Member): string | null {
-  if (survey.cluster.semiSync !== 'require' || survey.alone || !mayHaveForgotten(survey, primary))
-    return null;
+  if (survey.cluster.semiSync !== 'require' || !mayHaveForgotten(survey, primary)) return null;
   const { name } = primary.backend;
   const before = survey.memory.reigns.get(name);
-  const others = survey.members.filter((member) => member !== primary);
-  const silent = others.filter(
+  const longGone = longGoneOf(survey);
+  const silent = survey.members.filter(
     (member) =>
+      member !== primary &&
       !isSeen(member) &&
       mayAcknowledge(member, primary) &&
-      !wasGone(survey, member, primary, FORGETS_WITHIN_MS),
+      !longGone.includes(member.backend.name),
   );
   const what = mayHaveForgotten(survey, primary, 'keepsAcknowledged')
     ? 'what it had acknowledged'
@@ -132,20 +134,17 @@ export function whatACrashCosts({ record }: Member): string {
 function isMadeUpFor(survey: Survey, member: Member, old: Member, candidate: Member): boolean {
   const goneMs = traceOf(survey, old, member)?.goneMs ?? Infinity;
   const settledMs = traceOf(survey, old, candidate)?.settledMs ?? -Infinity;
-  return settledMs >= goneMs && wasGone(survey, member, old, 0);
+  return settledMs >= goneMs && wasGone(survey, member, old);
 }
 
-/** What a server had longer ago has come to the disk by then, whatever its settings. */
-const FORGETS_WITHIN_MS = 60_000;
-
 /**
- * It was down already, for so long, when the primary was last seen taking writes, and that one had no more replicas
- * connected that acknowledge than can be asked now. Who comes up is seen before it has connected anywhere, or as soon.
+ * It was down already when the primary was last seen taking writes, and that one had no more replicas connected that
+ * acknowledge than can be asked now. Who comes up is seen before it has connected anywhere, or as soon.
  */
-function wasGone(survey: Survey, member: Member, primary: Member, forMs: number): boolean {
+function wasGone(survey: Survey, member: Member, primary: Member): boolean {
   const reign = survey.memory.reigns.get(primary.backend.name);
   const goneMs = traceOf(survey, primary, member)?.goneMs ?? null;
-  if (reign === undefined || goneMs === null || goneMs + forMs > reign.askedMs) return false;
+  if (reign === undefined || goneMs === null || goneMs > reign.askedMs) return false;
   const known = survey.members.filter(
     (one) =>
       one !== primary &&

@@ -67,6 +67,8 @@ export interface Survey {
   readonly diverged: readonly Divergence[];
   /** By the name of a replica: what it had written itself when it was last compared with the primary of this epoch, which had that. */
   readonly ownWrites: Readonly<Record<string, string>>;
+  /** Replicas that were gone long before this primary, of this epoch, was last seen taking writes, as it was written down. */
+  readonly longGone: readonly string[];
   /** What is remembered of the replicas from the looks before. */
   readonly memory: Memory;
   readonly arbiters: ArbiterSight;

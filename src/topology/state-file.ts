@@ -67,6 +67,13 @@ export interface OwnWrites {
   readonly of: Readonly<Record<string, string>>;
 }
 
+/** Replicas that had been gone for long when their primary was last seen taking writes. */
+export interface LongGone {
+  /** In which epoch: of another primary they may have more. */
+  readonly epoch: number;
+  readonly servers: readonly string[];
+}
+
 /** Keys of a section as a file would have them. */
 export type WrittenKeys = Readonly<Record<string, string>>;
 
@@ -88,6 +95,7 @@ export interface ClusterState {
   /** Servers that were found to have what the primary has not. */
   readonly diverged?: readonly Divergence[];
   readonly ownWrites?: OwnWrites;
+  readonly longGone?: LongGone;
 }
 
 export interface DurableState {
@@ -197,16 +205,17 @@ export function parseState(text: string): DurableState | string {
 
 function clusterProblem(value: unknown): string | null {
   if (!isRecord(value) || typeof value.primary !== 'string') return 'has no primary';
-  const { epoch, alone, maintenance, inHand, failoverWallMs, handover, diverged, ownWrites } = value;
+  const { epoch, alone, maintenance, inHand, failoverWallMs, handover, diverged } = value;
+  const { ownWrites, longGone } = value;
   if (diverged !== undefined && !(Array.isArray(diverged) && diverged.every(isDivergence)))
     return 'has a diverged that is no list of servers and what they have';
   if (ownWrites !== undefined && !isOwnWrites(ownWrites))
     return 'has an ownWrites that is no epoch with what replicas have written';
+  if (longGone !== undefined && !isLongGone(longGone))
+    return 'has a longGone that is no epoch with a list of servers';
   if (handover !== undefined && handover !== null && !isHandover(handover))
     return 'has a handover that is not three places in binary logs';
-  if (inHand !== undefined && !(Array.isArray(inHand) && inHand.every((name) => typeof name === 'string'))) {
-    return 'has an inHand that is no list of names';
-  }
+  if (inHand !== undefined && !isNames(inHand)) return 'has an inHand that is no list of names';
   if (epoch !== undefined && !isCount(epoch)) return 'has an epoch that is no whole number';
   if (failoverWallMs !== undefined && !isCount(failoverWallMs))
     return 'has a failoverWallMs that is no whole number';
@@ -227,6 +236,10 @@ function isDivergence(value: unknown): boolean {
 
 function isOwnWrites(value: unknown): boolean {
   return isRecord(value) && isCount(value.epoch) && isTexts(value.of);
+}
+
+function isLongGone(value: unknown): boolean {
+  return isRecord(value) && isCount(value.epoch) && isNames(value.servers);
 }
 
 function isHandover(value: unknown): boolean {
@@ -265,6 +278,10 @@ function addedProblem(value: unknown): string | null {
 
 function droppedProblem(value: unknown): string | null {
   return value === undefined || isTexts(value) ? null : 'dropped is not an object of addresses';
+}
+
+function isNames(value: unknown): boolean {
+  return Array.isArray(value) && value.every((name) => typeof name === 'string');
 }
 
 function isTexts(value: unknown): value is Record<string, string> {

@@ -32,7 +32,8 @@ import {
 export type SnapshotListener = (snapshot: Snapshot, previous: Snapshot) => void;
 
 /** What is decided of a cluster beside who its primary is. */
-type Decided = 'alone' | 'maintenance' | 'failoverWallMs' | 'handover' | 'diverged' | 'ownWrites';
+type Decided =
+  'alone' | 'maintenance' | 'failoverWallMs' | 'handover' | 'diverged' | 'ownWrites' | 'longGone';
 
 /** The other dbproxy of a pair, as far as the store has to know of it. */
 export interface Sharing {
@@ -592,7 +593,9 @@ function isSame(state: ClusterState, change: Partial<ClusterState>): boolean {
     (change.diverged === undefined ||
       JSON.stringify(change.diverged) === JSON.stringify(state.diverged ?? [])) &&
     (change.ownWrites === undefined ||
-      JSON.stringify(change.ownWrites) === JSON.stringify(state.ownWrites ?? null))
+      JSON.stringify(change.ownWrites) === JSON.stringify(state.ownWrites ?? null)) &&
+    (change.longGone === undefined ||
+      JSON.stringify(change.longGone) === JSON.stringify(state.longGone ?? null))
   );
 }
 

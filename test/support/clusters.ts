@@ -5,7 +5,7 @@
  * It is 100 s on the clock. The server db1 has the id 1, db2 the id 2; each transaction is `0-1-…`.
  */
 import type { BackendConfig, ClusterConfig } from '../../src/config/config.ts';
-import type { Memory, Trace } from '../../src/failover/memory.ts';
+import type { Memory, Reign, Trace } from '../../src/failover/memory.ts';
 import type { FailoverFailure, Member, PromotionStand, Survey } from '../../src/failover/survey.ts';
 import { FIRST_RECORD, type HealthRecord } from '../../src/monitor/detector.ts';
 import type {
@@ -59,11 +59,15 @@ export interface ClusterDescription {
   /** What is remembered of replicas of db1, beside what they are. */
   readonly traces?: Readonly<Record<string, Partial<Trace>>>;
   /** What db1 was when it was last seen taking writes, where that is another than it is. */
-  readonly reign?: { readonly facts?: Partial<ServerFacts>; readonly askedMs: number } | undefined;
+  readonly reign?:
+    | (Partial<Omit<Reign, 'facts'>> & { readonly facts?: Partial<ServerFacts>; readonly askedMs: number })
+    | undefined;
   /** What servers have that the primary has not, as it was found out before. */
   readonly diverged?: Readonly<Record<string, string>>;
   /** What replicas had written themselves when they were last compared with the primary. */
   readonly ownWrites?: Readonly<Record<string, string>>;
+  /** Replicas that were gone long before the primary was last seen taking writes, as it was written down. */
+  readonly longGone?: readonly string[];
   /** How many answer, of how many. */
   readonly arbiters?: readonly [number, number];
   readonly brokenArbiters?: number;
@@ -95,6 +99,7 @@ export function surveyOf(description: ClusterDescription): Survey {
     alone,
     inHand: description.inHand ?? [],
     handover: description.handover ?? null,
+    longGone: description.longGone ?? [],
     memory: memoryOf(description),
     diverged: Object.entries(description.diverged ?? {}).map(([backend, extras]) => ({ backend, extras })),
     ownWrites: description.ownWrites ?? {},
@@ -132,7 +137,7 @@ function memoryOf({ traces = {}, reign, servers }: ClusterDescription): Memory {
   const facts = { ...factsOf('db1', servers['db1'] ?? {}), readOnly: false, ...reign?.facts };
   return {
     traces: new Map([['db1', new Map(known)]]),
-    reigns: new Map(reign === undefined ? [] : [['db1', { facts, askedMs: reign.askedMs }]]),
+    reigns: new Map(reign === undefined ? [] : [['db1', { accountedSinceMs: null, ...reign, facts }]]),
   };
 }
 

@@ -6,9 +6,14 @@ import type { Wish } from '../../../src/failover/check.ts';
 import type { Chore } from '../../../src/failover/chores.ts';
 import { Governor, type GovernorWorld } from '../../../src/failover/governor.ts';
 import { NotYet } from '../../../src/failover/not-yet.ts';
-import { surveyOf, type ClusterDescription, type ServerDescription } from '../../support/clusters.ts';
+import {
+  SEEN_MS,
+  surveyOf,
+  type ClusterDescription,
+  type ServerDescription,
+} from '../../support/clusters.ts';
 import { clusterConfig } from '../../support/configs.ts';
-import type { Divergence, OwnWrites } from '../../../src/topology/state-file.ts';
+import type { Divergence, LongGone, OwnWrites } from '../../../src/topology/state-file.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 /** A world that does what it is told, unless a test makes it refuse, and remembers what that was. */
@@ -79,6 +84,10 @@ class FakeWorld implements GovernorWorld {
 
   async writeOwnWrites(_cluster: string, ownWrites: OwnWrites): Promise<void> {
     this.ownWrites.push(ownWrites);
+  }
+
+  async writeLongGone(_cluster: string, { servers }: LongGone): Promise<void> {
+    await this.#work(`long gone: ${servers.join()}`);
   }
 
   async adoptEpoch(cluster: string, backend: string, epoch: number): Promise<void> {
@@ -693,6 +702,24 @@ suite('what only an old primary has', () => {
     all.world.description = { ...description({}), remembered: 'db2' };
     await look(all);
     assert.deepEqual(all.world.ownWrites.at(-1)?.of.db2, undefined);
+  });
+
+  test('which replicas were gone for long is written down, for a process that finds both dead', async () => {
+    const down = { from: 'db1', down: 'x', answers: true } as const;
+    const alone = { primarySide: { enabled: false, live: false } };
+    const reign = { askedMs: SEEN_MS, accountedSinceMs: SEEN_MS - 60_000 };
+    const description = { alone: true, reign, servers: { db1: alone, db2: down } };
+    const all = governed(description, { semiSync: 'require' });
+    await look(all);
+    assert.deepEqual(all.world.done, ['long gone: db2']);
+    all.world.description = { ...all.world.description, longGone: ['db2'] };
+    await look(all);
+    all.world.description = {
+      ...all.world.description,
+      servers: { ...all.world.description.servers, db2: { from: 'db1', answers: false } },
+    };
+    await look(all);
+    assert.deepEqual(all.world.done.slice(0, 2), ['long gone: db2', 'long gone: ']);
   });
 
   test('is undone when it is only of dbproxy itself, unless rejoin = report', async () => {

@@ -71,6 +71,41 @@ suite('a replica has had all that the primary had', () => {
   });
 });
 
+suite('all that acknowledge can be asked', () => {
+  const waits = (clients: number, waiting = 0): ServerDescription => ({
+    ...AT_100,
+    primarySide: { clients, waiting },
+  });
+  /** Since when, after looks at db1 at these times. */
+  function accounted(...looks: [ServerDescription, ServerDescription, number][]): number | null | undefined {
+    const memory = looks.reduce<Memory>(
+      (known, [db1, db2, atMs]) => noteLook(known, seen({ db1, db2 }, { db1: atMs, db2: atMs })),
+      NO_MEMORY,
+    );
+    return memory.reigns.get('db1')?.accountedSinceMs;
+  }
+  const gone: ServerDescription = { ...ACKNOWLEDGES, down: 'x' };
+
+  test('since the first look at which no other was connected', () => {
+    assert.equal(accounted([waits(1), ACKNOWLEDGES, 500], [waits(0), gone, 1500]), 500);
+    assert.equal(accounted([waits(1), gone, 500], [waits(0), gone, 1500]), 1500);
+  });
+
+  test('not while one is connected that does not answer us', () => {
+    assert.equal(accounted([waits(1), ACKNOWLEDGES, 500], [waits(1), gone, 1500]), null);
+  });
+
+  test('not while a commit waits that one may have received which is gone since', () => {
+    assert.equal(accounted([waits(0, 1), gone, 500]), null);
+    assert.equal(accounted([waits(1, 1), ACKNOWLEDGES, 500]), 500, 'it is just being acknowledged');
+  });
+
+  test('as far as is known of one that takes no writes now', () => {
+    const back = { ...waits(0), facts: { readOnly: true } };
+    assert.equal(accounted([waits(1), ACKNOWLEDGES, 500], [back, gone, 1500]), 500);
+  });
+});
+
 suite('a replica has lost what it had', () => {
   const received: ServerDescription = { ...FOLLOWS, replication: { receivedPosition: '0-1-101' } };
   const forgotten: [string, Parameters<typeof after>, number][] = [

@@ -114,6 +114,13 @@ suite('semi-sync vouches for a candidate', () => {
     test(name, () => assert.equal(covers(servers, { traces: traces! }), null));
   }
 
+  test('that has more than the primary, which was let go on alone and is back, cut short by a crash', () => {
+    const back = { has: '0-1-100', facts: { readOnly: true, keepsLog: false } };
+    const db2 = { ...REPLICA, has: '0-1-101' };
+    assert.equal(covers({ db1: back, db2 }, { alone: true }), null);
+    assert.match(covers({ db1: back, db2: REPLICA }, { alone: true }) ?? '', /had been let go on alone/);
+  });
+
   test('is not asked for unless semi_sync = require', () => {
     const never = { db1: { down: 'x' }, db2: { from: 'db1', hears: 'lost' } } as const;
     assert.equal(covers(never, { cluster: { semiSync: 'prefer' } }), null);
@@ -323,6 +330,7 @@ suite('a primary that is back after a crash', () => {
   const may: [string, Partial<ClusterDescription>, Record<string, ServerDescription>?][] = [
     ['and the replica that acknowledged is gone', {}],
     ['and dbproxy was restarted meanwhile', { reign: undefined }],
+    ['and it had been let go on alone: dbproxy may have been cut off from its replica', { alone: true }],
     [
       'and had not been one that keeps its log then',
       {},
@@ -334,8 +342,10 @@ suite('a primary that is back after a crash', () => {
     ],
     [
       'and what it had when the gone one went may not have been on its disk yet',
-      { traces: { db2: { goneMs: NOW_MS - 11_000 }, db3: { acknowledgedUntilMs: Infinity } } },
-      { db3: { ...REPLICA, hears: 'receives' } },
+      {
+        reign: { ...reign, accountedSinceMs: NOW_MS - 80_000 },
+        traces: { db2: { goneMs: NOW_MS - 11_000 } },
+      },
     ],
     [
       'and another replica is there, which need not have what the gone one has',
@@ -374,12 +384,15 @@ suite('a primary that is back after a crash', () => {
     ],
     ['and has not been restarted', {}, { db1: { facts: { ...BACK.facts, uptimeSeconds: 1_000 } } }],
     ['and need not have waited for anybody', { cluster: { semiSync: 'prefer' } }],
-    ['and had been let go on alone', { alone: true }],
     ['and an operator has taken the gone one out', {}, { db2: { ...GONE, admin: 'offline' } }],
+    ['and the gone one was gone for long, as it was written down', { reign: undefined, longGone: ['db2'] }],
     [
-      'and the gone one was gone when it was last seen, with no more connected than can be asked',
-      { traces: { db2: { goneMs: NOW_MS - 80_000 }, db3: { acknowledgedUntilMs: Infinity } } },
-      { db3: { ...REPLICA, hears: 'receives' } },
+      'and was alone, and the gone one was gone for long',
+      {
+        alone: true,
+        reign: { ...reign, accountedSinceMs: NOW_MS - 70_000 },
+        traces: { db2: { goneMs: NOW_MS - 70_000 } },
+      },
     ],
   ];
   for (const [name, over, servers] of cannot)

@@ -22,6 +22,7 @@ const STATE: DurableState = {
       maintenance: false,
       inHand: ['db1', 'db3'],
       ownWrites: { epoch: 3, of: { db2: '0-2-7' } },
+      longGone: { epoch: 5, servers: ['db3'] },
       failoverWallMs: 1_718_000_000_000,
     },
     other: { primary: 'x1', handover: handover('2:500', '1:700', '2:520') },
@@ -85,6 +86,8 @@ suite('a document is refused', () => {
       [{ inHand: 'db1' }, /cluster main has an inHand/],
       [{ ownWrites: { epoch: 3, of: { db2: 7 } } }, /cluster main has an ownWrites/],
       [{ ownWrites: { of: {} } }, /cluster main has an ownWrites/],
+      [{ longGone: { epoch: 3, servers: 'db3' } }, /cluster main has a longGone/],
+      [{ longGone: { servers: [] } }, /cluster main has a longGone/],
       [{ inHand: [1] }, /cluster main has an inHand/],
       [{ handover: {} }, /cluster main has a handover/],
       [
