@@ -6,6 +6,8 @@
 cd "$(dirname "$0")/.." || exit 70
 kind=$1
 shift
+# npm puts our own Node.js first, which may lack a library that is only now installed.
+PATH=${PATH#"$PWD/node_modules/.bin:"}
 if command -v setpriv >/dev/null; then
   setpriv --pdeathsig TERM -- node scripts/prepare.mjs "$kind" "$@" || exit
 else

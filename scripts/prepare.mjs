@@ -35,6 +35,8 @@ import {
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const THIS_FILE = fileURLToPath(import.meta.url);
 const CACHE = join(ROOT, '.cache');
+/** The Node.js among the npm packages. */
+const BUNDLED_NODE = join(ROOT, 'node_modules', '.bin', 'node');
 const NODE_MAJOR_NEEDED = 24;
 const EXIT_MISSING = 69;
 const EXIT_TRY_AGAIN = 75;
@@ -81,6 +83,8 @@ const KEEPALIVED = { package: 'keepalived', present: () => hasProgram('keepalive
 const PING = { package: 'iputils-ping', present: () => hasProgram('ping') };
 const ETCD = { package: 'etcd-server', present: () => hasProgram('etcd') };
 const IPROUTE = { package: 'iproute2', present: () => hasProgram('ip') };
+/** The Node.js of npm is linked with it, and a bare Debian has it not. */
+const LIBATOMIC = { package: 'libatomic1', present: () => runs(BUNDLED_NODE, '--version') };
 
 /** What a pair of hosts needs; only root can be two hosts on one machine. */
 const PAIR = process.getuid() === 0 ? [KEEPALIVED, PING, IPROUTE] : [];
@@ -142,8 +146,8 @@ async function main(kind, args) {
     await underLock(join(CACHE, 'install.lock'), '--locked-packages', []);
     if (!packagesAreCurrent(withDevelopment)) fail(EXIT_MISSING, 'npm ci did not bring all packages');
   }
-  requireNode();
-  await prepareDebianPackages(kind, args);
+  await prepareNode();
+  await prepareDebianPackages(DEBIAN_NEEDS[kind](args));
   if (kind === 'test' || kind === 'chaos') await prepareServers();
 }
 
@@ -186,32 +190,38 @@ function pathWithoutOurs() {
 }
 
 /** The Node.js that scripts/launch.sh will run the program with. */
-function requireNode() {
-  const bundled = join(ROOT, 'node_modules', '.bin', 'node');
-  const program = existsSync(bundled) ? bundled : process.execPath;
-  const answer = program === process.execPath ? process.version : versionOf(program);
-  if (answer === null) fail(EXIT_MISSING, `${program} does not run on this machine`);
-  const major = Number(/^v(\d+)/.exec(answer)?.[1] ?? 0);
+async function prepareNode() {
+  const program = existsSync(BUNDLED_NODE) ? BUNDLED_NODE : process.execPath;
+  let { version, complaint } = askVersion(program);
+  if (complaint.includes('libatomic.so')) {
+    await prepareDebianPackages([LIBATOMIC]);
+    ({ version, complaint } = askVersion(program));
+  }
+  if (version === null) fail(EXIT_MISSING, `${program} does not run on this machine: ${complaint}`);
+  const major = Number(/^v(\d+)/.exec(version)?.[1] ?? 0);
   if (major < NODE_MAJOR_NEEDED) {
-    fail(EXIT_MISSING, `please install Node.js ${NODE_MAJOR_NEEDED} or newer; found is ${answer}`);
+    fail(EXIT_MISSING, `please install Node.js ${NODE_MAJOR_NEEDED} or newer; found is ${version}`);
   }
 }
 
-function versionOf(program) {
-  const result = spawnSync(program, ['--version'], { encoding: 'utf8' });
-  return result.status === 0 ? result.stdout.trim() : null;
+/** The version of a Node.js, or null and what was said instead. */
+function askVersion(program) {
+  if (program === process.execPath) return { version: process.version, complaint: '' };
+  const { status, stdout, stderr, error } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  if (status === 0) return { version: stdout.trim(), complaint: '' };
+  return { version: null, complaint: error?.message ?? stderr.trim() };
 }
 
 // ---- Debian packages
 
-async function prepareDebianPackages(kind, args) {
-  const missing = missingPackages(DEBIAN_NEEDS[kind](args));
+async function prepareDebianPackages(needs) {
+  const missing = missingPackages(needs);
   if (missing.length === 0) return;
   const command = `apt-get install --no-install-recommends ${missing.join(' ')}`;
   if (!hasProgram('apt-get')) fail(EXIT_MISSING, `please install these programs: ${missing.join(' ')}`);
   if (process.getuid() !== 0) fail(EXIT_MISSING, `please install what is missing, as root: ${command}`);
   await underLock('/run/dbproxy-apt.lock', '--locked-debian', missing);
-  const still = missingPackages(DEBIAN_NEEDS[kind](args));
+  const still = missingPackages(needs);
   if (still.length > 0)
     fail(EXIT_MISSING, `${command} did not bring what is needed from: ${still.join(' ')}`);
 }
