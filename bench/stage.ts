@@ -9,7 +9,7 @@ import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
-import { makeCertificate } from '../src/demo/certificate.ts';
+import { makeCertificate } from '../src/setup/certificate.ts';
 import { startPair, type Lab } from '../test/lab/pair.ts';
 import { freePorts } from '../test/lab/ports.ts';
 import { eventually } from '../test/support/eventually.ts';

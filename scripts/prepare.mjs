@@ -6,7 +6,7 @@
  *
  * This file runs before anything is installed: plain JavaScript for Node.js 20 or newer, no packages.
  *
- *   node scripts/prepare.mjs start|run|test|bench|chaos PROGRAM [ARGUMENTS]
+ *   node scripts/prepare.mjs start|run|build|test|bench|chaos PROGRAM [ARGUMENTS]
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -100,6 +100,7 @@ const FRAMEWORKS = [DJANGO, SQLALCHEMY, MYSQLCLIENT, ACTIVERECORD, LARAVEL, DOCT
 
 const DEBIAN_NEEDS = {
   run: () => [],
+  build: () => [],
   start: (args) => (startsDemo(args) ? [MARIADB_SERVER, MARIADB_INSTALL] : []),
   test: () => [
     MARIADB_SERVER,
@@ -139,9 +140,9 @@ async function main(kind, args) {
   if (kind === '--locked-packages') return installPackages();
   if (kind === '--locked-debian') return installDebianPackages(args);
   if (kind === '--locked-servers') return installServers(args, run);
-  if (!(kind in DEBIAN_NEEDS)) fail(64, 'usage: prepare.mjs start|run|test|bench|chaos PROGRAM [ARGUMENTS]');
+  if (!(kind in DEBIAN_NEEDS)) fail(64, 'usage: prepare.mjs start|run|build|test|bench|chaos PROGRAM [ARGUMENTS]');
 
-  const withDevelopment = ['test', 'bench', 'chaos'].includes(kind);
+  const withDevelopment = ['build', 'test', 'bench', 'chaos'].includes(kind);
   if (!packagesAreCurrent(withDevelopment)) {
     await underLock(join(CACHE, 'install.lock'), '--locked-packages', []);
     if (!packagesAreCurrent(withDevelopment)) fail(EXIT_MISSING, 'npm ci did not bring all packages');

@@ -70,6 +70,8 @@ async function perform(command: Command): Promise<number> {
       return checkConfig(findConfig(command.config));
     case 'doctor':
       return doctor(command);
+    case 'init':
+      return init(command);
     case 'admin':
       return admin(command);
     case 'keepalived-check':
@@ -172,6 +174,14 @@ async function doctor({ config: given, batch, vip }: Command & { name: 'doctor' 
     print(findingsForPeople(findings));
   }
   return isWell(findings) ? EXIT.well : EXIT.notWell;
+}
+
+async function init(command: Command & { name: 'init' }): Promise<number> {
+  const { initPair } = await import('./cli/init.ts');
+  const { outcome, text } = initPair(command, systemClock);
+  if (outcome === 'done') print(text);
+  else complain(text);
+  return outcome === 'done' ? EXIT.well : EXIT.notWell;
 }
 
 async function admin(command: Command & { name: 'admin' }): Promise<number> {

@@ -11,6 +11,7 @@ export type Command =
   | { name: 'start'; config: string | undefined }
   | { name: 'check-config'; config: string | undefined }
   | { name: 'doctor'; config: string | undefined; batch: boolean; vip: boolean }
+  | { name: 'init'; hosts: [string, string]; vips: string[]; directory: string }
   | { name: 'demo' }
   | { name: 'admin'; config: string | undefined; statement: string; batch: boolean }
   | { name: 'keepalived-config'; config: string | undefined; host: 1 | 2 | undefined }
@@ -53,6 +54,8 @@ const OPTIONS = {
   host: { type: 'string' },
   state: { type: 'string' },
   gw: { type: 'string' },
+  hosts: { type: 'string' },
+  to: { type: 'string' },
 } as const;
 
 type OptionName = keyof typeof OPTIONS;
@@ -67,10 +70,24 @@ interface Given {
   /** What --vip was given, where it takes addresses. */
   vips: string | undefined;
   gw: string | undefined;
+  hosts: string | undefined;
+  to: string | undefined;
   words: string[];
 }
 
+/** Where `init` puts what it writes, unless --to says otherwise. */
+const CONFIG_FOLDER = '/etc/dbproxy';
+
 const COMMANDS: readonly CommandRow[] = [
+  {
+    name: 'init',
+    usage: 'init --hosts=IP,IP --vip=IP[,IP] [--to=FOLDER]',
+    help: `Writes the first proxy.conf of a pair of hosts into ${CONFIG_FOLDER}, with a certificate and the SQL for dbproxy's account: for the write address, and one for reads where a second --vip is given.`,
+    options: ['hosts', 'vip', 'to'],
+    vipTakesAddresses: true,
+    words: [],
+    read: readInit,
+  },
   {
     name: 'run',
     usage: 'run [--config FILE]',
@@ -199,9 +216,9 @@ function readCommand(row: CommandRow, args: string[]): Command {
       complaint: `dbproxy ${row.name}: what is '${positionals[wanted]}'? (quote a statement)`,
     };
   }
-  const { config, batch = false, vip, host, state, gw } = values;
+  const { config, batch = false, vip, host, state, gw, hosts, to } = values;
   const vips = typeof vip === 'string' ? vip : undefined;
-  return row.read({ config, batch, vip: vip === true, host, state, vips, gw, words: positionals });
+  return row.read({ config, batch, vip: vip === true, host, state, vips, gw, hosts, to, words: positionals });
 }
 
 function readKeepalived(given: Given): Command {
@@ -230,6 +247,23 @@ function readKeepalived(given: Given): Command {
   }
 }
 
+function readInit({ hosts, vips, to = CONFIG_FOLDER }: Given): Command {
+  const complain = (text: string): Command => ({ name: 'usage', complaint: `dbproxy init: ${text}` });
+  const [one, other, ...more] = addressesOf(hosts);
+  if (one === undefined || other === undefined || more.length > 0)
+    return complain('--hosts=IP,IP names the own addresses of two hosts');
+  const virtual = addressesOf(vips);
+  if (virtual.length === 0 || virtual.length > 2)
+    return complain('--vip=IP[,IP] names the address for writes, and one for reads if you like');
+  const wrong = [one, other, ...virtual.map((vip) => vip.split('/')[0]!)].find((text) => isIP(text) === 0);
+  if (wrong !== undefined) return complain(`'${wrong}' is not an IP address`);
+  return { name: 'init', hosts: [one, other], vips: virtual, directory: to };
+}
+
+function addressesOf(list: string | undefined): string[] {
+  return list === undefined ? [] : list.split(',').map((one) => one.trim());
+}
+
 function readNotify({ config, state, vips: list, gw }: Given): Command {
   const complain = (text: string): Command => ({
     name: 'usage',
@@ -242,7 +276,7 @@ function readNotify({ config, state, vips: list, gw }: Given): Command {
   }
   if (gw !== undefined && isIP(gw) === 0) return complain(`--gw=${gw} is not an IP address`);
   if (word === 'check') return { name: 'keepalived-check', config, ...(gw !== undefined && { gateway: gw }) };
-  const vips = list === undefined ? [] : list.split(',').map((one) => one.trim());
+  const vips = addressesOf(list);
   const wrong = vips.find((one) => isIP(one.split('/')[0]!) === 0);
   if (wrong !== undefined) return complain(`--vip: '${wrong}' is not an IP address`);
   if (vips.length === 0 && word !== 'status') return complain('--vip=IP[,IP] is missing');

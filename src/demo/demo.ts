@@ -16,7 +16,7 @@ import { loadConfig } from '../config/load.ts';
 import { semiSyncTimeoutMs } from '../monitor/flavour/setup.ts';
 import { bootstrap } from '../setup/bootstrap.ts';
 import type { SetupWorld } from '../setup/world.ts';
-import { makeCertificate } from './certificate.ts';
+import { makeCertificate } from '../setup/certificate.ts';
 import { stopLeftover, type DatabaseServer } from './database-server.ts';
 import { applicationSql, PAIR_ACCOUNTS, startPair } from './pair.ts';
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type tls from 'node:tls';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
-import { makeCertificate, type CertificateWithKey } from '../../src/demo/certificate.ts';
+import { makeCertificate, type CertificateWithKey } from '../../src/setup/certificate.ts';
 import { forEachFlavour } from '../lab/flavours.ts';
 import { ADMIN_ACCOUNT, startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';

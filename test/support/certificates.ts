@@ -6,7 +6,7 @@ import {
   makeCertificate,
   type CertificateRequest,
   type CertificateWithKey,
-} from '../../src/demo/certificate.ts';
+} from '../../src/setup/certificate.ts';
 
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.now();

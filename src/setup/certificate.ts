@@ -1,5 +1,5 @@
 /**
- * Makes a certificate with its key, for the demo (and for tests): no program outside and no authority is
+ * Makes a certificate with its key, for a first pair, the demo and tests: no program outside and no authority is
  * needed. It is self-signed unless an issuer is given.
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
