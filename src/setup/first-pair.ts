@@ -1,9 +1,14 @@
 /**
  * The first configuration of a pair of hosts, for `dbproxy init`: one proxy.conf for both, the certificate of their admin
- * ports, and the SQL that makes dbproxy's account. Every password is made here, so nobody has to think of one. Pure: what
+ * ports, what the servers have to be, and the SQL that makes dbproxy's account. Every password is made here, so nobody has to think of one. Pure: what
  * is known of the host and what is left to chance come in.
  */
-import { setupWordsOf, grantStatements, type NeededPrivilege } from '../monitor/flavour/setup.ts';
+import {
+  grantStatements,
+  semiSyncTimeoutMs,
+  setupWordsOf,
+  type NeededPrivilege,
+} from '../monitor/flavour/setup.ts';
 import type { CertificateWithKey } from './certificate.ts';
 
 /** What an operator says and what this host says of itself. */
@@ -41,6 +46,7 @@ export function firstFiles(request: PairRequest): readonly FirstFile[] {
     { name: 'proxy.conf', text: proxyConf(request, monitorPassword) },
     { name: 'admin.pem', text: request.certificate.cert },
     { name: 'admin.key', text: request.certificate.key },
+    { name: 'mariadb.cnf', text: mariadbCnf() },
     { name: 'accounts.sql', text: accountsSql(monitorPassword) },
   ];
 }
@@ -129,6 +135,37 @@ address = ${writeVip}:${PORTS.split}
 mode = split
 pool = transaction
 causal_reads = session
+`;
+}
+
+/** What the doctor would ask for, one thing after the other. */
+function mariadbCnf(): string {
+  return `# What a MariaDB server of the pair has to be; each has a server_id of its own besides.
+[mariadb]
+bind_address = 0.0.0.0
+# A DNS server that does not answer would keep every login waiting.
+skip_name_resolve = ON
+# More than max_connections of its [backend] section.
+max_connections = 250
+
+# It starts as a replica that nobody writes to; dbproxy makes one the primary.
+read_only = ON
+init-rpl-role = SLAVE
+rpl_semi_sync_slave_enabled = ON
+rpl_semi_sync_master_enabled = OFF
+# A commit waits for a replica, before anybody sees it, however long.
+rpl_semi_sync_master_timeout = ${semiSyncTimeoutMs('require')}
+rpl_semi_sync_master_wait_point = AFTER_SYNC
+
+# All that is written is in the binary log, and on the disk before anybody is told.
+log_bin = binlog
+log_slave_updates = ON
+binlog_format = ROW
+gtid_strict_mode = ON
+sync_binlog = 1
+innodb_flush_log_at_trx_commit = 3
+max_binlog_size = 128M
+slave_parallel_threads = 4
 `;
 }
 
