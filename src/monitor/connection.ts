@@ -186,9 +186,12 @@ export class ControlConnection {
 }
 
 function connectTo(address: Endpoint): net.Socket {
-  return address.kind === 'unix'
-    ? net.connect({ path: address.path })
-    : net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true });
+  if (address.kind === 'unix') return net.connect({ path: address.path });
+  const { host, port } = address;
+  const socket = net.connect({ host, port, noDelay: true, keepAlive: true });
+  // Where there is no name to indicate, node:tls compares the certificate with what node:net has left here; that does so for
+  // names alone, and without it an address would be compared with 'localhost'.
+  return net.isIP(host) === 0 ? socket : Object.assign(socket, { _host: host });
 }
 
 function tlsOptions({ tls, tlsCa, tlsCert, tlsKey }: ControlServer): SslOptions {
