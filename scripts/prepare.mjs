@@ -140,7 +140,8 @@ async function main(kind, args) {
   if (kind === '--locked-packages') return installPackages();
   if (kind === '--locked-debian') return installDebianPackages(args);
   if (kind === '--locked-servers') return installServers(args, run);
-  if (!(kind in DEBIAN_NEEDS)) fail(64, 'usage: prepare.mjs start|run|build|test|bench|chaos PROGRAM [ARGUMENTS]');
+  if (!(kind in DEBIAN_NEEDS))
+    fail(64, 'usage: prepare.mjs start|run|build|test|bench|chaos PROGRAM [ARGUMENTS]');
 
   const withDevelopment = ['build', 'test', 'bench', 'chaos'].includes(kind);
   if (!packagesAreCurrent(withDevelopment)) {

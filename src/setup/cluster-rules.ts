@@ -6,14 +6,14 @@ import type { ClusterSurvey, Finding, ServerView, Severity } from './finding.ts'
 import { primaryAmong } from './roles.ts';
 import { semiSyncRules } from './semi-sync-rules.ts';
 import { serverRules } from './server-rules.ts';
-import type { Survey } from './survey.ts';
+import type { Survey, Unreached } from './survey.ts';
 
 /** What is wrong with a cluster. */
 export function findingsOf(all: ClusterSurvey): Finding[] {
   const primary = primaryAmong(all.surveys);
   return sortFindings([
     ...all.unreached.map((one) => {
-      const remedy = one.denied ? accountRemedy(all.cluster.monitorUser) : '';
+      const remedy = reachRemedy(one, all.cluster.monitorUser);
       return finding('error', 'reachable', one.backend.name, one.reason, remedy, true);
     }),
     ...clusterFindings(all, primary),
@@ -24,8 +24,22 @@ export function findingsOf(all: ClusterSurvey): Finding[] {
 }
 
 /** What an account may do depends on the server, which did not say what it is; once it lets us in, that is told. */
-function accountRemedy(user: string): string {
-  return `CREATE USER '${user}'@'%' IDENTIFIED BY '…'; and ask the doctor again, which names the grants it then lacks`;
+function reachRemedy({ kind }: Unreached, user: string): string {
+  switch (kind) {
+    case 'access_denied':
+      return `CREATE USER '${user}'@'%' IDENTIFIED BY '…'; and ask the doctor again, which names the grants it then lacks`;
+    case 'refused':
+      return 'start it; where it runs, see its port and bind_address (of Debian: 127.0.0.1): bind_address = 0.0.0.0';
+    case 'timed_out':
+      return 'see the network and firewalls between; where ping gets there, a DNS server may keep logins waiting: skip_name_resolve = ON';
+    case 'host_unreachable':
+      return 'see the network and firewalls between';
+    case 'checker_broken':
+    case 'too_many_connections':
+    case 'protocol':
+    case 'other':
+      return '';
+  }
 }
 
 /** The worst first, then by subject, each rule in the order of its table. */

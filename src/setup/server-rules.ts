@@ -228,14 +228,15 @@ function gtidHistory({ survey, primary, isPrimary }: ServerView): Complaint | nu
   };
 }
 
-function replicationAccount({ survey, all }: ServerView): Complaint | null {
+function replicationAccount({ survey, primary, all }: ServerView): Complaint | null {
   const { replicationUser } = all.cluster;
   const trial = all.replicationLogins.get(survey.backend.name);
   const create = [
     `CREATE USER '${replicationUser}'@'%' IDENTIFIED BY '…'`,
     ...grantStatements(survey.words.replicationPrivileges, replicationUser),
   ];
-  const remedy = `on the primary: ${create.map((statement) => `${statement};`).join(' ')}`;
+  const statements = create.map((statement) => `${statement};`).join(' ');
+  const remedy = primary === null ? 'BOOTSTRAP makes it' : `on the primary: ${statements}`;
   switch (trial?.kind) {
     case undefined:
       return null;

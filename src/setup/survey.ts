@@ -12,6 +12,7 @@ import { setupWordsOf, type SetupWords } from '../monitor/flavour/setup.ts';
 import {
   classifyError,
   describeFailure,
+  type ProbeErrorKind,
   type ProbeFailure,
   type ServerFacts,
 } from '../monitor/observation.ts';
@@ -49,8 +50,7 @@ export interface Survey {
 export interface Unreached {
   readonly backend: BackendConfig;
   readonly reason: string;
-  /** It is there, and would not let us in. */
-  readonly denied: boolean;
+  readonly kind: ProbeErrorKind;
 }
 
 export type SurveyResult =
@@ -209,5 +209,5 @@ function byName(rows: readonly Row[], name: string, value: string): Map<string, 
 
 function unreached(backend: BackendConfig, failure: ProbeFailure): SurveyResult {
   const reason = describeFailure(failure);
-  return { kind: 'unreached', unreached: { backend, reason, denied: failure.kind === 'access_denied' } };
+  return { kind: 'unreached', unreached: { backend, reason, kind: failure.kind } };
 }

@@ -101,9 +101,10 @@ export function findNoWritable({ survey, primary }: View): Found | null {
     };
   }
   const writable = survey.members.filter((member) => takesWrites(member)).map(({ backend }) => backend.name);
+  const bootstrap = `BOOTSTRAP CLUSTER ${survey.cluster.name}`;
   const detail =
     writable.length === 0
-      ? 'the cluster has no primary, and no server is writable'
-      : `the cluster has no primary yet; writable: ${writable.join(', ')}`;
+      ? `the cluster has no primary, and no server is writable: ${bootstrap} makes one out of new servers; of servers that replicate already, PROMOTE the one that is to take the writes`
+      : `the cluster has no primary yet; writable: ${writable.join(', ')}: make exactly one writable, or ${bootstrap}`;
   return { detail };
 }

@@ -30,6 +30,27 @@ suite('the command line', () => {
     });
   });
 
+  test('takes the addresses of a pair for init', () => {
+    assert.deepEqual(parseCommandLine(['init', '--hosts=10.0.0.1, 10.0.0.2', '--vip=10.0.0.100/24']), {
+      name: 'init',
+      hosts: ['10.0.0.1', '10.0.0.2'],
+      vips: ['10.0.0.100/24'],
+      directory: '/etc/dbproxy',
+    });
+  });
+
+  for (const [words, complaint] of [
+    [['--vip=10.0.0.9'], /--hosts=IP,IP names/],
+    [['--hosts=10.0.0.1', '--vip=10.0.0.9'], /--hosts=IP,IP names/],
+    [['--hosts=10.0.0.1,db2', '--vip=10.0.0.9'], /'db2' is not an IP address/],
+    [['--hosts=10.0.0.1,10.0.0.2'], /--vip=IP\[,IP\] names/],
+  ] as const) {
+    test(`refuses init ${words.join(' ')}`, () => {
+      const command = parseCommandLine(['init', ...words]);
+      assert.match(command.name === 'usage' ? command.complaint : '', complaint);
+    });
+  }
+
   test('takes a statement that begins like an option after --', () => {
     const command = parseCommandLine(['admin', '--', '-- a comment']);
     assert.equal(command.name === 'admin' && command.statement, '-- a comment');
@@ -100,7 +121,7 @@ suite('the command line', () => {
     );
     assert.deepEqual(
       names.filter((name) => name !== 'start'),
-      ['run', 'check-config', 'doctor', 'demo', 'admin', 'keepalived', 'version'],
+      ['init', 'run', 'check-config', 'doctor', 'demo', 'admin', 'keepalived', 'version'],
     );
     for (const name of names) assert.equal(parseCommandLine([name, '--help']).name, 'help', name);
   });

@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { ProbeErrorKind } from '../../../src/monitor/observation.ts';
 import { findingsOf } from '../../../src/setup/cluster-rules.ts';
 import type { ClusterSurvey, Finding } from '../../../src/setup/finding.ts';
 import { semiSyncRules } from '../../../src/setup/semi-sync-rules.ts';
@@ -475,14 +476,16 @@ describe('doctor', () => {
   });
 
   test('names a server that cannot be reached, and blocks a bootstrap by it', () => {
-    const reached = (denied: boolean): Finding => {
-      const unreached = [{ backend: backendConfig('db3'), reason: 'said so', denied }];
+    const reached = (kind: ProbeErrorKind): Finding => {
+      const unreached = [{ backend: backendConfig('db3'), reason: 'said so', kind }];
       return found({}, { unreached })[0]!;
     };
-    assert.equal(reached(false).id, 'reachable');
-    assert.equal(reached(false).blocksBootstrap, true);
-    assert.equal(reached(false).remedy, '');
-    assert.match(reached(true).remedy, /^CREATE USER 'm'@'%' IDENTIFIED BY '…';/);
+    assert.equal(reached('other').id, 'reachable');
+    assert.equal(reached('other').blocksBootstrap, true);
+    assert.equal(reached('other').remedy, '');
+    assert.match(reached('refused').remedy, /bind_address = 0\.0\.0\.0/);
+    assert.match(reached('timed_out').remedy, /skip_name_resolve = ON/);
+    assert.match(reached('access_denied').remedy, /^CREATE USER 'm'@'%' IDENTIFIED BY '…';/);
   });
 
   test('has the worst first', () => {
