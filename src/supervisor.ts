@@ -171,6 +171,7 @@ class Supervisor implements RunningSupervisor {
           stateDir,
           store: this.#store,
           control: () => this.#control,
+          isPair: config.peer !== undefined,
           tell: (...event) => this.#tell(...event),
         }),
       onHealth: (backend, health) => {

@@ -133,8 +133,6 @@ function etcdIsAsked(sections: readonly Section[], context: ConfigContext): Prob
         problemAt(cluster, key, 'is of arbiter = etcd:URL only, and there is none'),
       );
     const problems: Problem[] = [];
-    if (sections.some((other) => other.kind === 'peer' && other.isWritten('address')))
-      problems.push(problemAt(cluster, 'arbiter', 'etcd and [peer] both say who acts: use one of them'));
     if (cluster.isWritten('etcd_user') && !cluster.isWritten('etcd_password'))
       problems.push(problemAt(cluster, 'etcd_user', 'is given without etcd_password'));
     if (cluster.isWritten('etcd_password') && !cluster.isWritten('etcd_user'))

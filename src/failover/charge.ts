@@ -6,7 +6,7 @@
 import { refusal } from '../base/errors.ts';
 import type { ClusterConfig } from '../config/config.ts';
 import type { VoteSight } from '../monitor/vote.ts';
-import type { PairRight } from '../topology/charge.ts';
+import type { Charge, PairRight } from '../topology/charge.ts';
 import { LET_LOOSE_WITHIN_MS, type OpenServer, type ServerControl } from './server-control.ts';
 
 /** Whether this proxy is in charge of a cluster. */
@@ -22,7 +22,8 @@ const OURS: Standing = { isOurs: true };
  * here, which is not cut off where the other waits for its end.
  */
 export function chargeOf(vote: VoteSight | null, pair: PairRight | null, isUnderWay: boolean): Standing {
-  if (pair !== null && !pair.mayAct && !(isUnderWay && pair.mayFinish)) return notByPair(pair);
+  const isLeft = pair === null || pair.mayAct || (isUnderWay && pair.mayFinish);
+  if (!isLeft && !(pair.mayActByVote && vote !== null)) return notByPair(pair);
   if (vote === null || vote.vote === 'ours') return OURS;
   return { isOurs: false, holder: vote.holder, why: vote.why };
 }
@@ -32,6 +33,43 @@ function notByPair({ holder, charge }: PairRight): Standing {
     charge?.detail ?? 'the other dbproxy has not said yet that it leaves that to this one; try again';
   return { isOurs: false, holder, why };
 }
+
+/** Whether a primary may acknowledge writes that no replica has: nobody else promotes one of those meanwhile. */
+export function mayGoAlone(vote: VoteSight | null, pair: PairRight | null): boolean {
+  return pair === null || pair.mayGoAlone || (vote !== null && vote.vote === 'ours');
+}
+
+/**
+ * What is the matter with the pair, as far as one cluster is concerned: with an arbiter that votes, who has its vote goes
+ * on where the two alone could not tell, and who has it not takes no writes while the other may.
+ */
+export function matterOf(vote: VoteSight | null, pair: PairRight | null): Charge | null {
+  const charge = pair?.charge ?? null;
+  if (pair === null || charge === null || !pair.claims) return charge;
+  const { diagnosis, detail } = charge;
+  if (diagnosis === 'BothInCharge' && vote !== null && vote.vote !== 'none') {
+    const who = vote.vote === 'ours' ? 'this one has the lease and acts' : `${vote.why} and acts`;
+    const cure = 'see keepalived on both hosts (VRRP may be blocked between them)';
+    return {
+      diagnosis,
+      detail: `the write VIP is on both hosts, and etcd decides: ${who}; ${cure}`,
+      stopsWrites: false,
+    };
+  }
+  if (diagnosis !== 'PeerUnreachable') return charge;
+  if (vote !== null && vote.vote !== 'ours') {
+    const why = `this one, which holds the write VIP, has not the lease of etcd: ${vote.why}`;
+    return {
+      diagnosis,
+      detail: `the other dbproxy does not answer, and ${why}; no writes are taken, as the other one may take them`,
+      stopsWrites: true,
+    };
+  }
+  return mayGoAlone(vote, pair) ? charge : { ...charge, detail: `${detail}. ${COMMITS_WAIT}` };
+}
+
+const COMMITS_WAIT =
+  'Commits that wait for a replica (semi_sync = require) wait on while there is none: say SET PEER GONE here if the other host is dead';
 
 /** Throws DBPROXY_NOT_IN_CHARGE for what an operator has said, unless this dbproxy is the one that does it. */
 export function requireOurs(charge: Standing): void {

@@ -8,11 +8,12 @@ import type { Log } from '../base/log.ts';
 import type { ClusterConfig, ProxyConfig } from '../config/config.ts';
 import { isSeenWell } from '../monitor/detector.ts';
 import type { Monitor } from '../monitor/monitor.ts';
+import type { VoteSight } from '../monitor/vote.ts';
 import type { PairRight } from '../topology/charge.ts';
 import type { TopologyStore } from '../topology/store.ts';
 import type { HoldWrites, PromotionWorld } from './steps/world.ts';
 import { careFor } from './care.ts';
-import { chargeOf, requireOurs, serversInCharge, type Standing } from './charge.ts';
+import { chargeOf, matterOf, mayGoAlone, requireOurs, serversInCharge, type Standing } from './charge.ts';
 import type { Chore } from './chores.ts';
 import { ownWritesIn } from './divergence.ts';
 import { longGoneIn } from './long-gone.ts';
@@ -164,7 +165,7 @@ export class ControlPlane {
       stateTrouble: this.#options.stateTrouble?.() ?? null,
       failoverFailure: this.#governors.get(name)?.failoverFailure ?? null,
       promotion: this.promotions.standOf(name),
-      charge: this.#right?.charge ?? null,
+      charge: matterOf(this.#voteOn(name), this.#right),
       nowMs: clock.nowMs(),
     });
   }
@@ -188,8 +189,7 @@ export class ControlPlane {
 
   /** Whether this proxy is the one that acts on the servers of a cluster. */
   charge(cluster: string): Standing {
-    const { vote } = this.#options.monitor.arbiterSight(cluster);
-    return chargeOf(vote, this.#right, this.#isPromoting(cluster));
+    return chargeOf(this.#voteOn(cluster), this.#right, this.#isPromoting(cluster));
   }
 
   /** Throws DBPROXY_NOT_IN_CHARGE for a statement that acts on servers, unless this proxy is the one that does. */
@@ -211,7 +211,17 @@ export class ControlPlane {
 
   /** What is known may be written down here: a pair has one state, and one of the two that changes it. */
   #mayWriteDown(cluster: string): boolean {
-    return chargeOf(null, this.#right, this.#isPromoting(cluster)).isOurs;
+    const pair = this.#right;
+    return pair === null || this.charge(cluster).isOurs || chargeOf(null, pair, false).isOurs;
+  }
+
+  /** An arbiter's vote is to be for this dbproxy: of a pair for the one with the VIP, and where a promotion runs, to its end. */
+  wantsVote(cluster: string): boolean {
+    return this.#right === null || this.#right.claims || this.#isPromoting(cluster);
+  }
+
+  #voteOn(cluster: string): VoteSight | null {
+    return this.#options.monitor.arbiterSight(cluster).vote;
   }
 
   get #right(): PairRight | null {
@@ -340,7 +350,7 @@ export class ControlPlane {
       survey: (cluster) => this.survey(cluster),
       mayAct: () => this.#isReady && !monitor.hasStalled,
       mayWriteDown: (cluster) => this.#mayWriteDown(cluster),
-      mayGoAlone: () => this.#right?.mayGoAlone !== false,
+      mayGoAlone: (cluster) => mayGoAlone(this.#voteOn(cluster), this.#right),
       isInCharge: (cluster) => this.charge(cluster).isOurs,
       workUnderWay: (cluster) => this.#work(cluster),
       decisionsOf: (cluster) => store.decisionsOf(cluster),

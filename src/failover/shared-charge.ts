@@ -16,7 +16,9 @@ export interface SharedChargeWorld {
   readonly clock: Clock;
   readonly stateDir: string;
   readonly store: TopologyStore;
-  readonly control: () => Pick<ControlPlane, 'takeOver' | 'consider'>;
+  readonly control: () => Pick<ControlPlane, 'takeOver' | 'consider' | 'wantsVote'>;
+  /** Of a pair: what an arbiter has is written down here by the one that has its vote, and told to the other. */
+  readonly isPair: boolean;
   /** A line for the log and for SHOW EVENTS. */
   readonly tell: (level: 'info' | 'warn', event: string, subject: string, detail: string) => void;
 }
@@ -39,10 +41,12 @@ export function voteOn(
     ttlMs: cluster.arbiterLeaseMs,
     clock,
     etcd: connectEtcd({ urls: etcd.urls, timeoutMs: cluster.checkTimeoutMs, clock, ...account, ...ca }),
-    wants: () => true,
-    isWorried,
+    wants: () => world.control().wantsVote(name),
+    // Of a pair the other one waits for what is given back, and nobody acts before it is taken.
+    isWorried: () => isWorried() || (world.isPair && world.control().wantsVote(name) !== vote.leftMs > 0),
     worriedIntervalMs: cluster.checkFastIntervalMs,
-    settle: async (isOurs) => {
+    settle: async (isOurs, isHeld) => {
+      if (world.isPair && !isHeld) return;
       const before = `${store.rememberedPrimary(name)} ${store.epochOf(name)}`;
       if (!(await store.settleWithShared(name, isOurs))) return;
       const [primary, epoch] = [store.rememberedPrimary(name), store.epochOf(name)];

@@ -43,8 +43,11 @@ export interface VoteOptions {
   /** Something is in doubt: time between two questions is this then, at most. */
   readonly isWorried: () => boolean;
   readonly worriedIntervalMs: number;
-  /** Takes over what is newer in the shared state, or (`isOurs`) puts there what is newer here; rejects when it could not. */
-  readonly settle: (isOurs: boolean) => Promise<void>;
+  /**
+   * Takes over what is newer in the shared state, or (`isOurs`) puts there what is newer here; rejects when it could not.
+   * `isHeld`: this proxy has the key, and can use it when that is done.
+   */
+  readonly settle: (isOurs: boolean, isHeld: boolean) => Promise<void>;
   /** Called when it has changed whether the right is ours. */
   readonly onChange: (sight: VoteSight) => void;
 }
@@ -94,6 +97,7 @@ export class LeaseVote {
   #lastTold = '';
   #queue: Promise<void> = Promise.resolve();
   #timer: Timer | null = null;
+  #end: Timer | null = null;
   #lastStartMs = -Infinity;
   #running = false;
   #closed = false;
@@ -198,6 +202,14 @@ export class LeaseVote {
     this.#tell();
   }
 
+  /** Tells when it ends by time alone, too. */
+  #watchEnd(): void {
+    this.#end?.cancel();
+    const { clock } = this.#options;
+    this.#end =
+      this.#lease === null ? null : clock.after(leaseLeftMs(this.#lease, clock.nowMs()), () => this.#tell());
+  }
+
   /** Asks as soon as the rate allows. */
   askSoon(): void {
     if (!this.#running && !this.#closed) this.#schedule();
@@ -207,6 +219,7 @@ export class LeaseVote {
   async release(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#end?.cancel();
     await this.#inTurn(() => this.#giveBack()).catch(() => undefined);
   }
 
@@ -214,6 +227,7 @@ export class LeaseVote {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#end?.cancel();
     this.#options.etcd.close();
   }
 
@@ -268,6 +282,7 @@ export class LeaseVote {
       const askedMs = clock.nowMs();
       this.#lease = { ...(await etcd.grant(ttlMs)), askedMs };
     }
+    this.#watchEnd();
     const read = [this.#leaderKey, this.#stateKey];
     const lease = this.#lease;
     const { entries } = await etcd.transact(
@@ -310,7 +325,7 @@ export class LeaseVote {
     if (isOurs && this.#settledFor !== leader.createRevision) this.#settledFor = null;
     if (this.#settling !== null || this.#recordTrouble !== null) return;
     this.#settling = this.#options
-      .settle(isOurs && this.#settledFor !== null)
+      .settle(isOurs && this.#settledFor !== null, isOurs)
       .then(
         () => {
           this.#settleTrouble = null;

@@ -28,6 +28,8 @@ export interface PeerOptions {
   readonly busy: () => readonly string[];
   /** Something else that has begun here at servers has not ended yet. */
   readonly isActing: () => boolean;
+  /** The arbiters that vote are for this one, of each cluster that has one; null: no cluster has. */
+  readonly hasVotes: () => boolean | null;
   /** Hash of what both should have in their files. */
   readonly config: string;
   /** What the other has decided counts here now. */
@@ -124,10 +126,17 @@ export class Peer implements Sharing {
     return this.sight.kind === 'gone';
   }
 
+  /** Of two that have lost each other it is this one that goes on, as far as an arbiter has a say in that. */
+  get #mayGoOn(): boolean {
+    return this.#options.hasVotes() !== false;
+  }
+
   /** Why an operator's statement is not carried out here; throws it. */
-  requireCharge(): void {
-    const { mayAct, mayFinish, charge } = this.right;
-    if (mayAct || (mayFinish && this.#options.busy().length > 0)) return;
+  requireCharge(settles = false): void {
+    const { mayAct, mayActByVote, mayFinish, charge } = this.right;
+    const { busy, hasVotes } = this.#options;
+    if (mayAct || (mayActByVote && hasVotes() === true)) return;
+    if (mayFinish && (settles || busy().length > 0)) return;
     throw refusal(
       'DBPROXY_NOT_IN_CHARGE',
       charge?.detail ?? 'the other dbproxy has not said yet that it leaves that to this one; try again',
@@ -145,7 +154,7 @@ export class Peer implements Sharing {
     }
     this.#isGoneByWord = true;
     this.#options.tell('warn', 'peer.gone_by_word', 'an operator says that the other dbproxy is gone');
-    if (this.#holds) await this.#options.store.beginTerm();
+    if (this.#holds && this.#mayGoOn) await this.#options.store.beginTerm();
     this.#look();
   }
 
@@ -316,7 +325,7 @@ export class Peer implements Sharing {
         tell('warn', 'peer.gone', `${link.address} has not answered for ${timeoutMs} ms, or is closed`);
       this.#toldSight = sight.kind;
     }
-    if (sight.kind === 'gone' && this.#holds && !sight.hasTerm) {
+    if (sight.kind === 'gone' && this.#holds && this.#mayGoOn && !sight.hasTerm) {
       // Tried again with the next look when the disk does not take it.
       void store.beginTerm().then(
         () => this.#judge(),

@@ -11,6 +11,8 @@
  *    gone, and a new term has been begun without it.
  *    What has begun goes on to its end while the other waits for that: always with the VIP, and without it only while the
  *    other answers, for who gets the VIP goes on alone when it takes this one for gone.
+ *    An arbiter that votes (etcd) follows the VIP: who has it asks for the vote, and where both have it the vote decides. What
+ *    the vote adds to the right of the pair is in `failover/charge.ts`.
  * 6. That the primary may acknowledge writes without a replica is not decided without the other, who may be alive behind
  *    a cut cable with that replica, unless an operator has said that it is gone.
  */
@@ -66,7 +68,8 @@ function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean,
       true,
       `the write VIP is on this host and on that of the other dbproxy (${other}): no writes are taken by either until one of them has it no more; see keepalived on both (VRRP may be blocked between them), and take the VIP away from one: ip addr del`,
     );
-    return { ...right, mayFinish: !isBusy };
+    const mayActByVote = sight.knowsWeHold && !isBusy && !isActing;
+    return { ...right, mayActByVote, claims: true, mayFinish: !isBusy };
   }
   if (isBusy) {
     const right = nothing(
@@ -74,7 +77,7 @@ function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean,
       true,
       `the other dbproxy (${other}) is in the middle of a promotion (${busy.join(', ')}): writes wait for its end`,
     );
-    return { ...right, mayFinish: holds, holder: other };
+    return { ...right, claims: holds, mayFinish: holds, holder: other };
   }
   if (!holds) {
     const who = sight.holds ? `the other dbproxy (${other}) holds it and` : 'nobody does, so nobody';
@@ -86,7 +89,15 @@ function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean,
     return { ...right, mayFinish: true, holder: sight.holds ? other : null };
   }
   const mayAct = sight.knowsWeHold && !isActing;
-  return { mayAct, mayFinish: true, mayGoAlone: true, holder: null, charge: null };
+  return {
+    mayAct,
+    mayActByVote: false,
+    claims: true,
+    mayFinish: true,
+    mayGoAlone: true,
+    holder: null,
+    charge: null,
+  };
 }
 
 function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: string): PairRight {
@@ -95,22 +106,26 @@ function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: 
   const detail = !isGone
     ? `the other dbproxy (${other}) does not answer; if that lasts for peer_timeout this one goes on without it`
     : `the other dbproxy (${other}) is gone${byWord ? ', by the word of an operator' : ''}: this one, which holds the write VIP, goes on without it. What it decides is handed over when the other is back`;
-  const hint =
-    'Commits that wait for a replica (semi_sync = require) wait on while there is none: say SET PEER GONE here if the other host is dead';
   return {
     mayAct: isGone && sight.hasTerm,
+    mayActByVote: false,
+    claims: true,
     mayFinish: true,
     mayGoAlone: byWord,
     holder: null,
-    charge: {
-      diagnosis: 'PeerUnreachable',
-      detail: byWord ? detail : `${detail}. ${hint}`,
-      stopsWrites: false,
-    },
+    charge: { diagnosis: 'PeerUnreachable', detail, stopsWrites: false },
   };
 }
 
 function nothing(diagnosis: Charge['diagnosis'], stopsWrites: boolean, detail: string): PairRight {
   const charge = { diagnosis, detail, stopsWrites };
-  return { mayAct: false, mayFinish: false, mayGoAlone: false, holder: null, charge };
+  return {
+    mayAct: false,
+    mayActByVote: false,
+    claims: false,
+    mayFinish: false,
+    mayGoAlone: false,
+    holder: null,
+    charge,
+  };
 }

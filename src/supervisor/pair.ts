@@ -45,6 +45,10 @@ export function openPair(world: PairWorld): Peer | null {
     holdsVip: () => addresses().has(vip),
     busy: () => clusters.filter((name) => control().promotions.underWayIn(name) !== null),
     isActing: () => clusters.some((name) => control().isActing(name)),
+    hasVotes: () => {
+      const votes = clusters.flatMap((name) => monitor.arbiterSight(name).vote ?? []);
+      return votes.length === 0 ? null : votes.every(({ vote }) => vote === 'ours');
+    },
     config: hashOfShared(config),
     onAdopted: async () => {
       for (const { name } of store.members)
@@ -55,7 +59,10 @@ export function openPair(world: PairWorld): Peer | null {
         .catch((error: unknown) => world.log.error('peer.journal_not_closed', { error: String(error) }));
     },
     onRight: () => {
-      for (const name of clusters) control().consider(name);
+      for (const name of clusters) {
+        monitor.voteOf(name)?.askSoon();
+        control().consider(name);
+      }
     },
     tell: (level, event, detail) => tell(level, event, 'peer', detail),
   });
@@ -84,7 +91,12 @@ function vipOfCharge({ keepalived, listeners }: ProxyConfig): string {
 /** Of what the files of a pair should both have; no secrets are in it. */
 function hashOfShared({ clusters, backends, listeners, keepalived }: ProxyConfig): string {
   const shared = {
-    clusters: clusters.map((one) => ({ ...one, monitorPassword: '', replicationPassword: '' })),
+    clusters: clusters.map((one) => ({
+      ...one,
+      monitorPassword: '',
+      replicationPassword: '',
+      etcdPassword: '',
+    })),
     backends,
     listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
     vip: keepalived.vip,

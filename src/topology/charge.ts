@@ -10,6 +10,10 @@ export interface Charge {
 export interface PairRight {
   /** It may begin to act, and write down what it decides. */
   readonly mayAct: boolean;
+  /** It may where an arbiter's vote is for it: both have the VIP, so the two alone cannot tell. */
+  readonly mayActByVote: boolean;
+  /** An arbiter's vote is to be for this one: it has the VIP, and has heard of the other. */
+  readonly claims: boolean;
   /** What has begun may go on to its end: the other waits for that, or can do nothing meanwhile. */
   readonly mayFinish: boolean;
   /** It may let the primary acknowledge writes that no replica has. */

@@ -37,8 +37,8 @@ type Decided =
 
 /** The other dbproxy of a pair, as far as the store has to know of it. */
 export interface Sharing {
-  /** Why nothing may be written down here now; throws it. */
-  requireCharge(): void;
+  /** Why nothing may be written down here now; throws it. `settles`: what an arbiter has is no decision of ours. */
+  requireCharge(settles?: boolean): void;
   /**
    * Has the other write it down: `held` when it has, `alone` when it is known to be gone. Rejects when neither comes true
    * in time, and when the other knows better.
@@ -231,6 +231,7 @@ export class TopologyStore {
         return { durable: { ...durable, epoch, clusters }, answer: true, publishes: false };
       },
       [cluster],
+      true,
     );
   }
 
@@ -430,9 +431,11 @@ export class TopologyStore {
   #write<T>(
     decide: (durable: DurableState) => { durable: DurableState; answer: T; publishes?: boolean },
     shared: readonly string[] = [],
+    settles = false,
   ): Promise<T> {
     return this.#inTurn(async () => {
       const { durable, answer, publishes } = decide(this.#durable);
+      if (durable !== this.#durable) this.#sharing?.requireCharge(settles);
       for (const cluster of shared) {
         const state = durable.clusters[cluster];
         const isDue = publishes ?? state !== this.#durable.clusters[cluster];
@@ -470,7 +473,6 @@ export class TopologyStore {
 
   /** Own disk, then the other's; it counts when it is on both, or when a term has been begun without the other. */
   async #saveShared(changed: DurableState, sharing: Sharing): Promise<void> {
-    sharing.requireCharge();
     const durable = { ...changed, revision: (this.#durable.revision ?? 0) + 1 };
     await this.#save(durable);
     this.#pending = durable;

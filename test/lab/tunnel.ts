@@ -12,6 +12,7 @@ export class Tunnel {
   /** Bytes towards the client that may still pass. */
   #left = Infinity;
   #whenCut: (() => void) | null = null;
+  #isSilent = false;
 
   private constructor(server: net.Server, targetPort: number) {
     this.#server = server;
@@ -32,6 +33,12 @@ export class Tunnel {
     this.#left = bytes;
     this.#whenCut = resolve;
     return promise;
+  }
+
+  /** Nothing passes in either direction, and nobody is told, as when a cable is cut; or (false) all does, on new connections. */
+  silence(on: boolean): void {
+    this.#isSilent = on;
+    if (!on) this.breakAll();
   }
 
   /** Ends all connections that there are; new ones may come, and everything passes on them. */
@@ -57,8 +64,11 @@ export class Tunnel {
         this.#sockets.delete(socket);
       });
     }
-    client.on('data', (chunk: Buffer) => target.write(chunk));
+    client.on('data', (chunk: Buffer) => {
+      if (!this.#isSilent) target.write(chunk);
+    });
     target.on('data', (chunk: Buffer) => {
+      if (this.#isSilent) return;
       client.write(chunk.subarray(0, this.#left));
       this.#left -= Math.min(this.#left, chunk.length);
       if (this.#left === 0) this.#whenCut?.();

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import {
   chargeOf,
+  matterOf,
+  mayGoAlone,
   requireOurs,
   serversInCharge,
   whyNotHere,
@@ -32,10 +34,31 @@ suite('who is in charge', () => {
 });
 
 suite('who of a pair is in charge', () => {
-  const LEFT: PairRight = { mayAct: true, mayFinish: true, mayGoAlone: true, holder: null, charge: null };
+  const LEFT: PairRight = {
+    mayAct: true,
+    mayActByVote: false,
+    claims: true,
+    mayFinish: true,
+    mayGoAlone: true,
+    holder: null,
+    charge: null,
+  };
   const CHARGE = { diagnosis: 'NotInCharge', detail: 'the VIP is there', stopsWrites: false } as const;
-  const THERE: PairRight = { ...LEFT, mayAct: false, holder: '10.0.0.2:6032', charge: CHARGE };
+  const THERE: PairRight = { ...LEFT, mayAct: false, claims: false, holder: '10.0.0.2:6032', charge: CHARGE };
   const OURS_BY_VOTE = { ...THEIRS, vote: 'ours', holder: 'web1/1', why: '' } as const;
+  const NOBODYS = { ...THEIRS, vote: 'none', holder: null, why: 'etcd is silent' } as const;
+  const BOTH: PairRight = {
+    ...LEFT,
+    mayAct: false,
+    mayActByVote: true,
+    mayGoAlone: false,
+    charge: { diagnosis: 'BothInCharge', detail: 'the VIP is on both', stopsWrites: true },
+  };
+  const ALONE: PairRight = {
+    ...LEFT,
+    mayGoAlone: false,
+    charge: { diagnosis: 'PeerUnreachable', detail: 'the other is gone', stopsWrites: false },
+  };
 
   test('the one that the other leaves it to', () => {
     assert.equal(chargeOf(null, LEFT, false).isOurs, true);
@@ -59,6 +82,33 @@ suite('who of a pair is in charge', () => {
     assert.equal(chargeOf(OURS_BY_VOTE, THERE, false).isOurs, false);
     assert.equal(chargeOf(THEIRS, LEFT, false).isOurs, false);
     assert.equal(chargeOf(THEIRS, LEFT, true).isOurs, false, 'a promotion, too, is cut off by a vote');
+  });
+
+  test('where both have the VIP: the one that has the vote, and nobody without one', () => {
+    assert.equal(chargeOf(OURS_BY_VOTE, BOTH, false).isOurs, true);
+    assert.deepEqual(chargeOf(THEIRS, BOTH, false), { isOurs: false, holder: 'web2/1', why: THEIRS.why });
+    assert.equal(chargeOf(null, BOTH, false).isOurs, false);
+    assert.equal(chargeOf(OURS_BY_VOTE, { ...BOTH, mayActByVote: false }, false).isOurs, false);
+    const stops = [OURS_BY_VOTE, THEIRS, NOBODYS, null].map((vote) => matterOf(vote, BOTH)?.stopsWrites);
+    assert.deepEqual(stops, [false, false, true, true]);
+  });
+
+  test('who has the VIP, and neither the other nor the vote, takes no writes', () => {
+    const stops = [OURS_BY_VOTE, THEIRS, NOBODYS, null].map((vote) => matterOf(vote, ALONE)?.stopsWrites);
+    assert.deepEqual(stops, [false, true, true, false]);
+    assert.match(matterOf(NOBODYS, ALONE)!.detail, /has not the lease of etcd: etcd is silent/);
+    assert.equal(matterOf(OURS_BY_VOTE, LEFT), null);
+    assert.equal(matterOf(NOBODYS, THERE), THERE.charge, 'the other has it');
+  });
+
+  test('lets a primary go on alone with the vote, or with the word of the other', () => {
+    assert.deepEqual(
+      [null, THEIRS, OURS_BY_VOTE].map((vote) => mayGoAlone(vote, ALONE)),
+      [false, false, true],
+    );
+    assert.equal(mayGoAlone(null, null), true);
+    assert.match(matterOf(null, ALONE)!.detail, /SET PEER GONE/);
+    assert.doesNotMatch(matterOf(OURS_BY_VOTE, ALONE)!.detail, /SET PEER GONE/);
   });
 });
 

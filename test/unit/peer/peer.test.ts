@@ -25,6 +25,7 @@ class Host {
   peer: Peer | null = null;
   busy: string[] = [];
   isActing = false;
+  votes: boolean | null = null;
   /** Another one after each start and each death. */
   life = 0;
   events: string[] = [];
@@ -63,6 +64,7 @@ class Host {
       holdsVip: () => this.vip,
       busy: () => this.busy,
       isActing: () => this.isActing,
+      hasVotes: () => this.votes,
       config: 'the same',
       onAdopted: () => Promise.resolve(),
       onRight: () => undefined,
@@ -267,6 +269,26 @@ describe('a pair of dbproxies', () => {
     assert.equal(two.right, 'PeerUnreachable', 'before the other begins');
     await pair.pass(3_000);
     assert.deepEqual([two.right, await two.peer!.confirm(), await confirmed()], ['acts', Infinity, 0]);
+  });
+
+  test('of two that are cut apart, and both have the VIP, the one with the vote of an arbiter goes on', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    two.votes = false;
+    one.votes = true;
+    two.vip = true;
+    await pair.pass(1_000);
+    assert.deepEqual([one.right, two.right], ['BothInCharge', 'BothInCharge']);
+    await one.store.recordPromotion('main', 'db2');
+    await assert.rejects(two.store.recordPromotion('main', 'db1'), /not in charge/);
+    assert.equal(two.store.epochOf('main'), 6);
+    pair.isCut = true;
+    await pair.pass(4_000);
+    assert.deepEqual([one.right, two.right], ['acts', 'PeerUnreachable']);
+    one.votes = false;
+    two.votes = true;
+    await pair.pass(200);
+    assert.equal(two.right, 'acts', 'the vote has come over');
   });
 
   test('who loses the VIP and the other in the middle of a promotion does not record it', async () => {
