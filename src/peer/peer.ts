@@ -43,6 +43,8 @@ export interface PeerOptions {
 /** So often is looked who holds the VIP, and whether there is news. */
 const LOOK_EVERY_MS = 100;
 const TELL_EVERY_MS = 500;
+/** However short peer_timeout is: half of it without an answer is silence, and three questions fit into that. */
+const TELLS_IN_TIMEOUT = 6;
 
 export class Peer implements Sharing {
   readonly #options: PeerOptions;
@@ -264,7 +266,7 @@ export class Peer implements Sharing {
   async #exchangeOnce(): Promise<PeerMessage | null> {
     const { clock, link, timeoutMs } = this.#options;
     const askedMs = clock.nowMs();
-    this.#nextMs = askedMs + TELL_EVERY_MS;
+    this.#nextMs = askedMs + Math.min(TELL_EVERY_MS, timeoutMs / TELLS_IN_TIMEOUT);
     try {
       const answer = parseMessage(await link.ask(formatMessage(this.#message()), timeoutMs / 2));
       if (answer.process === this.#process)

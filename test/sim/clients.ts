@@ -13,7 +13,7 @@ const DIRECT_PATIENCE_MS = 3_000;
 /** A client of dbproxy. */
 export function startClient(world: World, random: Random): void {
   const turn = (): void => {
-    const worker = random.pick(world.proxies).worker(random);
+    const worker = world.proxyForClient(random)?.worker(random) ?? null;
     const waitMs = world.areFaultsOver ? random.between(300, 900) : random.between(20, 400);
     const again = (): void => void world.scheduler.after(waitMs, turn);
     if (worker === null || !worker.process.isAlive) return again();

@@ -4,7 +4,9 @@
  */
 import type { DiagnosisName } from '../../src/failover/findings/finding.ts';
 import { OPERATOR } from './ledger.ts';
-import { FAULTS_END_MS, type Deed, type Fault } from './scenario.ts';
+import { beginInPair, hostDown, linesBetween } from './pair-faults.ts';
+import type { Life } from './proxy.ts';
+import { FAULTS_END_MS, type Deed, type Fault, type ProxyDeed, type ProxyIndex } from './scenario.ts';
 import type { World } from './world.ts';
 
 const FIRST_REPAIR_MS = 3_000;
@@ -83,15 +85,20 @@ export class Faults {
       case 'disk_full':
       case 'checker_broken':
         return this.#beginAtProxy(deed);
+      case 'freeze_host':
+      case 'kill_keepalived':
+      case 'deafen':
+      case 'move_vip':
+      case 'peer_gone':
+        return beginInPair(this.#world, deed, (pairs, bothWays) => this.#cut(pairs, bothWays));
       case 'promote':
         return this.#promote(deed);
       case 'maintenance':
         this.#maintain(true);
         return () => this.#maintain(false);
       case 'weight': {
-        const { life } = this.#world.proxies[0]!;
         const change = { [deed.server]: { rwWeight: deed.weight } };
-        life?.process.enter(() => void life.store.change(change).catch(() => undefined));
+        this.#say((life) => void life.store.change(change).catch(() => undefined));
         return null;
       }
     }
@@ -109,8 +116,7 @@ export class Faults {
         server.pause();
         return () => server.goOn();
       case 'host_down':
-        server.hostDown();
-        return () => server.hostUp();
+        return hostDown(this.#world, server);
       case 'too_many_connections':
         server.tooManyConnections = true;
         return () => (server.tooManyConnections = false);
@@ -132,27 +138,15 @@ export class Faults {
     }
   }
 
-  #beginAtProxy(
-    deed: Extract<
-      Deed,
-      {
-        kind:
-          | 'kill_proxy'
-          | 'freeze_proxy'
-          | 'freeze_worker'
-          | 'kill_worker'
-          | 'wall_jump'
-          | 'disk_full'
-          | 'checker_broken';
-      }
-    >,
-  ): (() => void) | null {
-    const proxy = this.#world.proxies[0]!;
+  #beginAtProxy(deed: ProxyDeed & { readonly proxy?: ProxyIndex }): (() => void) | null {
+    const proxy = this.#world.proxies[deed.proxy ?? 0]!;
     switch (deed.kind) {
       case 'kill_proxy':
         if (deed.crash) proxy.crash();
         else proxy.kill();
-        return () => proxy.start();
+        return () => {
+          if (!proxy.isHostDown) proxy.start();
+        };
       case 'freeze_proxy': {
         const process = proxy.life?.process;
         process?.pause();
@@ -186,41 +180,68 @@ export class Faults {
   #cut(pairs: readonly (readonly [string, string])[], bothWays: boolean): () => void {
     const { network, servers } = this.#world;
     for (const [from, to] of pairs) {
-      network.cut(from, to);
-      if (bothWays) network.cut(to, from);
+      for (const [near, far] of linesBetween(this.#world, from, to)) {
+        network.cut(near, far);
+        if (bothWays) network.cut(far, near);
+      }
     }
     for (const server of servers) server.feeds.watchSilence();
+    this.#world.pair?.noteSplit();
     return () => {
       for (const [from, to] of pairs) {
-        network.heal(from, to);
-        network.heal(to, from);
+        for (const [near, far] of linesBetween(this.#world, from, to)) {
+          network.heal(near, far);
+          network.heal(far, near);
+        }
       }
     };
   }
 
-  #promote({ target, as, named, force }: Omit<Extract<Deed, { kind: 'promote' }>, 'kind'>): null {
+  #promote({
+    target,
+    as,
+    named,
+    force,
+    proxy,
+  }: Omit<Extract<Deed, { kind: 'promote' }>, 'kind'>): null {
     const world = this.#world;
-    const { life } = world.proxies[0]!;
-    life?.process.enter(() => {
+    this.#say((life) => {
       life.control.promotions.promote({ target, named, as, force }, OPERATOR, true).then(
         () => world.note(() => `operator: ${target} is promoted`),
         (error: unknown) => world.note(() => `operator: ${String(error)}`),
       );
-    });
+    }, proxy);
     return null;
   }
 
   #maintain(maintenance: boolean): void {
-    const { life } = this.#world.proxies[0]!;
-    life?.process.enter(() => void life.store.decide('main', { maintenance }).catch(() => undefined));
+    this.#say((life) => void life.store.decide('main', { maintenance }).catch(() => undefined));
+  }
+
+  /** An operator says something, at the dbproxy in charge or at this one, which refuses it unless it is in charge. */
+  #say(statement: (life: Life) => void, proxy?: ProxyIndex): void {
+    const world = this.#world;
+    const { life } = proxy === undefined ? world.inCharge : world.proxies[proxy]!;
+    life?.process.enter(() => {
+      try {
+        life.peer?.requireCharge();
+      } catch (error) {
+        return world.note(() => `operator: ${String(error)}`);
+      }
+      statement(life);
+    });
   }
 
   /** Whatever is broken is whole again. */
   #endAll(): void {
-    const { network, proxies, servers, scheduler } = this.#world;
+    const { network, proxies, pair, servers, scheduler } = this.#world;
     this.#world.note(() => 'ALL FAULTS END');
     this.areOver = true;
     network.healAll();
+    for (const keepalived of pair?.keepaliveds ?? []) {
+      keepalived.goOn();
+      keepalived.start();
+    }
     for (const proxy of proxies) {
       proxy.disk.isFull = false;
       proxy.checkerBroken = null;
@@ -239,7 +260,7 @@ export class Faults {
 
   /** An operator lifts his own maintenance, starts what he has stopped, and follows the advice of the diagnosis. */
   #repair(): void {
-    const { servers, proxies, ledger, scheduler, scenario } = this.#world;
+    const { servers, inCharge, ledger, scheduler, scenario } = this.#world;
     this.#maintain(false);
     for (const server of servers) {
       const { replication } = server;
@@ -250,7 +271,7 @@ export class Faults {
       this.#world.note(() => `operator: START SLAVE on ${server.name}`);
       server.startReplication();
     }
-    const findings = proxies[0]!.life?.control.governorOf('main').findings ?? [];
+    const findings = inCharge.life?.control.governorOf('main').findings ?? [];
     // With failover = manual a promotion that got stuck is his to finish.
     const words = scenario.failover === 'manual' ? /PROMOTE|got no further/ : /PROMOTE/;
     const isAdvised = findings.some(({ name, detail }) => STUCK.has(name) && words.test(detail));

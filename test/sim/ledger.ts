@@ -28,6 +28,8 @@ export class Ledger {
   recorded: { readonly primary: string | null; readonly epoch: number } = { primary: null, epoch: 0 };
   /** The last of these that has been writable. */
   #sovereign: { readonly name: string; readonly epoch: number } | null = null;
+  /** Two have reigned, and who reigns now has not been looked at. */
+  #wasSplit = false;
   readonly #primaryOfEpoch = new Map<number, string>();
   readonly #txnOfStatement = new Map<number, number>();
   /** Statements that were committed on a server that was waiting for its replicas. */
@@ -51,20 +53,34 @@ export class Ledger {
 
   // ---- epochs --------------------------------------------------------------------------------------
 
-  /** A state has come to a disk. */
-  stateIsOnDisk(state: DurableState): void {
+  /** A state counts: it has come to the disk, or, of a pair, to both, or to that of the one that goes on alone. */
+  stateCounts(state: DurableState): void {
     const cluster = state.clusters.main;
     if (cluster === undefined) return;
     const epoch = cluster.epoch ?? state.epoch;
-    if (epoch < this.recorded.epoch) this.#world.violated(7, `epoch ${epoch} after ${this.recorded.epoch}`);
+    // The other one of a pair may not have heard of the newest.
+    if (epoch < this.recorded.epoch && this.#world.pair === null) this.#world.violated(7, `epoch ${epoch} after ${this.recorded.epoch}`);
     const known = this.#primaryOfEpoch.get(epoch);
     if (known !== undefined && known !== cluster.primary) {
+      // Each half goes on with what it reaches, and one of them gives way when they meet.
+      if (this.#world.pair?.isSplit === true) return;
       this.#world.violated(7, `epoch ${epoch} is of ${known} and of ${cluster.primary}`);
     }
     this.#primaryOfEpoch.set(epoch, cluster.primary);
-    if (this.recorded.epoch === epoch) return;
+    if (this.recorded.epoch >= epoch) return;
     this.recorded = { primary: cluster.primary, epoch };
     this.#world.note(() => `state file: ${cluster.primary} is the primary of epoch ${epoch}`);
+    this.#crown();
+  }
+
+  /** A pair that was split is one again, in this state: all that either half has acknowledged is to be in it. */
+  unitedIn(state: DurableState): void {
+    const { primary } = state.clusters.main!;
+    const epoch = state.clusters.main!.epoch ?? state.epoch;
+    this.#primaryOfEpoch.set(epoch, primary);
+    this.recorded = { primary, epoch };
+    this.#sovereign = null;
+    this.#wasSplit = true;
     this.#crown();
   }
 
@@ -105,6 +121,8 @@ export class Ledger {
     this.#world.note(() => `${primary} reigns in epoch ${epoch}`);
     if (before !== null && before.name !== primary)
       this.#lookForLosses(this.#world.serverOf(before.name), server);
+    else if (this.#wasSplit) this.#lookForLosses(null, server);
+    this.#wasSplit = false;
   }
 
   /**
@@ -160,11 +178,11 @@ export class Ledger {
     );
   }
 
-  #lookForLosses(old: SimServer, server: SimServer): void {
+  #lookForLosses(old: SimServer | null, server: SimServer): void {
     const isRequired = this.#world.scenario.semiSync === 'require';
     const isSwitchover = this.#decision?.shape.kind === 'switchover';
     // What is taken back has told no client of dbproxy anything; who goes past it writes where nobody has let him.
-    const isHandedOver = (by: string): boolean => by === 'dbproxy' || old.name === this.#decision?.old;
+    const isHandedOver = (by: string): boolean => by === 'dbproxy' || old?.name === this.#decision?.old;
     for (const [id, { statement, by, atMs }] of this.#acknowledged) {
       if (server.log.has(id)) continue;
       if (
@@ -172,7 +190,7 @@ export class Ledger {
         this.#unpromised.has(statement) ||
         this.#givenAgain.has(id) ||
         (this.#droppedInCrash.has(id) && this.#holderOf(id) === undefined) ||
-        !(isRequired || (isSwitchover && isHandedOver(by) && old.log.has(id)))
+        !(isRequired || (isSwitchover && isHandedOver(by) && old?.log.has(id) === true))
       ) {
         this.#acknowledged.delete(id);
         continue;
@@ -215,6 +233,7 @@ export class Ledger {
 
   /** A worker sends a client's write somewhere. */
   sent(server: SimServer, statement: number): void {
+    if (this.#world.pair?.isSplit === true) return;
     const sovereign = this.#sovereign;
     if (sovereign === null || sovereign.name === server.name || sovereign.epoch !== this.recorded.epoch)
       return;
@@ -237,6 +256,7 @@ export class Ledger {
   /** A client of dbproxy was told that its statement has succeeded. */
   acknowledgedByProxy(statement: number): void {
     const id = this.#acknowledge(statement, 'dbproxy');
+    if (this.#world.pair?.isSplit === true) return;
     const sovereign = this.#sovereign;
     if (sovereign === null || sovereign.epoch !== this.recorded.epoch) return;
     if (this.#world.scenario.semiSync !== 'require' || this.#mayLose) return;

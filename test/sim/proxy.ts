@@ -1,7 +1,7 @@
 /**
  * One dbproxy of the simulated world: the real store, monitor and control plane, joined as the supervisor joins
- * them, with workers, servers and disk that are simulated. It can be stopped, killed and started again; several
- * may run beside each other.
+ * them, with workers, servers and disk that are simulated. It can be stopped, killed and started again. One of a pair has
+ * the real Peer, too, and is on the host of a server.
  */
 import type { Log } from '../../src/base/log.ts';
 import type { HoldWrites } from '../../src/failover/steps/world.ts';
@@ -10,8 +10,12 @@ import { unfinishedRuns } from '../../src/failover/journal.ts';
 import type { HoldBounds } from '../../src/ipc/worker-questions.ts';
 import type { ArbiterAnswer } from '../../src/monitor/arbiter.ts';
 import { Monitor, type Checker } from '../../src/monitor/monitor.ts';
+import { Peer } from '../../src/peer/peer.ts';
+import type { DurableState } from '../../src/topology/state-file.ts';
 import { TopologyStore } from '../../src/topology/store.ts';
 import { SimDisk } from './disk.ts';
+import type { SimPair } from './pair.ts';
+import { simulatedLink } from './peer-link.ts';
 import { ProcessClock, SimProcess } from './process.ts';
 import type { Random } from './random.ts';
 import { checkerOf, openServers } from './server-control.ts';
@@ -22,12 +26,14 @@ const WORKERS = 2;
 const WORKER_RESTART_MS = 150;
 
 /** What lives as long as its process. */
-interface Life {
+export interface Life {
   readonly process: SimProcess;
   readonly clock: ProcessClock;
   readonly store: TopologyStore;
   readonly monitor: Monitor;
   readonly control: ControlPlane;
+  /** Null: it is the only one. */
+  readonly peer: Peer | null;
   readonly workers: (SimWorker | null)[];
 }
 
@@ -41,11 +47,24 @@ export class SimProxy {
   checkerBroken: string | null = null;
   life: Life | null = null;
 
-  constructor(world: World, name: string, random: Random) {
-    this.host = `host-${name}`;
+  /** How often its host has been started. */
+  boots = 0;
+
+  constructor(world: World, host: string, random: Random) {
+    this.host = host;
     this.#world = world;
     this.#random = random;
-    this.disk = new SimDisk(world.scheduler, random.stream(), (state) => world.ledger.stateIsOnDisk(state));
+    this.disk = new SimDisk(world.scheduler, random.stream(), (state) => {
+      // Of a pair it counts when it is on both disks, or the other is gone.
+      if (world.pair === null) world.ledger.stateCounts(state);
+    });
+  }
+
+  /** The machine is down, with its server. */
+  get isHostDown(): boolean {
+    return this.#world.servers.some(
+      ({ host, hostDownSinceMs }) => host === this.host && hostDownSinceMs !== null,
+    );
   }
 
   get isUp(): boolean {
@@ -65,6 +84,9 @@ export class SimProxy {
     const { config } = world;
     const caller = { host: this.host, process };
     const store = new TopologyStore(config, this.disk.openState(process));
+    const epochBefore = store.durable.epoch;
+    const log = this.#log();
+    const peer = world.pair === null ? null : this.#openPeer(world.pair, process, clock, store, log);
     const adopting = new Map<string, Promise<void>>();
     const adoptFirst = (cluster: string): void => {
       if (store.rememberedPrimary(cluster) !== null || adopting.has(cluster)) return;
@@ -80,7 +102,6 @@ export class SimProxy {
     const isOnlyWitness = world.mutations.oneWitness;
     const askArbiter = (): Promise<ArbiterAnswer> =>
       isOnlyWitness ? Promise.resolve({ kind: 'reachable' }) : this.#askArbiter(process, clock);
-    const log = this.#log();
     const monitor: Monitor = new Monitor({
       config,
       clock,
@@ -88,7 +109,7 @@ export class SimProxy {
       primaryOf: (cluster) => store.rememberedPrimary(cluster),
       onHealth: (backend, health) => {
         store.observe(backend, health);
-        adoptFirst('main');
+        if (peer?.right.mayAct !== false) adoptFirst('main');
         control.consider('main');
       },
       makeChecker: (backend, _cluster, onLost) => {
@@ -110,6 +131,7 @@ export class SimProxy {
       store,
       monitor,
       workers,
+      peer,
       control: new ControlPlane({
         config,
         clock,
@@ -123,6 +145,7 @@ export class SimProxy {
           save: () => Promise.resolve({ detail: 'saved', isOnlyOurs: false }),
           discard: () => Promise.resolve(),
         },
+        ...(peer !== null && { right: () => peer.right }),
         holdWrites: (request, bounds) => this.#holdWrites(life, request, bounds),
         tell: (level, event, subject, detail) => log[level](event, { subject, detail }),
         onEvent: () => undefined,
@@ -131,16 +154,57 @@ export class SimProxy {
     const { control } = life;
     this.life = life;
     store.onSnapshot((snapshot) => {
+      // What the last process had written down, and perhaps not told, counts when this one may act.
+      const isNews = (durable: DurableState): boolean => durable.epoch > epochBefore || peer!.right.mayAct;
+      if (peer !== null && isNews(store.durable)) world.ledger.stateCounts(store.durable);
       for (const worker of workers) {
         if (worker !== null) this.#tell(() => worker.process.enter(() => worker.takeSnapshot(snapshot)));
       }
     });
     control.holdUnfinished();
+    const charge = peer?.right.charge ?? null;
+    if (charge?.stopsWrites === true) store.stopWrites('main', charge.detail);
     for (let slot = 0; slot < WORKERS; slot++) this.#startWorker(life, slot);
     void this.#begin(life, adopting);
   }
 
-  async #begin({ monitor, control }: Life, adopting: ReadonlyMap<string, Promise<void>>): Promise<void> {
+  /** As the supervisor joins them. */
+  #openPeer(pair: SimPair, process: SimProcess, clock: ProcessClock, store: TopologyStore, log: Log): Peer {
+    const world = this.#world;
+    const leaveToOther = async (): Promise<void> => {
+      await this.life?.control.promotions.leaveToOther().catch(() => undefined);
+    };
+    const peer: Peer = new Peer({
+      clock,
+      link: simulatedLink({
+        world,
+        random: this.#random.stream(),
+        from: this,
+        to: pair.otherThan(this),
+        process,
+        clock,
+      }),
+      timeoutMs: world.scenario.pair!.peerTimeoutMs,
+      store,
+      holdsVip: () => pair.holdsVip(this),
+      busy: () => (this.life?.control.promotions.underWayIn('main') == null ? [] : ['main']),
+      config: '',
+      onAdopted: async () => {
+        this.life?.monitor.rejudge('main');
+        await leaveToOther();
+      },
+      onRight: () => {
+        this.life?.control.consider('main');
+        if (peer.right.charge?.diagnosis === 'NotInCharge') void leaveToOther();
+      },
+      tell: (level, event, detail) => log[level](event, { detail }),
+    });
+    store.shareWith(peer);
+    return peer;
+  }
+
+  async #begin({ monitor, control, peer }: Life, adopting: ReadonlyMap<string, Promise<void>>): Promise<void> {
+    peer?.start();
     await monitor.start();
     await Promise.all(adopting.values());
     await control.start();
@@ -162,6 +226,7 @@ export class SimProxy {
 
   /** The machine dies, with what was not on disk. */
   crash(): void {
+    this.boots++;
     this.kill();
     this.disk.crash();
   }
@@ -257,7 +322,8 @@ export class SimProxy {
     const write =
       (level: string) =>
       (event: string, fields?: unknown): void => {
-        if (level !== 'debug') world.note(() => `  ${level} ${event} ${JSON.stringify(fields)}`);
+        const who = world.pair !== null ? `${this.host}: ` : '';
+        if (level !== 'debug') world.note(() => `  ${who}${level} ${event} ${JSON.stringify(fields)}`);
       };
     const log: Log = {
       debug: write('debug'),

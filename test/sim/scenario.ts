@@ -4,6 +4,7 @@
  */
 import type { StepName } from '../../src/failover/plan.ts';
 import { NEVER_MS } from '../../src/failover/semi-sync.ts';
+import { withPair } from './pair-scenario.ts';
 import { Random } from './random.ts';
 import type { Settings } from './server.ts';
 import type { Family } from './transactions.ts';
@@ -29,13 +30,7 @@ export type Deed =
       readonly forMs: number;
     }
   | { readonly kind: 'isolate'; readonly host: string; readonly forMs: number }
-  | { readonly kind: 'kill_proxy'; readonly crash: boolean; readonly forMs: number }
-  | { readonly kind: 'freeze_proxy'; readonly forMs: number }
-  | { readonly kind: 'freeze_worker'; readonly slot: number; readonly forMs: number }
-  | { readonly kind: 'kill_worker'; readonly slot: number }
-  | { readonly kind: 'wall_jump'; readonly byMs: number }
-  | { readonly kind: 'disk_full'; readonly forMs: number }
-  | { readonly kind: 'checker_broken'; readonly forMs: number }
+  | (ProxyDeed & { readonly proxy?: ProxyIndex })
   | { readonly kind: 'too_many_connections'; readonly server: string; readonly forMs: number }
   | { readonly kind: 'slow_apply'; readonly server: string; readonly times: number; readonly forMs: number }
   | {
@@ -44,11 +39,50 @@ export type Deed =
       readonly as: 'any' | 'switchover' | 'failover';
       readonly named: boolean;
       readonly force: boolean;
+      readonly proxy?: ProxyIndex;
     }
   | { readonly kind: 'maintenance'; readonly forMs: number }
   | { readonly kind: 'stop_replication'; readonly server: string; readonly forMs: number }
   | { readonly kind: 'fool'; readonly server: string; readonly writes: boolean }
-  | { readonly kind: 'weight'; readonly server: string; readonly weight: number };
+  | { readonly kind: 'weight'; readonly server: string; readonly weight: number }
+  | PairDeed;
+
+/** Which of the dbproxies; absent: the first, or of what an operator says the one in charge. */
+export type ProxyIndex = 0 | 1;
+
+/** What happens to a dbproxy. */
+export type ProxyDeed =
+  | { readonly kind: 'kill_proxy'; readonly crash: boolean; readonly forMs: number }
+  | { readonly kind: 'freeze_proxy'; readonly forMs: number }
+  | { readonly kind: 'freeze_worker'; readonly slot: number; readonly forMs: number }
+  | { readonly kind: 'kill_worker'; readonly slot: number }
+  | { readonly kind: 'wall_jump'; readonly byMs: number }
+  | { readonly kind: 'disk_full'; readonly forMs: number }
+  | { readonly kind: 'checker_broken'; readonly forMs: number };
+
+/** What happens only where there are two of them. */
+export type PairDeed =
+  /** All of a host stands still: server, dbproxy, keepalived. */
+  | { readonly kind: 'freeze_host'; readonly proxy: ProxyIndex; readonly forMs: number }
+  /** keepalived dies; killed, it leaves the VIP where it is. */
+  | {
+      readonly kind: 'kill_keepalived';
+      readonly proxy: ProxyIndex;
+      readonly leavesVip: boolean;
+      readonly forMs: number;
+    }
+  /** Of what goes from this host to the other one alone keepalived's word, or PEER, gets lost. */
+  | {
+      readonly kind: 'deafen';
+      readonly what: 'vrrp' | 'peer';
+      readonly proxy: ProxyIndex;
+      readonly bothWays: boolean;
+      readonly forMs: number;
+    }
+  /** An operator has the VIP move. */
+  | { readonly kind: 'move_vip' }
+  /** An operator says SET PEER GONE at this one, if the other's host is down. */
+  | { readonly kind: 'peer_gone'; readonly proxy: ProxyIndex };
 
 export type Fault = When & Deed;
 
@@ -67,7 +101,22 @@ export interface Scenario {
   readonly clients: number;
   readonly hasDirectClient: boolean;
   readonly faults: readonly Fault[];
+  /** There are two dbproxies, on the hosts of the first two servers, and a VIP; absent: there is one. */
+  readonly pair?: Pair;
 }
+
+export interface Pair {
+  readonly peerTimeoutMs: number;
+  /** keepalived's advert_int. */
+  readonly advertMs: number;
+  /** Who has the VIP at first. */
+  readonly holder: ProxyIndex;
+  /** How many of the clients' statements go past the VIP to either dbproxy. */
+  readonly strays: number;
+}
+
+/** Seeds from here on are of pairs: what a lower seed plays was so before there were any. */
+export const PAIRS_FROM = 1_000_000_000;
 
 /** The last fault ends by then. */
 export const FAULTS_END_MS = 9_000;
@@ -89,8 +138,13 @@ const STEPS: readonly StepName[] = [
   'publish',
 ];
 
-/** The scenario of a seed. */
+/** The scenario of a seed: from PAIRS_FROM on one with two dbproxies. */
 export function scenarioOf(seed: number): Scenario {
+  const scenario = scenarioOfOne(seed);
+  return seed < PAIRS_FROM ? scenario : withPair(scenario, FAULTS_BEGIN_MS);
+}
+
+function scenarioOfOne(seed: number): Scenario {
   const random = new Random(seed);
   const semiSync = random.chance(0.6) ? 'require' : random.pick(['prefer', 'off', 'off'] as const);
   const servers = random.chance(0.45) ? ['db1', 'db2'] : ['db1', 'db2', 'db3'];

@@ -2,6 +2,7 @@
  * Is the cluster well? Asked when all faults have ended: one primary that takes writes, everybody else follows it
  * or is reported with the reason, nothing unfinished, semi-synchronous replication as the policy says.
  */
+import type { SimProxy } from './proxy.ts';
 import type { SimServer } from './server.ts';
 import type { Txn } from './transactions.ts';
 import type { World } from './world.ts';
@@ -14,11 +15,13 @@ export interface Wellness {
 }
 
 export function whyNotWell(world: World): Wellness {
-  const [proxy] = world.proxies;
+  const proxy = world.inCharge;
   const ill = (reason: string): Wellness => ({ reason, operator: '' });
-  const life = proxy?.life ?? null;
-  if (proxy === undefined || life === null) return ill('dbproxy does not run');
-  if (proxy.hasUnfinished) return ill('a promotion is unfinished');
+  const { life } = proxy;
+  if (life === null) return ill('dbproxy does not run');
+  if (world.proxies.some(({ hasUnfinished }) => hasUnfinished)) return ill('a promotion is unfinished');
+  const whyNoPair = world.pair?.whyNotOne() ?? '';
+  if (whyNoPair !== '') return ill(whyNoPair);
   const { primary: name } = world.ledger.recorded;
   if (name === null) return ill('there is no primary');
   const primary = world.serverOf(name);
@@ -31,8 +34,8 @@ export function whyNotWell(world: World): Wellness {
     return { reason: '', operator: `${name} is not writable, and a replica has more` };
   if (!primary.isWritable) return ill(`${name} is not writable (${words})`);
   if (primary.replication !== null) return ill(`${name} replicates (${words})`);
-  if (life.store.snapshot.clusters[0]!.primary !== name)
-    return ill(`workers do not write to ${name} (${words})`);
+  const isElsewhere = ({ life: of }: SimProxy): boolean => of?.store.snapshot.clusters[0]!.primary !== name;
+  if (world.proxies.some(isElsewhere)) return ill(`workers do not write to ${name} (${words})`);
   const operator: string[] = [];
   let followers = 0;
   for (const server of world.servers) {

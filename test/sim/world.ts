@@ -26,6 +26,7 @@ import { Faults } from './faults.ts';
 import { Ledger } from './ledger.ts';
 import type { Mutations } from './mutations.ts';
 import { Network } from './network.ts';
+import { SimPair } from './pair.ts';
 import { SimProxy } from './proxy.ts';
 import { Random } from './random.ts';
 import { FAULTS_END_MS, type Scenario } from './scenario.ts';
@@ -71,13 +72,15 @@ export class World {
   readonly ledger: Ledger;
   readonly servers: readonly SimServer[];
   readonly proxies: readonly SimProxy[];
+  /** What is between two of them; null: there is one. */
+  readonly pair: SimPair | null;
   readonly #faults: Faults;
   readonly #story: string[] | null;
   readonly outcomes: Record<Outcome, number> = { acknowledged: 0, refused: 0, unknown: 0 };
   #violation: Violation | null = null;
   #lastId = 0;
   #nextLookMs = 0;
-  #promotingSinceMs: number | null = null;
+  readonly #promotingSinceMs = new Map<SimProxy, number | null>();
   #wellSinceMs: number | null = null;
   #operator = '';
 
@@ -95,7 +98,10 @@ export class World {
       (name, index) =>
         new SimServer(this, name, index + 1, scenario.family, scenario.settings, this.random.stream()),
     );
-    this.proxies = [new SimProxy(this, 'p1', this.random.stream())];
+    const { pair } = scenario;
+    const hosts = pair === undefined ? ['host-p1'] : this.servers.slice(0, 2).map(({ host }) => host);
+    this.proxies = hosts.map((host) => new SimProxy(this, host, this.random.stream()));
+    this.pair = pair === undefined ? null : new SimPair(this, pair, this.proxies, this.random);
   }
 
   /** Runs it to its end; must be called from the event loop. */
@@ -150,6 +156,16 @@ export class World {
     this.#violation ??= { rule, detail, atMs: this.nowMs };
   }
 
+  /** Where an operator says what is to be done. */
+  get inCharge(): SimProxy {
+    return this.pair?.inCharge ?? this.proxies[0]!;
+  }
+
+  /** Where a client's statement goes; null: nowhere. */
+  proxyForClient(random: Random): SimProxy | null {
+    return this.pair === null ? random.pick(this.proxies) : this.pair.proxyForClient(random);
+  }
+
   /** A number that nothing else has. */
   nextId(): number {
     return ++this.#lastId;
@@ -173,11 +189,13 @@ export class World {
     }
     primary!.readOnly = false;
     primary!.primarySide = { enabled: semiSync !== 'off', live: semiSync !== 'off' };
+    this.pair?.start();
     for (const proxy of this.proxies) {
       proxy.disk.onEntry = (entry) => {
         this.ledger.entryIsOnDisk(entry, proxy);
         const step = 'step' in entry ? entry.step : '';
-        this.note(() => `journal: ${entry.event} ${step} ${'detail' in entry ? entry.detail : ''}`);
+        const of = this.pair !== null ? ` of ${proxy.host}` : '';
+        this.note(() => `journal${of}: ${entry.event} ${step} ${'detail' in entry ? entry.detail : ''}`);
         if (step !== '') this.#faults.trigger(step, entry.event);
       };
       proxy.start();
@@ -197,8 +215,9 @@ export class World {
   #look(): void {
     if (this.nowMs < this.#nextLookMs) return;
     this.#nextLookMs = this.nowMs + LOOK_EVERY_MS;
+    this.pair?.noteUnity();
     for (const proxy of this.proxies) this.#lookAtHeld(proxy);
-    this.#lookAtPromotions();
+    for (const proxy of this.proxies) this.#lookAtPromotions(proxy);
     if (!this.areFaultsOver) return;
     const { reason, operator } = whyNotWell(this);
     if (reason === '') this.#wellSinceMs ??= this.nowMs;
@@ -219,11 +238,10 @@ export class World {
     }
   }
 
-  #lookAtPromotions(): void {
-    const underWay = this.proxies[0]!.life?.control.promotions.underWay ?? [];
-    if (underWay.length === 0) this.#promotingSinceMs = null;
-    else this.#promotingSinceMs ??= this.nowMs;
-    const sinceMs = this.#promotingSinceMs;
+  #lookAtPromotions(proxy: SimProxy): void {
+    const underWay = proxy.life?.control.promotions.underWay ?? [];
+    const sinceMs = underWay.length === 0 ? null : (this.#promotingSinceMs.get(proxy) ?? this.nowMs);
+    this.#promotingSinceMs.set(proxy, sinceMs);
     if (sinceMs !== null && this.nowMs - sinceMs > LONGEST_PROMOTION_MS) {
       this.violated(4, `a promotion takes ${Math.round(this.nowMs - sinceMs)} ms`);
     }
