@@ -145,7 +145,7 @@ export class SimProxy {
           save: () => Promise.resolve({ detail: 'saved', isOnlyOurs: false }),
           discard: () => Promise.resolve(),
         },
-        ...(peer !== null && { right: () => peer.right }),
+        ...(peer !== null && { pair: peer }),
         holdWrites: (request, bounds) => this.#holdWrites(life, request, bounds),
         tell: (level, event, subject, detail) => log[level](event, { subject, detail }),
         onEvent: () => undefined,
@@ -171,9 +171,6 @@ export class SimProxy {
   /** As the supervisor joins them. */
   #openPeer(pair: SimPair, process: SimProcess, clock: ProcessClock, store: TopologyStore, log: Log): Peer {
     const world = this.#world;
-    const leaveToOther = async (): Promise<void> => {
-      await this.life?.control.promotions.leaveToOther().catch(() => undefined);
-    };
     const peer: Peer = new Peer({
       clock,
       link: simulatedLink({
@@ -188,14 +185,14 @@ export class SimProxy {
       store,
       holdsVip: () => pair.holdsVip(this),
       busy: () => (this.life?.control.promotions.underWayIn('main') == null ? [] : ['main']),
+      isActing: () => this.life?.control.isActing('main') === true,
       config: '',
       onAdopted: async () => {
         this.life?.monitor.rejudge('main');
-        await leaveToOther();
+        await this.life?.control.promotions.leaveToOther().catch(() => undefined);
       },
       onRight: () => {
         this.life?.control.consider('main');
-        if (peer.right.charge?.diagnosis === 'NotInCharge') void leaveToOther();
       },
       tell: (level, event, detail) => log[level](event, { detail }),
     });

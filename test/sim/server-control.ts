@@ -115,9 +115,9 @@ class SimServerControl implements ServerControl {
     }
   }
 
-  makeWritable(): Promise<void> {
+  makeWritable(withinMs = LET_LOOSE_WITHIN_MS): Promise<void> {
     const { scheduler } = this.#world;
-    const untilMs = scheduler.nowMs + LET_LOOSE_WITHIN_MS;
+    const untilMs = scheduler.nowMs + withinMs;
     return this.#do(() => {
       if (scheduler.nowMs >= untilMs) throw new Error('what was to make it writable has come too late');
       this.#server.setWritable();
