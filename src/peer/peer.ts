@@ -62,6 +62,9 @@ export class Peer implements Sharing {
   /** Its port was closed when it was asked last. */
   #isRefused = false;
   #isGoneByWord = false;
+  /** When this process last looked, and since when it does so again after it stood still. */
+  #lookedMs: number;
+  #awakeMs = -Infinity;
   #holds: boolean;
   /** Since when the VIP is here, or is not. */
   #holdsSinceMs: number;
@@ -78,6 +81,7 @@ export class Peer implements Sharing {
     this.#options = options;
     this.#holds = options.holdsVip();
     this.#holdsSinceMs = options.clock.nowMs();
+    this.#lookedMs = options.clock.nowMs();
   }
 
   start(): void {
@@ -109,7 +113,7 @@ export class Peer implements Sharing {
     if (this.#isGoneByWord) return { kind: 'gone', byWord: true, hasTerm: store.isAlone };
     if (this.#heardMs === null || this.#other === null) return { kind: 'unheard' };
     // Who does not hold the VIP stops sooner than the other can take it for gone.
-    if (nowMs - this.#askedMs <= timeoutMs / 2 && !this.#isRefused) {
+    if (nowMs - this.#askedMs <= timeoutMs / 2 && this.#askedMs >= this.#awakeMs && !this.#isRefused) {
       const { holds, busy, isActing } = this.#other;
       return {
         kind: 'connected',
@@ -119,9 +123,16 @@ export class Peer implements Sharing {
         knowsWeHold: this.#askedMs >= this.#holdsSinceMs && this.#adopting === 0,
       };
     }
-    if (this.#isRefused || nowMs - this.#heardMs > timeoutMs)
-      return { kind: 'gone', byWord: false, hasTerm: store.isAlone };
-    return { kind: 'silent' };
+    const stoodStill = this.#standsStill || this.#askedMs < this.#awakeMs;
+    const isOver = nowMs - Math.max(this.#heardMs, this.#awakeMs) > timeoutMs && !this.#standsStill;
+    if (this.#isRefused || isOver) return { kind: 'gone', byWord: false, hasTerm: store.isAlone };
+    return { kind: 'silent', stoodStill };
+  }
+
+  /** It has not come to look for so long that the other may have taken it for gone, and gone on. */
+  get #standsStill(): boolean {
+    const { clock, timeoutMs } = this.#options;
+    return clock.nowMs() - this.#lookedMs > timeoutMs / 2;
   }
 
   get #isGone(): boolean {
@@ -233,6 +244,8 @@ export class Peer implements Sharing {
   #look(): void {
     if (this.#closed) return;
     const { clock, holdsVip, tell } = this.#options;
+    if (this.#standsStill) this.#wakeUp();
+    this.#lookedMs = clock.nowMs();
     const holds = holdsVip();
     if (holds !== this.#holds) {
       this.#holds = holds;
@@ -245,6 +258,14 @@ export class Peer implements Sharing {
       void this.#ask();
     }
     this.#judge();
+  }
+
+  /** Nothing is known of the other any more, until it answers, or has not answered for peer_timeout from now on. */
+  #wakeUp(): void {
+    const { clock } = this.#options;
+    this.#awakeMs = clock.nowMs();
+    this.#isRefused = false;
+    this.#nextMs = this.#awakeMs;
   }
 
   /** What the other is told at once when it changes. */

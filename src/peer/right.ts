@@ -13,7 +13,9 @@
  *    other answers, for who gets the VIP goes on alone when it takes this one for gone.
  *    An arbiter that votes (etcd) follows the VIP: who has it asks for the vote, and where both have it the vote decides. What
  *    the vote adds to the right of the pair is in `failover/charge.ts`.
- * 6. That the primary may acknowledge writes without a replica is not decided without the other, who may be alive behind
+ * 6. Who stood still (the process was stopped, or its host) does neither until the other has answered, or is gone: the other may
+ *    have taken this one for gone, and gone on.
+ * 7. That the primary may acknowledge writes without a replica is not decided without the other, who may be alive behind
  *    a cut cable with that replica, unless an operator has said that it is gone.
  */
 import type { Charge, PairRight } from '../topology/charge.ts';
@@ -32,8 +34,8 @@ export type Sight =
       /** It has said so in answer to what was asked after the VIP came here. */
       readonly knowsWeHold: boolean;
     }
-  /** It was heard a moment ago and does not answer; it is not known to be gone. */
-  | { readonly kind: 'silent' }
+  /** It was heard a moment ago and does not answer; it is not known to be gone. `stoodStill`: it is not heard since we did. */
+  | { readonly kind: 'silent'; readonly stoodStill: boolean }
   /** It has not answered for peer_timeout, or its port is closed; `byWord`: an operator says so. */
   | { readonly kind: 'gone'; readonly byWord: boolean; readonly hasTerm: boolean };
 
@@ -50,6 +52,12 @@ export function rightOf(sight: Sight, holds: boolean, other: string): PairRight 
       return connected(sight, holds, other);
     case 'silent':
     case 'gone':
+      if (holds && sight.kind === 'silent' && sight.stoodStill)
+        return nothing(
+          'PeerUnreachable',
+          true,
+          `this dbproxy stood still for a while, and the other one (${other}) may have gone on without it: no writes are taken and nothing is done to the servers until it answers, or has not answered for peer_timeout`,
+        );
       if (holds) return aloneHolder(sight, other);
       return nothing(
         'PeerUnreachable',

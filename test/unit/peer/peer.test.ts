@@ -59,7 +59,7 @@ class Host {
         },
         close: () => undefined,
       },
-      timeoutMs: 3_000,
+      timeoutMs: this.pair.timeoutMs,
       store: this.store,
       holdsVip: () => this.vip,
       busy: () => this.busy,
@@ -100,8 +100,10 @@ class Pair {
   readonly one = new Host(this);
   readonly two = new Host(this);
   isCut = false;
+  readonly timeoutMs: number;
 
-  constructor() {
+  constructor(timeoutMs = 3_000) {
+    this.timeoutMs = timeoutMs;
     this.one.other = this.two;
     this.two.other = this.one;
   }
@@ -121,8 +123,8 @@ class Pair {
   }
 }
 
-async function pairAtWork(): Promise<Pair> {
-  const pair = new Pair();
+async function pairAtWork(timeoutMs?: number): Promise<Pair> {
+  const pair = new Pair(timeoutMs);
   pair.one.vip = true;
   pair.one.start();
   pair.two.start();
@@ -302,6 +304,37 @@ describe('a pair of dbproxies', () => {
     await pair.pass(5_000);
     await recorded;
     assert.deepEqual([one.primary, two.right], ['db1', 'acts']);
+  });
+
+  test('the least peer_timeout is no shorter than what is between two questions', async () => {
+    const pair = await pairAtWork(500);
+    const { one, two } = pair;
+    const before = one.events.length + two.events.length;
+    await pair.pass(5_000);
+    assert.deepEqual([one.right, two.right], ['acts', 'NotInCharge']);
+    assert.equal(one.events.length + two.events.length, before, 'nothing was told of a silence');
+  });
+
+  test('who stood still takes no writes and does not act until the other has answered', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    pair.isCut = true;
+    pair.clock.jump(10_000);
+    assert.equal(one.peer!.right.charge?.stopsWrites, true);
+    assert.deepEqual([one.sight, one.right], ['silent', 'PeerUnreachable']);
+    await pair.pass(2_000);
+    assert.deepEqual([one.sight, one.peer!.right.charge?.stopsWrites], ['silent', true]);
+    pair.isCut = false;
+    await pair.pass(2_000);
+    assert.deepEqual([one.right, two.right], ['acts', 'NotInCharge']);
+  });
+
+  test('who stood still goes on alone when the other has not answered for peer_timeout since then', async () => {
+    const pair = await pairAtWork();
+    pair.isCut = true;
+    pair.clock.jump(10_000);
+    await pair.pass(4_000);
+    assert.deepEqual([pair.one.sight, pair.one.right], ['gone', 'acts']);
   });
 
   test('one process that dies is known to be gone at once', async () => {
