@@ -197,13 +197,7 @@ export class Faults {
     };
   }
 
-  #promote({
-    target,
-    as,
-    named,
-    force,
-    proxy,
-  }: Omit<Extract<Deed, { kind: 'promote' }>, 'kind'>): null {
+  #promote({ target, as, named, force, proxy }: Omit<Extract<Deed, { kind: 'promote' }>, 'kind'>): null {
     const world = this.#world;
     this.#say((life) => {
       life.control.promotions.promote({ target, named, as, force }, OPERATOR, true).then(

@@ -39,7 +39,11 @@ export class SimKeepalived {
   constructor(
     world: World,
     pair: SimPair,
-    proxy: SimProxy, priority: number, advertMs: number, random: Random) {
+    proxy: SimProxy,
+    priority: number,
+    advertMs: number,
+    random: Random,
+  ) {
     this.#pair = pair;
     this.#world = world;
     this.#proxy = proxy;

@@ -59,7 +59,8 @@ export class Ledger {
     if (cluster === undefined) return;
     const epoch = cluster.epoch ?? state.epoch;
     // The other one of a pair may not have heard of the newest.
-    if (epoch < this.recorded.epoch && this.#world.pair === null) this.#world.violated(7, `epoch ${epoch} after ${this.recorded.epoch}`);
+    if (epoch < this.recorded.epoch && this.#world.pair === null)
+      this.#world.violated(7, `epoch ${epoch} after ${this.recorded.epoch}`);
     const known = this.#primaryOfEpoch.get(epoch);
     if (known !== undefined && known !== cluster.primary) {
       // Each half goes on with what it reaches, and one of them gives way when they meet.

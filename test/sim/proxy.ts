@@ -200,7 +200,10 @@ export class SimProxy {
     return peer;
   }
 
-  async #begin({ monitor, control, peer }: Life, adopting: ReadonlyMap<string, Promise<void>>): Promise<void> {
+  async #begin(
+    { monitor, control, peer }: Life,
+    adopting: ReadonlyMap<string, Promise<void>>,
+  ): Promise<void> {
     peer?.start();
     await monitor.start();
     await Promise.all(adopting.values());
