@@ -55,7 +55,20 @@ function onHosts(fault: Fault, random: Random): Fault {
       ];
       return { ...fault, from, to: from === to ? `host-db${2 - proxy}` : to };
     }
-    default:
+    case 'kill':
+    case 'freeze':
+    case 'host_down':
+    case 'too_many_connections':
+    case 'slow_apply':
+    case 'maintenance':
+    case 'stop_replication':
+    case 'fool':
+    case 'weight':
+    case 'freeze_host':
+    case 'kill_keepalived':
+    case 'deafen':
+    case 'move_vip':
+    case 'peer_gone':
       return fault;
   }
 }

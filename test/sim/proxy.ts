@@ -184,7 +184,7 @@ export class SimProxy {
       timeoutMs: world.scenario.pair!.peerTimeoutMs,
       store,
       holdsVip: () => pair.holdsVip(this),
-      busy: () => (this.life?.control.promotions.underWayIn('main') == null ? [] : ['main']),
+      busy: () => (this.life?.control.promotions.underWay ?? []).map(() => 'main'),
       isActing: () => this.life?.control.isActing('main') === true,
       config: '',
       onAdopted: async () => {
