@@ -186,7 +186,7 @@ export class SimProxy {
       holdsVip: () => pair.holdsVip(this),
       busy: () => (this.life?.control.promotions.underWay ?? []).map(() => 'main'),
       isActing: () => this.life?.control.isActing('main') === true,
-      hasVotes: false,
+      hasVotes: () => null,
       config: '',
       onAdopted: async () => {
         this.life?.monitor.rejudge('main');
