@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +25,12 @@ suite('dbproxy init', () => {
       assert.equal(statSync(join(directory, name)).mode & 0o777, 0o640, name);
     const { keepalived } = loadConfig(join(directory, 'proxy.conf'), {});
     assert.deepEqual([keepalived.interface, keepalived.vip], ['lo', ['127.0.0.100/8']]);
+    const certificate = new X509Certificate(readFileSync(join(directory, 'admin.pem')));
+    assert.equal(certificate.checkIP('10.0.0.2'), '10.0.0.2');
+    assert.ok(
+      certificate.validFromDate.getTime() < systemClock.wallMs() - 3_600_000,
+      'valid for a clock that is behind',
+    );
     assert.match(text, /scp -p .* 10\.0\.0\.2:/);
   });
 
