@@ -111,7 +111,8 @@ export class Peer implements Sharing {
     const { clock, timeoutMs, store } = this.#options;
     const nowMs = clock.nowMs();
     if (this.#isGoneByWord) return { kind: 'gone', byWord: true, hasTerm: store.isAlone };
-    if (this.#heardMs === null || this.#other === null) return { kind: 'unheard' };
+    if (this.#heardMs === null || this.#other === null)
+      return { kind: 'unheard', trouble: this.#toldTrouble };
     // Who does not hold the VIP stops sooner than the other can take it for gone.
     if (nowMs - this.#askedMs <= timeoutMs / 2 && this.#askedMs >= this.#awakeMs && !this.#isRefused) {
       const { holds, busy, isActing } = this.#other;

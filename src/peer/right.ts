@@ -22,8 +22,8 @@ import type { Charge, PairRight } from '../topology/charge.ts';
 
 /** What is known of the other dbproxy. */
 export type Sight =
-  /** Never heard of since this process started. */
-  | { readonly kind: 'unheard' }
+  /** Never heard of since this process started; `trouble`: what it answered instead, or what kept it from being asked. */
+  | { readonly kind: 'unheard'; readonly trouble: string }
   | {
       readonly kind: 'connected';
       readonly holds: boolean;
@@ -46,7 +46,7 @@ export function rightOf(sight: Sight, holds: boolean, other: string): PairRight 
       return nothing(
         'PeerUnheard',
         true,
-        `nothing has been heard of the other dbproxy (${other}) since this one started: it may have promoted another server meanwhile, so no writes are taken and nothing is done to the servers until it answers. If it is gone for sure, with its host, say SET PEER GONE here`,
+        `nothing has been heard of the other dbproxy (${other}) since this one started${sight.trouble === '' ? '' : ` (${sight.trouble})`}: it may have promoted another server meanwhile, so no writes are taken and nothing is done to the servers until it answers. If it is gone for sure, with its host, say SET PEER GONE here`,
       );
     case 'connected':
       return connected(sight, holds, other);

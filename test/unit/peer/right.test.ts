@@ -29,8 +29,8 @@ const CASES: readonly [string, Sight, boolean, boolean, boolean, boolean, string
     true,
     null,
   ],
-  ['not heard since the start', { kind: 'unheard' }, true, false, false, false, 'PeerUnheard'],
-  ['not heard, without the VIP', { kind: 'unheard' }, false, false, false, false, 'PeerUnheard'],
+  ['not heard since the start', { kind: 'unheard', trouble: '' }, true, false, false, false, 'PeerUnheard'],
+  ['not heard, without the VIP', { kind: 'unheard', trouble: '' }, false, false, false, false, 'PeerUnheard'],
   ['the holder beside a standby', connected(), true, true, true, true, null],
   [
     'the holder, of which the other does not know',
@@ -127,7 +127,7 @@ describe('who may act', () => {
 
 /** What is known of the other, whether the VIP is here, and whether what has begun here may go on. */
 const TO_THE_END: readonly [string, Sight, boolean, boolean][] = [
-  ['not heard since the start', { kind: 'unheard' }, true, false],
+  ['not heard since the start', { kind: 'unheard', trouble: '' }, true, false],
   ['the holder beside a standby', connected(), true, true],
   ['the VIP has gone to the other, which waits', connected({ holds: true }), false, true],
   ['the VIP has gone, nobody has it yet', connected(), false, true],
@@ -148,6 +148,12 @@ describe('what has begun', () => {
       assert.equal(rightOf(sight, holds, OTHER).mayFinish, goesOn);
     });
   }
+});
+
+test('who was never heard of is told with the reason', () => {
+  const trouble = 'connect ECONNREFUSED';
+  const { charge } = rightOf({ kind: 'unheard', trouble }, true, OTHER);
+  assert.match(charge!.detail, /since this one started \(connect ECONNREFUSED\): /);
 });
 
 test('who acts is named where it is known', () => {
