@@ -1,7 +1,7 @@
 /**
  * Addresses as the configuration writes them: `host:port`, `[v6]:port`, `unix:/path`, and CIDR lists.
  */
-import { Address4, Address6 } from 'ip-address';
+import { BlockList, isIP, SocketAddress } from 'node:net';
 
 /** Where to connect or listen. */
 export type Endpoint = { kind: 'tcp'; host: string; port: number } | { kind: 'unix'; path: string };
@@ -32,17 +32,46 @@ export function unmapped(address: string): string {
   return address.startsWith('::') ? address.replace(/^::ffff:(?=\d+\.)/i, '') : address;
 }
 
+/**
+ * An IP address in its one usual form, that of the system and of `os.networkInterfaces()`: without the interface that a
+ * link-local one may name, and as IPv4 where it is one. What is no address stays as it is.
+ */
+export function canonicalAddress(address: string): string {
+  if (isIP(address) !== 6) return address;
+  return unmapped(new SocketAddress({ address, family: 'ipv6' }).address);
+}
+
 /** A parsed list of networks; an empty list contains nothing. */
 export interface NetworkList {
   /** True when the textual IP address lies in one of the networks. IPv4-mapped IPv6 counts as IPv4. */
   contains(address: string): boolean;
 }
 
+interface Network {
+  readonly family: 'ipv4' | 'ipv6';
+  readonly address: string;
+  readonly prefix: number;
+}
+
 /** Reads one CIDR (or bare address); answers undefined when it is not one. */
-function parseNetwork(text: string): Address4 | Address6 | undefined {
-  if (Address4.isValid(text)) return new Address4(text);
-  if (Address6.isValid(text)) return new Address6(text);
-  return undefined;
+function parseNetwork(text: string): Network | undefined {
+  const [, address = '', digits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const family = familyOf(address);
+  if (family === undefined) return undefined;
+  const bits = family === 'ipv4' ? 32 : 128;
+  const prefix = Number(digits ?? bits);
+  return prefix <= bits ? { family, address, prefix } : undefined;
+}
+
+function familyOf(address: string): Network['family'] | undefined {
+  switch (isIP(address)) {
+    case 4:
+      return 'ipv4';
+    case 6:
+      return 'ipv6';
+    default:
+      return undefined;
+  }
 }
 
 /** True when `text` is an address or a CIDR that `networkList` accepts. */
@@ -52,20 +81,18 @@ export function isNetwork(text: string): boolean {
 
 /** Builds a list from CIDRs that `isNetwork` has accepted; throws on one it has not. */
 export function networkList(cidrs: readonly string[]): NetworkList {
-  const networks = cidrs.map((cidr) => {
+  // One for each family: `::/0` has no IPv4 in it.
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
+  for (const cidr of cidrs) {
     const network = parseNetwork(cidr);
     if (network === undefined) throw new TypeError(`not an address or CIDR: ${cidr}`);
-    return network;
-  });
+    lists[network.family].addSubnet(network.address, network.prefix, network.family);
+  }
   return {
     contains(address) {
-      const subject = parseNetwork(unmapped(address));
-      if (subject === undefined) return false;
-      return networks.some((network) =>
-        network instanceof Address4
-          ? subject instanceof Address4 && subject.isInSubnet(network)
-          : subject instanceof Address6 && subject.isInSubnet(network),
-      );
+      const plain = canonicalAddress(address);
+      const family = familyOf(plain);
+      return family !== undefined && lists[family].check(plain, family);
     },
   };
 }

@@ -9,8 +9,7 @@
  */
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
-import { Address6 } from 'ip-address';
-import { networkList, unmapped } from './address.ts';
+import { canonicalAddress, networkList } from './address.ts';
 import type { Clock, Timer } from './clock.ts';
 import { ownAddresses } from './own-addresses.ts';
 
@@ -37,7 +36,7 @@ const ALWAYS_HERE = networkList(['0.0.0.0/32', '::/128', '127.0.0.0/8', '::1/128
 
 /** False for what is on every host at all times: wildcards, loopback; and for names, of which nothing is known. */
 export function mayMove(host: string): boolean {
-  return net.isIP(host) !== 0 && !ALWAYS_HERE.contains(canonical(host));
+  return net.isIP(host) !== 0 && !ALWAYS_HERE.contains(canonicalAddress(host));
 }
 
 /** One for a process; it looks while something is watched. */
@@ -54,7 +53,7 @@ export class HostAddresses {
 
   /** `onNews` is told whether `host` is here as soon as that is known, never before this returns, and then each time that changes. */
   watch(host: string, onNews: (isHere: boolean) => void): AddressWatch {
-    const watched = new Watched(canonical(host), onNews);
+    const watched = new Watched(canonicalAddress(host), onNews);
     this.#watched.add(watched);
     this.#timer ??= this.#clock.every(LOOK_MS, () => this.#look());
     queueMicrotask(() => this.#look());
@@ -139,10 +138,4 @@ function isBound(host: string): Promise<boolean> {
     probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'EADDRNOTAVAIL'));
     probe.listen({ host, port: 0, exclusive: true }, () => probe.close(() => resolve(true)));
   });
-}
-
-/** One spelling for each address, without the interface that a link-local one may name. */
-function canonical(host: string): string {
-  const address = unmapped(host.split('%')[0]!);
-  return net.isIPv6(address) ? new Address6(address).correctForm() : address;
 }

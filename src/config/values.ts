@@ -2,8 +2,13 @@
  * The types of values: how each is read from a file and written back, one function a direction.
  */
 import { isIP } from 'node:net';
-import { canonicalAddress } from './virtual-addresses.ts';
-import { formatEndpoint, isNetwork, parseEndpoint, type Endpoint } from '../base/address.ts';
+import {
+  canonicalAddress,
+  formatEndpoint,
+  isNetwork,
+  parseEndpoint,
+  type Endpoint,
+} from '../base/address.ts';
 import { NO_ARBITER, parseArbiter, splitArbiters } from './arbiter.ts';
 import type { ValueType } from './keys.ts';
 import { didYouMean } from './suggest.ts';

@@ -2,16 +2,11 @@
  * Virtual addresses (VIPs): which of them are for writes and which for reads only. A listener makes the difference: a
  * VIP that a listener with mode write or split has is a write VIP, any other is a read VIP.
  */
-import { isIPv6, SocketAddress } from 'node:net';
+import { canonicalAddress } from '../base/address.ts';
 import type { ListenerConfig } from './config.ts';
 
 /** What an address is for. */
 export type VipKind = 'write' | 'read';
-
-/** An IP address in its one usual form: that of the system, and of `os.networkInterfaces()`. */
-export function canonicalAddress(address: string): string {
-  return isIPv6(address) ? new SocketAddress({ address, family: 'ipv6' }).address : address;
-}
 
 /** The address of a VIP without its prefix. */
 export function vipAddress(vip: string): string {

@@ -7,8 +7,7 @@
  * Pure: a text in, what it says or all that is wrong with it out.
  */
 import { isIP } from 'node:net';
-import { formatEndpoint, parseEndpoint, type Endpoint } from '../base/address.ts';
-import { canonicalAddress } from '../config/virtual-addresses.ts';
+import { canonicalAddress, formatEndpoint, parseEndpoint, type Endpoint } from '../base/address.ts';
 
 /** What the file says. */
 export interface Haconf {

@@ -5,7 +5,8 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { ProxyConfig } from '../config/config.ts';
-import { canonicalAddress, vipAddress } from '../config/virtual-addresses.ts';
+import { canonicalAddress } from '../base/address.ts';
+import { vipAddress } from '../config/virtual-addresses.ts';
 
 /** States that keepalived tells of. */
 export type NotifyState = 'master' | 'backup' | 'fault';

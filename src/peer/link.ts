@@ -6,7 +6,7 @@ import { formatEndpoint, parseEndpoint, type Endpoint } from '../base/address.ts
 import type { Clock } from '../base/clock.ts';
 import { ownAddresses } from '../base/own-addresses.ts';
 import type { AdminConfig, PeerConfig } from '../config/config.ts';
-import { canonicalAddress } from '../config/virtual-addresses.ts';
+import { canonicalAddress } from '../base/address.ts';
 import { ControlConnection } from '../monitor/connection.ts';
 
 /** What asks the other one. */

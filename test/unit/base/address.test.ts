@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { formatEndpoint, isNetwork, networkList, parseEndpoint } from '../../../src/base/address.ts';
+import {
+  canonicalAddress,
+  formatEndpoint,
+  isNetwork,
+  networkList,
+  parseEndpoint,
+} from '../../../src/base/address.ts';
 
 describe('an endpoint', () => {
   const good = [
@@ -45,6 +51,11 @@ describe('a list of networks', () => {
     [['10.0.0.0/8', '192.168.1.0/24'], '192.168.1.200', true],
     [['10.0.0.0/8'], '::ffff:10.0.0.1', true],
     [['10.0.0.0/8'], '::FFFF:10.0.0.1', true],
+    [['10.0.0.0/8'], '::ffff:a00:1', true],
+    [['10.1.2.3/8'], '10.9.0.1', true],
+    [['fe80::/10'], 'fe80::1%no-such-interface', true],
+    [['2001:db8::/33'], '2001:db8:7fff::1', true],
+    [['2001:db8::/33'], '2001:db8:8000::1', false],
     [['::1'], '::1', true],
     [['2001:db8::/32'], '2001:db8:1::5', true],
     [['2001:db8::/32'], '2001:db9::5', false],
@@ -61,7 +72,25 @@ describe('a list of networks', () => {
   }
 
   test('is made of addresses and CIDRs only', () => {
-    assert.deepEqual(['10.0.0.0/33', '10.0.0', 'host', ''].map(isNetwork), [false, false, false, false]);
+    const wrong = ['10.0.0.0/33', '10.0.0', 'host', '', '::/129', '10.0.0.0/', '10.0.0.0/8/8', ' 10.0.0.1'];
+    assert.deepEqual(wrong.filter(isNetwork), []);
+    assert.deepEqual(['10.0.0.0/32', '10.0.0.1', '::/0', '::1'].map(isNetwork), [true, true, true, true]);
     assert.throws(() => networkList(['host']), TypeError);
   });
+});
+
+test('an address has one spelling, and what is none is left as it is', () => {
+  const spellings: [given: string, usual: string][] = [
+    ['10.0.0.1', '10.0.0.1'],
+    ['2001:DB8:0:0::01', '2001:db8::1'],
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['::FFFF:a00:1', '10.0.0.1'],
+    ['fe80::1%eth0', 'fe80::1'],
+    ['::', '::'],
+    ['db1.example.org', 'db1.example.org'],
+  ];
+  assert.deepEqual(
+    spellings.map(([given]) => canonicalAddress(given)),
+    spellings.map(([, usual]) => usual),
+  );
 });
