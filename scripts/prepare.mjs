@@ -153,7 +153,7 @@ async function main(kind, args) {
   if (kind === 'test' || kind === 'chaos') await prepareServers();
 }
 
-/** `npm start` runs the demo unless it is given a configuration; src/cli.ts decides by the same rule. */
+/** `npm start` runs the demo unless it is given a configuration; src/cli/program.ts decides by the same rule. */
 function startsDemo(args) {
   const configured = args.some((argument) => argument === '--config' || argument.startsWith('--config='));
   return !configured && !existsSync(join(ROOT, 'proxy.conf'));

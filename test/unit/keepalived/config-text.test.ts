@@ -64,6 +64,12 @@ function blockOf(text: string, head: string): string[] {
 }
 
 describe('keepalived.conf', () => {
+  test('has the check run before all other programs', () => {
+    const lines = blockOf(textOf(BOTH), 'vrrp_script dbproxy_check');
+    const check = '/usr/bin/true keepalived check --config /etc/dbproxy/proxy.conf';
+    assert.equal(lines[0], `script "/usr/bin/nice -n -20 ${check}"`);
+  });
+
   test('has all addresses in one instance when they live together', () => {
     const text = textOf(BOTH);
     assert.equal(text.match(/^vrrp_instance /gm)!.length, 1);
