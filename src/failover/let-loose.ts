@@ -2,12 +2,11 @@
  * May the primary take writes again? It may be back after a crash that has cost it what it had acknowledged; its replicas
  * tell, as they are now and not as they were seen last.
  */
-import { asSeenNow } from '../monitor/detector.ts';
 import type { ServerFacts } from '../monitor/observation.ts';
 import { describeHeld, hasMoreThanItsSource } from './history.ts';
 import { CUT_SHORT, traceOf } from './memory.ts';
 import { forceAdvice, whyACrashMayCost } from './semi-sync.ts';
-import { memberOf, type Member, type Survey } from './survey.ts';
+import { memberOf, withAnswers, type Answer, type Member, type Survey } from './survey.ts';
 import type { Divergence } from '../topology/state-file.ts';
 
 export interface LetLooseWorld {
@@ -76,12 +75,6 @@ function whyAnotherIsThePrimary(primary: string, answers: readonly Answer[], sur
   return null;
 }
 
-/** What a server is now; null: it does not answer. */
-export interface Answer {
-  readonly name: string;
-  readonly facts: ServerFacts | null;
-}
-
 /** All that may answer; also those that a promotion that was taken back has left without a source. */
 function lookAtOthers(primary: string, world: LetLooseWorld): Promise<Answer[]> {
   const others = world
@@ -93,23 +86,4 @@ function lookAtOthers(primary: string, world: LetLooseWorld): Promise<Answer[]> 
       return { name, facts };
     }),
   );
-}
-
-/** The survey with what servers are now: one may have been restarted, or have gone, since it was seen. */
-export function withAnswers(survey: Survey, answers: readonly Answer[]): Survey {
-  return {
-    ...survey,
-    members: survey.members.map((member) => {
-      const answer = answers.find(({ name }) => name === member.backend.name);
-      if (answer === undefined) return member;
-      const { record } = member;
-      return {
-        ...member,
-        record:
-          answer.facts === null
-            ? { ...record, reach: 'suspect', reachReason: 'it does not answer now' }
-            : asSeenNow(record, answer.facts, survey.nowMs),
-      };
-    }),
-  };
 }

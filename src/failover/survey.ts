@@ -4,7 +4,7 @@
  */
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import type { ArbiterSight } from '../monitor/arbiter.ts';
-import { isSeenWell, type HealthRecord } from '../monitor/detector.ts';
+import { asSeenNow, isSeenWell, type HealthRecord } from '../monitor/detector.ts';
 import { receiverWitness } from '../monitor/witness.ts';
 import type { ReplicationFacts, ServerFacts } from '../monitor/observation.ts';
 import type { Charge } from '../topology/charge.ts';
@@ -25,6 +25,12 @@ export interface Member {
 /** A member whose facts are from a good check. */
 export interface SeenMember extends Member {
   readonly record: HealthRecord & { readonly facts: ServerFacts };
+}
+
+/** What a server is now; null: it does not answer. */
+export interface Answer {
+  readonly name: string;
+  readonly facts: ServerFacts | null;
 }
 
 /** How far a promotion of the cluster has come that has not ended. */
@@ -186,6 +192,25 @@ export function takesWrites(member: Member): boolean {
 /** Its data was found to be another than the primary's. */
 export function isDiverged({ diverged }: Survey, { backend }: Pick<Member, 'backend'>): boolean {
   return diverged.some((one) => one.backend === backend.name);
+}
+
+/** The survey with what servers are now: one may have been restarted, or have gone, since it was seen. */
+export function withAnswers(survey: Survey, answers: readonly Answer[]): Survey {
+  return {
+    ...survey,
+    members: survey.members.map((member) => {
+      const answer = answers.find(({ name }) => name === member.backend.name);
+      if (answer === undefined) return member;
+      const { record } = member;
+      return {
+        ...member,
+        record:
+          answer.facts === null
+            ? { ...record, reach: 'suspect', reachReason: 'it does not answer now' }
+            : asSeenNow(record, answer.facts, survey.nowMs),
+      };
+    }),
+  };
 }
 
 /** Their names, for people. */

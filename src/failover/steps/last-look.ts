@@ -8,9 +8,8 @@ import type { BackendConfig } from '../../config/config.ts';
 import type { ServerFacts } from '../../monitor/observation.ts';
 import { describeHeld, hasAllOf, hasLogOf, hasMoreThanItsSource, hasWrittenAllItself } from '../history.ts';
 import { CUT_SHORT, isCutShort } from '../memory.ts';
-import { withAnswers } from '../let-loose.ts';
 import { mayAcknowledge, whyACrashMayCost } from '../semi-sync.ts';
-import { memberOf, type Member, type Survey } from '../survey.ts';
+import { memberOf, withAnswers, type Member, type Survey } from '../survey.ts';
 import type { StepContext } from './context.ts';
 
 /** All that is asked at once is answered, or not, within it. */
