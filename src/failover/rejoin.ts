@@ -9,13 +9,11 @@ import { refusal } from '../base/errors.ts';
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { copyAdvice, describeDivergence } from '../topology/divergence-words.ts';
 import type { PromoteStep } from '../ipc/operations.ts';
-import { ControlConnection } from '../monitor/connection.ts';
 import { followByPlace, hasNothingOfItsOwn } from './follow-by-place.ts';
 import {
   describeReminder,
   Diverged,
   extrasOver,
-  foreignTo,
   heldBy,
   historyToBeginWith,
   lacksOwn,
@@ -25,11 +23,8 @@ import {
   type Extras,
 } from './history.ts';
 import { appendLost, forgetLost, undoLost, undoObstacles } from './lost/apply.ts';
-import { conflictsOf } from './lost/conflicts.ts';
-import { collectLost, type CollectRequest } from './lost/collect.ts';
-import { atServer, textOf, type SqlConnection } from './lost/connection.ts';
+import { atServer, textOf } from './lost/connection.ts';
 import { noteUndone } from './lost/files.ts';
-import { findLostTransactions } from './lost/find.ts';
 import {
   countHarmless,
   describeFound,
@@ -39,8 +34,8 @@ import {
   type Found,
 } from './lost/found.ts';
 import { missingRights } from './lost/rights.ts';
-import { readHeld, type Held } from './lost/held.ts';
 import { standingOf } from './place.ts';
+import { LostSearch, RejoinEnds, STATEMENT_TIMEOUT_MS } from './rejoin-search.ts';
 import { LOOK_TIMEOUT_MS, type OpenServer, type ServerControl } from './server-control.ts';
 import { factsInCluster, followsServer, isSeen, memberOf, type SeenMember, type Survey } from './survey.ts';
 import type { Turn } from './turns.ts';
@@ -74,11 +69,7 @@ export interface RejoinWorld {
 const ANY_TABLE = `SELECT CONCAT(table_schema, '.', table_name) AS name FROM information_schema.tables
   WHERE table_type = 'BASE TABLE'
   AND table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') LIMIT 1`;
-const STATEMENT_TIMEOUT_MS = 30_000;
-const CONNECT_TIMEOUT_MS = 2_000;
 const FENCE_TIMEOUT_MS = 10_000;
-/** Bound of reading a binary log. */
-const READ_TIMEOUT_MS = 60_000;
 
 /**
  * Does it and answers the steps; rejects with DBPROXY_REJOIN_REFUSED (nothing was changed) or DBPROXY_REJOIN_FAILED. A dry
@@ -126,8 +117,9 @@ class Rejoining {
   readonly #request: RejoinRequest;
   readonly #world: RejoinWorld;
   readonly #cluster: ClusterConfig;
+  readonly #ends: RejoinEnds;
+  readonly #search: LostSearch;
   readonly #steps: PromoteStep[] = [];
-  readonly #open: { close(): void }[] = [];
   #isUndone = false;
   #refusal: string | null = null;
   /** Of APPEND, once it is done: whatever comes then, that stays. */
@@ -137,17 +129,19 @@ class Rejoining {
     this.#request = request;
     this.#world = world;
     this.#cluster = world.survey().cluster;
+    this.#ends = new RejoinEnds(world);
+    this.#search = new LostSearch(world, this.#ends);
   }
 
   close(): void {
-    for (const connection of this.#open) connection.close();
+    this.#ends.close();
   }
 
   async carryOut(): Promise<PromoteStep[]> {
     const { dryRun } = this.#request;
     const { member, primary } = this.#check();
-    const server = await this.#server(member.backend);
-    const source = await this.#server(primary.backend);
+    const server = await this.#ends.server(member.backend);
+    const source = await this.#ends.server(primary.backend);
     if (followsServer(member, primary) && (await this.#followsWell(server, source))) {
       this.#tell(
         'follow',
@@ -184,7 +178,7 @@ class Rejoining {
 
   async save(): Promise<SavedLost> {
     const { member, primary } = this.#check();
-    const { files, found } = await this.#saveFound(member.backend, primary.backend);
+    const { files, found } = await this.#search.save(member.backend, primary.backend);
     return {
       detail: `${this.#describe(found, primary.backend)}; saved in ${files}`,
       isOnlyOurs: isOnlyOurs(found),
@@ -198,7 +192,7 @@ class Rejoining {
     const why = whyItsPlaceIsUnknown(backend.name, facts);
     if (why !== null) throw this.#refused(why);
     if (!facts.hasGtid || facts.replication !== null || heldBy(facts) !== '') return;
-    const connection = atServer(backend.name, await this.#connect(backend));
+    const connection = atServer(backend.name, await this.#ends.connect(backend));
     const [table] = await connection.run(ANY_TABLE, STATEMENT_TIMEOUT_MS);
     if (table === undefined) return;
     const name = textOf(table['name']);
@@ -274,7 +268,7 @@ class Rejoining {
     if (dryRun) return this.#foretell(backend, primary);
     let found: Found | null = null;
     await this.#do('save', async () => {
-      const saved = await this.#saveFound(backend, primary);
+      const saved = await this.#search.save(backend, primary);
       found = saved.found;
       return `${this.#describe(found, primary)}; saved in ${saved.files}`;
     });
@@ -304,7 +298,7 @@ class Rejoining {
   /** Says what #settle would do; false: not all of it. */
   async #foretell(backend: BackendConfig, primary: BackendConfig): Promise<boolean> {
     const { mode } = this.#request;
-    const found = await this.#find(backend, primary);
+    const found = await this.#search.find(backend, primary);
     const what = this.#describe(found, primary);
     this.#tell('save', `${what}; all would be saved under lost/ of state_dir`);
     if (mode === 'plain') {
@@ -345,7 +339,7 @@ class Rejoining {
     ] as const;
     for (const [server, end] of ends) {
       const { name } = server;
-      const connection = atServer(name, await this.#connect(server));
+      const connection = atServer(name, await this.#ends.connect(server));
       const missing = await missingRights(connection, monitorUser, end, tables, STATEMENT_TIMEOUT_MS);
       if (missing.length > 0)
         throw this.#refused(`${name}: ${monitorUser} may not do all that this takes: ${missing.join('; ')}`);
@@ -360,7 +354,7 @@ class Rejoining {
   }
 
   async #append({ lost }: Found, primary: BackendConfig): Promise<string> {
-    const connection = atServer(primary.name, await this.#connect(primary));
+    const connection = atServer(primary.name, await this.#ends.connect(primary));
     const outcomes = await appendLost(lost.transactions, connection, STATEMENT_TIMEOUT_MS);
     const count = (result: string): number => outcomes.filter((outcome) => outcome.result === result).length;
     const refused = outcomes.filter(({ result }) => result === 'refused').map(({ why }) => why);
@@ -370,7 +364,7 @@ class Rejoining {
   }
 
   async #undo({ lost }: Found, backend: BackendConfig, server: ServerControl): Promise<string> {
-    const connection = atServer(backend.name, await this.#connect(backend));
+    const connection = atServer(backend.name, await this.#ends.connect(backend));
     const { hasGtid, replication, superReadOnly } = await server.look(LOOK_TIMEOUT_MS);
     if (replication !== null) {
       await server.stopReplication(true, STATEMENT_TIMEOUT_MS);
@@ -413,7 +407,7 @@ class Rejoining {
         await server.setSemiSync('replica', true);
       }
       await this.#world.takeInHand([server.backend.name]);
-      const source = await this.#server(primary);
+      const source = await this.#ends.server(primary);
       const own = await server.look(LOOK_TIMEOUT_MS);
       const theirs = await source.look(LOOK_TIMEOUT_MS);
       if (!own.hasGtid) {
@@ -438,87 +432,11 @@ class Rejoining {
   /** To one that was filled from a backup; else it would say, once it is the primary, that it does not have theirs. */
   async #tellWhoWrote(backend: BackendConfig, history: string): Promise<void> {
     if (history === '') return;
-    const connection = atServer(backend.name, await this.#connect(backend));
+    const connection = atServer(backend.name, await this.#ends.connect(backend));
     await connection.run(`SET GLOBAL gtid_binlog_state = '${history}'`, STATEMENT_TIMEOUT_MS);
   }
 
-  // ---- finding -------------------------------------------------------------------------------------
-
-  /** Finds, compares and saves. */
-  async #saveFound(backend: BackendConfig, primary: BackendConfig): Promise<{ files: string; found: Found }> {
-    const { stateDir } = this.#world;
-    const request = await this.#lostRequest(backend, primary);
-    const found = await collectLost({ ...request, stateDir, epoch: this.#world.survey().epoch });
-    return { files: found.file ?? 'no file', found };
-  }
-
-  /** Finds and compares. */
-  async #find(backend: BackendConfig, primary: BackendConfig): Promise<Found> {
-    const request = await this.#lostRequest(backend, primary);
-    const lost = await findLostTransactions({ ...request, onRaw: null });
-    return { lost, verdicts: await conflictsOf(lost.transactions, request.newPrimary, STATEMENT_TIMEOUT_MS) };
-  }
-
-  async #lostRequest(
-    backend: BackendConfig,
-    primary: BackendConfig,
-  ): Promise<Omit<CollectRequest, 'stateDir' | 'epoch'>> {
-    const { clock } = this.#world;
-    const { monitorUser, monitorPassword, replicationUser, replicationPassword } = this.#cluster;
-    const account =
-      replicationUser === ''
-        ? { user: monitorUser, password: monitorPassword }
-        : { user: replicationUser, password: replicationPassword };
-    const connection = atServer(backend.name, await this.#connect(backend));
-    const newPrimary = atServer(primary.name, await this.#connect(primary));
-    const [row] = await newPrimary.run('SELECT VERSION() AS version', STATEMENT_TIMEOUT_MS);
-    const kind = /mariadb/i.test(String(row?.version)) ? 'mariadb' : 'mysql';
-    const held = this.#heldByPlace(backend) ?? (await this.#heldOrForeign(backend, newPrimary, kind));
-    const bounds = { clock, timeoutMs: READ_TIMEOUT_MS };
-    return { source: { backend, account }, connection, newPrimary, held, bounds };
-  }
-
-  /** What the primary has, and what has come to the server from other sources: nobody here misses that. */
-  async #heldOrForeign(
-    backend: BackendConfig,
-    newPrimary: SqlConnection,
-    kind: 'mysql' | 'mariadb',
-  ): Promise<Held> {
-    const held = await readHeld(newPrimary, kind, STATEMENT_TIMEOUT_MS);
-    if (held.kind === 'position' || backend.channel === undefined) return held;
-    const own = await (await this.#server(backend)).look(LOOK_TIMEOUT_MS);
-    const foreign = foreignTo(own, factsInCluster(this.#world.survey(), backend, own));
-    return { ...held, gtids: [held.gtids, foreign].filter((gtids) => gtids !== '').join(',') };
-  }
-
-  /** Without global ids: all before the place where the new primary's log went on; null with them. */
-  #heldByPlace({ name }: BackendConfig): Held | null {
-    const survey = this.#world.survey();
-    const facts = memberOf(survey, name)?.record.facts ?? null;
-    if (facts === null || facts.hasGtid) return null;
-    const end = survey.handover?.end;
-    if (end === undefined || end.server !== facts.serverUuid) {
-      throw new Error(
-        `it was not the primary before this one, and what else it has cannot be told without global ids`,
-      );
-    }
-    return { kind: 'position', file: end.file, position: end.position };
-  }
-
   // ---- helpers -------------------------------------------------------------------------------------
-
-  async #server(backend: BackendConfig): Promise<ServerControl> {
-    const server = await this.#world.openServer(backend, this.#cluster);
-    this.#open.push(server);
-    return server;
-  }
-
-  async #connect(backend: BackendConfig): Promise<ControlConnection> {
-    const { clock } = this.#world;
-    const connection = await ControlConnection.open(backend, this.#cluster, clock, CONNECT_TIMEOUT_MS);
-    this.#open.push(connection);
-    return connection;
-  }
 
   async #do(step: string, work: () => Promise<string>): Promise<void> {
     const { clock } = this.#world;
