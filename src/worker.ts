@@ -392,6 +392,7 @@ class Worker {
   }
 
   #takeSnapshot(snapshot: Snapshot): void {
+    const before = this.#snapshot;
     this.#noteNewReplicas(snapshot);
     this.#snapshot = snapshot;
     this.#offers.clear();
@@ -405,18 +406,22 @@ class Worker {
     }
     leaveUnreadable(systemClock, this.#sessions.all(), snapshot);
     for (const wake of [...this.#snapshotWaiters]) wake();
-    for (const { name, primary, writesHeld } of snapshot.clusters) {
+    for (const { name, primary, writesHeld, writesStopped, reason } of snapshot.clusters) {
       const old = this.#primaries.get(name);
       if (primary !== null) this.#primaries.set(name, primary);
-      if (old !== undefined && primary !== null && old !== primary) this.#leaveOld(name, old, primary);
+      if (old !== undefined && primary !== null && old !== primary)
+        this.#leaveOld(name, old, `${primary} is the primary of cluster ${name} now`);
+      // Once: where there is no primary, nobody gets a connection there anew.
+      const stopsNow =
+        writesStopped && before.clusters.some((one) => one.name === name && !one.writesStopped);
+      if (old !== undefined && stopsNow) this.#leaveOld(name, old, reason);
       if (writesHeld) this.#holds.get(name)?.begin();
       else this.#letGo(name);
     }
   }
 
   /** Nobody goes on writing to a server that is the primary no longer, even if this worker was not asked to leave. */
-  #leaveOld(cluster: string, old: string, primary: string): void {
-    const reason = `${primary} is the primary of cluster ${cluster} now`;
+  #leaveOld(cluster: string, old: string, reason: string): void {
     const parts = { clock: systemClock, sessions: this.#sessions.all(), pool: this.#pools.get(old) };
     void leavePrimary(parts, { backend: old, graceMs: 0, reason }).then(({ moved, ended }) => {
       this.#pools.get(old)?.reopen();

@@ -125,12 +125,14 @@ function viewCluster(knowledge: Knowledge, cluster: ClusterConfig): ClusterView 
     diagnosis: knowledge.diagnoses.get(name) ?? null,
     maintenance: knowledge.rests === true || (state?.maintenance ?? false),
     alone: state?.alone ?? false,
+    writesStopped: false,
   };
   if (knowledge.held.has(name)) {
     return { ...common, primary: null, writesHeld: true, reason: 'a promotion is under way' };
   }
   const stop = knowledge.stopped.get(name);
-  if (stop !== undefined) return { ...common, primary: null, writesHeld: false, reason: stop };
+  if (stop !== undefined)
+    return { ...common, primary: null, writesHeld: false, writesStopped: true, reason: stop };
   const choice = currentPrimary(knowledge, name);
   return { ...common, primary: choice.primary, writesHeld: false, reason: choice.reason };
 }

@@ -87,6 +87,8 @@ export interface ClusterView {
   readonly primary: string | null;
   /** True while a promotion is under way: new write sessions wait instead of being refused. */
   readonly writesHeld: boolean;
+  /** Nobody may write anywhere, for this `reason`: sessions leave the server that took the writes. */
+  readonly writesStopped: boolean;
   /** Why there is no primary; empty when there is one. */
   readonly reason: string;
 }

@@ -62,6 +62,32 @@ suite('a pair of dbproxies', () => {
     await assert.rejects(pair.admin(two, 'SWITCHOVER'), /not in charge/);
   });
 
+  test('both have the VIP: what is open ends, and who is logged in already writes nothing either', async () => {
+    await pair.write(one);
+    const [session, open] = [await one.connect('write'), await one.connect('write')];
+    await session.query('INSERT INTO pair (v) VALUES (2)');
+    await open.query('BEGIN');
+    await open.query('INSERT INTO pair (v) VALUES (3)');
+    pair.giveVip(one, two);
+    await eventually(async () => {
+      const sessions = await pair.admin(one, 'SHOW SESSIONS');
+      assert.deepEqual(
+        sessions.filter(({ backend }) => backend === 'db1'),
+        [],
+      );
+    });
+    await assert.rejects(open.query('COMMIT'), /write VIP is on this host and on that of the other/);
+    let isWritten = false;
+    const written = session.query('INSERT INTO pair (v) VALUES (4)').then(() => (isWritten = true));
+    assert.deepEqual(await pair.diagnoses(one), ['BothInCharge']);
+    assert.equal(isWritten, false);
+    pair.giveVip(one);
+    await written;
+    assert.deepEqual(await lab.db1.query('SELECT v FROM demo.pair WHERE v = 3'), []);
+    session.destroy();
+    open.destroy();
+  });
+
   test('a switchover at the one in charge is one at the other', async () => {
     await pair.admin(one, 'SWITCHOVER TO db2');
     await eventually(async () => assert.equal(await pair.primaryOf(two), 'db2'));

@@ -37,6 +37,8 @@ export class SimWorker {
   /** Those that it has not looked at, as it stands still. */
   readonly #given = new Set<Statement>();
   #snapshot: Snapshot;
+  /** The last server that took the writes. */
+  #primary: string | null;
   #isHolding = false;
   #lastPrimary: string | null = null;
   #noneAtOld: (() => void) | null = null;
@@ -48,6 +50,7 @@ export class SimWorker {
     this.#holdTimeoutMs = holdTimeoutMs;
     this.process = new SimProcess(world.scheduler);
     this.#snapshot = snapshot;
+    this.#primary = snapshot.clusters[0]!.primary;
     this.#isHolding = snapshot.clusters[0]!.writesHeld;
   }
 
@@ -67,13 +70,13 @@ export class SimWorker {
   }
 
   takeSnapshot(snapshot: Snapshot): void {
-    const before = this.#snapshot;
     this.#snapshot = snapshot;
     const cluster = snapshot.clusters[0]!;
-    const old = before.clusters[0]!.primary;
-    if (old !== null && cluster.primary !== null && old !== cluster.primary) {
-      this.#cutFlights(this.#world.serverOf(old));
-    }
+    const { primary, writesStopped } = cluster;
+    const old = this.#primary;
+    if (primary !== null) this.#primary = primary;
+    const isOther = primary !== null && primary !== old;
+    if (old !== null && (isOther || writesStopped)) this.#cutFlights(this.#world.serverOf(old));
     if (cluster.writesHeld) this.#isHolding ||= !this.#world.mutations.ignoresHold;
     else if (this.#isHolding) {
       this.#isHolding = false;

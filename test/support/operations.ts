@@ -113,6 +113,7 @@ export function clusterView(changes: Partial<ClusterView> = {}): ClusterView {
     alone: false,
     primary: 'db1',
     writesHeld: false,
+    writesStopped: false,
     reason: '',
     ...changes,
   };
