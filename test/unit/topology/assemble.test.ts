@@ -116,7 +116,10 @@ suite('the remembered primary', () => {
   test('takes no writes while they are stopped, with the reason; but less so while a promotion holds them', () => {
     const stopped = new Map([['main', 'db1 and db2 are writable']]);
     const known = knowledge({ db1: WRITABLE, db2: WRITABLE }, { stopped });
-    assert.deepEqual(view(known).cluster, clusterView({ primary: null, reason: 'db1 and db2 are writable' }));
+    assert.deepEqual(
+      view(known).cluster,
+      clusterView({ primary: null, writesStopped: true, reason: 'db1 and db2 are writable' }),
+    );
     const { cluster } = view({ ...known, held: new Set(['main']) });
     assert.deepEqual([cluster.primary, cluster.writesHeld], [null, true]);
   });
