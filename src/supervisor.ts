@@ -193,6 +193,7 @@ class Supervisor implements RunningSupervisor {
       control: () => this.#control,
       slots: () => this.#slots,
       hostAddresses: options.hostAddresses,
+      version: options.version,
       tell: (...event) => this.#tell(...event),
     });
     this.#store.shareIn(sharedPlace(() => this.#monitor));
@@ -485,7 +486,7 @@ class Supervisor implements RunningSupervisor {
       killSession: (sessionId, query) => this.#questions.killSession(sessionId, query),
       shutdown: (now) => void this.#shutdown(now),
       ...controlOperations(this.#config, this.#control, this.#store),
-      ...pairOperations(this.#peer),
+      ...pairOperations(this.#peer, this.#config, this.#control),
       lostCommits: () => this.#commits.counts(),
       imports: () => this.#accounts.statuses(),
       stateTrouble: () => this.#stateWatch.trouble,

@@ -10,6 +10,7 @@ import type { RouteAsker } from '../ipc/split.ts';
 import type { ResultCell } from '../protocol/packets.ts';
 import { applyFilter } from './filter.ts';
 import type { SelectItem, ShowTable, Statement } from './statement.ts';
+import { peerTable } from './peer-table.ts';
 import * as splitTables from './split-tables.ts';
 import * as tables from './tables.ts';
 
@@ -188,6 +189,8 @@ async function showTable(
       return tables.diagnosesTable(operations.diagnoses());
     case 'plan':
       return tables.planTable(operations.plans());
+    case 'peer':
+      return peerTable(operations.peers());
     case 'rules':
       return splitTables.rulesTable(operations.config().rules, await operations.stats());
     case 'topology':

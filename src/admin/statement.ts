@@ -18,6 +18,7 @@ export type ShowTable =
   | 'digests'
   | 'diagnoses'
   | 'plan'
+  | 'peer'
   | 'rules'
   | 'topology'
   | 'config'

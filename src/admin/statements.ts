@@ -56,6 +56,11 @@ export const statementRows: readonly StatementRow[] = [
     'diagnoses',
     'what is the matter with each cluster, the gravest first, and what is done about it',
   ),
+  show(
+    'PEER',
+    'peer',
+    'the two dbproxies of a pair: who has the VIP, who is in charge, what the other has said last',
+  ),
   show('VERSION', 'version', 'version of dbproxy'),
   {
     begins: ['SHOW HELP', 'HELP'],

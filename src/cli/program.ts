@@ -14,7 +14,7 @@ import { messageOf } from '../base/message-of.ts';
 import { ownAddresses } from '../base/own-addresses.ts';
 import { PROGRAM_VERSION } from '../base/version.ts';
 import type { ProxyConfig } from '../config/config.ts';
-import type { OrdersSight } from '../setup/host-rules.ts';
+import type { OrdersSight, PeerSight } from '../setup/host-rules.ts';
 import type { Command } from './arguments.ts';
 import { EXIT } from './exit-codes.ts';
 import { CONFIG_PLACES, findConfig } from './find-config.ts';
@@ -140,7 +140,10 @@ async function doctor({ config: given, batch, vip }: Command & { name: 'doctor' 
   const { findingsForPeople, findingsForScripts } = await import('./findings-text.ts');
   const keepalivedText = await keepalivedMaker(configPath, config, undefined);
   const orders = (): Promise<OrdersSight | null> => ordersOf(config);
-  const questions = { configPath, keepalivedText, orders, probesVips: vip };
+  const { lookAtPeer } = await import('../peer/look.ts');
+  const peer = (): Promise<PeerSight | null> => lookAtPeer(config, systemClock);
+  const version = PROGRAM_VERSION;
+  const questions = { configPath, version, keepalivedText, orders, peer, probesVips: vip };
   const findings = await examine(config, questions, systemClock);
   if (batch) {
     print(findingsForScripts(findings));

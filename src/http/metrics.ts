@@ -25,6 +25,7 @@ export interface MetricSource {
   imports: ReturnType<Operations['imports']>;
   stateTrouble: ReturnType<Operations['stateTrouble']>;
   charges: ReturnType<Operations['charges']>;
+  peers: ReturnType<Operations['peers']>;
   version: string;
   uptimeMs: number;
   supervisorResidentBytes: number;
@@ -337,6 +338,36 @@ const metricRows: readonly MetricRow[] = [
     help: '1 when this dbproxy acts on the servers of the cluster; 0: another one does, or nobody may',
     samples: ({ charges }) =>
       charges.map(({ cluster, isOurs }) => ({ labels: { cluster }, value: isOurs ? 1 : 0 })),
+  },
+  {
+    name: 'peer_up',
+    type: 'gauge',
+    labels: ['address'],
+    help: '1 while the other dbproxy of the pair answers; absent where there is no other',
+    samples: ({ peers }) =>
+      peers.flatMap(({ which, address, state }) =>
+        which === 'other' ? [{ labels: { address }, value: state === 'connected' ? 1 : 0 }] : [],
+      ),
+  },
+  {
+    name: 'peer_heard_seconds',
+    type: 'gauge',
+    labels: ['address'],
+    help: 'Since the other dbproxy of the pair was heard last; absent until it is',
+    samples: ({ peers }) =>
+      peers.flatMap(({ address, heardMs }) =>
+        heardMs === null ? [] : [{ labels: { address }, value: heardMs / 1000 }],
+      ),
+  },
+  {
+    name: 'peer_holds_vip',
+    type: 'gauge',
+    labels: ['dbproxy'],
+    help: '1 for each of a pair (this, other) whose host has the write VIP; of the other, as it has said last',
+    samples: ({ peers }) =>
+      peers.flatMap(({ which, holdsVip }) =>
+        holdsVip === null ? [] : [{ labels: { dbproxy: which }, value: holdsVip ? 1 : 0 }],
+      ),
   },
   {
     name: 'accounts',

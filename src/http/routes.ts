@@ -121,6 +121,7 @@ export class Routes {
       imports: this.#operations.imports(),
       stateTrouble: this.#operations.stateTrouble(),
       charges: this.#operations.charges(),
+      peers: this.#operations.peers(),
       version: this.#version,
       uptimeMs: this.#operations.uptimeMs(),
       supervisorResidentBytes: process.memoryUsage.rss(),

@@ -123,6 +123,29 @@ export interface CheckSettings {
   fastIntervalMs: number;
 }
 
+/** One of the two dbproxies of a pair, for SHOW PEER. */
+export interface PeerReport {
+  which: 'this' | 'other';
+  address: string;
+  /** Of the other: what is known of it. */
+  state: 'running' | 'unheard' | 'connected' | 'silent' | 'gone';
+  /** Of the other all is as it has said last; null: it has said nothing yet. */
+  holdsVip: boolean | null;
+  inCharge: boolean | null;
+  version: string | null;
+  term: number | null;
+  epoch: number | null;
+  revision: number | null;
+  /** Since it was heard last; null: of this one, or never. */
+  heardMs: number | null;
+  /** How far its clock is before ours, by the host's clocks; null: not known. */
+  clockAheadMs: number | null;
+  /** What it is doing at servers, in words; empty: nothing. */
+  doing: string;
+  /** Why it is not in charge, or what is the matter with it; empty: nothing. */
+  reason: string;
+}
+
 export interface Operations {
   config(): ProxyConfig;
   snapshot(): Snapshot;
@@ -207,6 +230,8 @@ export interface Operations {
   stateTrouble(): string | null;
   /** What the other dbproxy of a pair says; answers what this one has to say. */
   peer(message: string): Promise<string>;
+  /** The two of a pair; none where there is no other. */
+  peers(): PeerReport[];
   /** An operator says that the other is gone. Rejects with DBPROXY_PEER. */
   setPeerGone(): Promise<void>;
   /** Promotions so far: for `dbproxy_failovers_total`. */

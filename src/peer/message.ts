@@ -14,12 +14,19 @@ export interface PeerMessage {
   readonly busy: readonly string[];
   /** It has begun something at servers that has not ended yet. */
   readonly isActing: boolean;
-  /** Hash of the configuration that both should have. */
+  /** Of the configuration that both should have; see `config/shared-part.ts`. */
   readonly config: string;
+  /** Of the program; null: one that does not say it. */
+  readonly version: string | null;
+  /** Its host's clock, Unix time in milliseconds. */
+  readonly wallMs: number | null;
   readonly state: DurableState;
 }
 
 const FORMAT = 1;
+
+/** Asks for the same answer, and says nothing: for who only looks, as the doctor. */
+export const LOOK = JSON.stringify({ format: FORMAT, look: true });
 
 /** The message as a text. */
 export function formatMessage({ state, ...rest }: PeerMessage): string {
@@ -36,7 +43,10 @@ export function parseMessage(text: string): PeerMessage {
     throw bad((error as Error).message);
   }
   if (typeof read !== 'object' || read === null) throw bad('it is no object');
-  const { format, process, holds, busy, isActing, config, state } = read as Record<string, unknown>;
+  const { format, process, holds, busy, isActing, config, version, wallMs, state } = read as Record<
+    string,
+    unknown
+  >;
   if (format !== FORMAT)
     throw bad(`it has format ${JSON.stringify(format)}, this version reads format ${FORMAT}`);
   if (typeof process !== 'string' || typeof config !== 'string') throw bad('process or config is missing');
@@ -45,6 +55,15 @@ export function parseMessage(text: string): PeerMessage {
     throw bad('busy is no list of names');
   const parsed = typeof state === 'string' ? parseState(state) : 'state is missing';
   if (typeof parsed === 'string') throw bad(parsed);
-  // The version before does not say it.
-  return { process, holds, busy, isActing: isActing === true, config, state: parsed };
+  // What a version before does not say is not known.
+  return {
+    process,
+    holds,
+    busy,
+    isActing: isActing === true,
+    config,
+    version: typeof version === 'string' ? version : null,
+    wallMs: typeof wallMs === 'number' ? wallMs : null,
+    state: parsed,
+  };
 }

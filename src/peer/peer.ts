@@ -7,12 +7,14 @@ import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import { messageOf } from '../base/message-of.ts';
+import { differingParts } from '../config/shared-part.ts';
+import type { PeerReport } from '../ipc/operations.ts';
 import { leaseLeftMs } from '../monitor/lease.ts';
 import type { PairRight } from '../topology/charge.ts';
 import type { DurableState } from '../topology/state-file.ts';
 import type { Sharing, TopologyStore } from '../topology/store.ts';
 import { compareDocuments, droppedWords, stampWords } from './merge.ts';
-import { formatMessage, parseMessage, type PeerMessage } from './message.ts';
+import { formatMessage, LOOK, parseMessage, type PeerMessage } from './message.ts';
 import type { PeerLink } from './link.ts';
 import { rightOf, type Sight } from './right.ts';
 
@@ -30,8 +32,10 @@ export interface PeerOptions {
   readonly isActing: () => boolean;
   /** The arbiters that vote are for this one, of each cluster that has one; null: no cluster has. */
   readonly hasVotes: () => boolean | null;
-  /** Hash of what both should have in their files. */
+  /** What both should have in their files; see `config/shared-part.ts`. */
   readonly config: string;
+  /** Of the program. */
+  readonly version: string;
   /** What the other has decided counts here now. */
   readonly onAdopted: () => Promise<void>;
   /** The right is another one. */
@@ -53,6 +57,8 @@ export class Peer implements Sharing {
   #closed = false;
   /** What the other has said last, in an exchange of either direction. */
   #other: PeerMessage | null = null;
+  /** Its clock, when it was heard last. */
+  #clockAheadMs: number | null = null;
   /** When it was heard last; null: never since the start. */
   #heardMs: number | null = null;
   /** When the last question was asked that it has answered. */
@@ -136,6 +142,39 @@ export class Peer implements Sharing {
     return clock.nowMs() - this.#lookedMs > timeoutMs / 2;
   }
 
+  /** Both of the two, for SHOW PEER; `address` of this one, and whether it acts. */
+  report(address: string, inCharge: boolean): PeerReport[] {
+    const { clock, link } = this.#options;
+    const { right, sight } = this;
+    const own = this.#message();
+    const other = this.#other;
+    const [isHere, trouble] = [sight.kind === 'connected', this.#toldTrouble];
+    const differing = other === null ? [] : differingParts(own.config, other.config);
+    const differs = differing.length === 0 ? '' : `its configuration differs: ${differing.join(', ')}`;
+    return [
+      {
+        ...rowOf(own),
+        which: 'this',
+        address,
+        state: 'running',
+        inCharge,
+        heardMs: null,
+        clockAheadMs: null,
+        reason: right.charge?.detail ?? '',
+      },
+      {
+        ...rowOf(other),
+        which: 'other',
+        address: link.address,
+        state: sight.kind,
+        inCharge: isHere ? right.holder !== null : null,
+        heardMs: this.#heardMs === null ? null : Math.round(clock.nowMs() - this.#heardMs),
+        clockAheadMs: this.#clockAheadMs,
+        reason: isHere ? differs : trouble,
+      },
+    ];
+  }
+
   get #isGone(): boolean {
     return this.sight.kind === 'gone';
   }
@@ -176,6 +215,7 @@ export class Peer implements Sharing {
 
   /** What the other says; answers what this one has to say then. */
   async receive(text: string): Promise<string> {
+    if (text.trim() === LOOK) return formatMessage(this.#message());
     const message = parseMessage(text);
     if (message.process === this.#process)
       throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'process', 'this is the same dbproxy');
@@ -231,13 +271,15 @@ export class Peer implements Sharing {
   }
 
   #message(): PeerMessage {
-    const { busy, isActing, config, store } = this.#options;
+    const { busy, clock, isActing, config, store, version } = this.#options;
     return {
       process: this.#process,
       holds: this.#holds,
       busy: busy(),
       isActing: isActing(),
       config,
+      version,
+      wallMs: clock.wallMs(),
       state: store.latest,
     };
   }
@@ -317,6 +359,7 @@ export class Peer implements Sharing {
   async #take(message: PeerMessage): Promise<void> {
     const { store, tell, onAdopted, clock, config } = this.#options;
     this.#other = message;
+    this.#clockAheadMs = message.wallMs === null ? null : Math.round(message.wallMs - clock.wallMs());
     if (this.#heardMs !== null) this.#heardMs = clock.nowMs();
     if (compareDocuments(store.latest, message.state) < 0) {
       this.#adopting++;
@@ -334,7 +377,11 @@ export class Peer implements Sharing {
     this.#heardMs = clock.nowMs();
     this.#isGoneByWord = false;
     if (message.config !== config && this.#toldConfig !== message.config)
-      tell('warn', 'peer.config_differs', 'the configuration files of the two dbproxies differ');
+      tell(
+        'warn',
+        'peer.config_differs',
+        `the configuration files of the two dbproxies differ: ${differingParts(config, message.config).join(', ')}`,
+      );
     this.#toldConfig = message.config;
     this.#judge();
   }
@@ -361,4 +408,22 @@ export class Peer implements Sharing {
     this.#toldRight = right;
     onRight();
   }
+}
+
+/** What one of the two says of itself. */
+function rowOf(
+  message: PeerMessage | null,
+): Pick<PeerReport, 'holdsVip' | 'version' | 'term' | 'epoch' | 'revision' | 'doing'> {
+  if (message === null)
+    return { holdsVip: null, version: null, term: null, epoch: null, revision: null, doing: '' };
+  const { holds, version, state, busy, isActing } = message;
+  const doing = busy.length > 0 ? `a promotion of ${busy.join(', ')}` : isActing ? 'acts on servers' : '';
+  return {
+    holdsVip: holds,
+    version,
+    term: state.term ?? 0,
+    epoch: state.epoch,
+    revision: state.revision ?? 0,
+    doing,
+  };
 }

@@ -31,7 +31,23 @@ export interface Answered {
   readonly answer: ArbiterAnswer;
 }
 
+/** The other dbproxy of the pair, as it was found; null where there is none. */
+export type PeerSight =
+  | { readonly kind: 'silent'; readonly address: string; readonly reason: string }
+  | {
+      readonly kind: 'answers';
+      readonly address: string;
+      /** Null: it does not say. */
+      readonly version: string | null;
+      /** Parts of the configuration that are others there. */
+      readonly differing: readonly string[];
+      /** How far the clock of its host is before ours, at least; below 0: behind. Null: it does not say. */
+      readonly clockAheadMs: number | null;
+    };
+
 export interface HostSurvey {
+  readonly version: string;
+  readonly peer: PeerSight | null;
   /** By cluster. */
   readonly arbiters: ReadonlyMap<string, readonly Answered[]>;
   /** Null: no virtual addresses are configured, so this is no host of a pair. */
@@ -58,8 +74,9 @@ const SUBJECT = 'host';
 const RENEW = 'dbproxy keepalived config --config';
 
 /** What is wrong with this host. */
-export function hostFindings({ arbiters, pair }: HostSurvey): Finding[] {
+export function hostFindings({ arbiters, pair, peer, version }: HostSurvey): Finding[] {
   return [
+    ...(peer === null ? [] : peerFindings(peer, version)),
     ...[...arbiters].flatMap(([cluster, answers]) => arbiterFindings(cluster, answers)),
     ...(pair === null ? [] : pairFindings(pair)),
   ];
@@ -85,6 +102,37 @@ function pairFindings(pair: PairSurvey): Finding[] {
     ...ordersFindings(pair),
     ...vipFindings(pair),
   ];
+}
+
+/** Clocks are compared by people who read two logs, and by the cooldown of a failover. */
+const MOST_CLOCK_MS = 500;
+
+function peerFindings(peer: PeerSight, version: string): Finding[] {
+  const who = `the other dbproxy (${peer.address})`;
+  if (peer.kind === 'silent') {
+    const words = `${who} was not reached: ${peer.reason}; without it nobody takes over, and each change waits for peer_timeout`;
+    const remedy =
+      'start it there; on both hosts the same user and password in [peer], and in [admin] an address and allow for the other host';
+    return [finding('error', 'peer', SUBJECT, words, remedy)];
+  }
+  const findings: Finding[] = [];
+  const { differing, clockAheadMs } = peer;
+  if (differing.length > 0) {
+    const words = `proxy.conf is another one there: ${differing.join(', ')}`;
+    findings.push(
+      finding('error', 'peer_config', SUBJECT, words, 'one file for both hosts; restart what was changed'),
+    );
+  }
+  if (peer.version !== version) {
+    const words = `${who} is of version ${peer.version ?? 'before this one'}, and this one of ${version}`;
+    findings.push(finding('warning', 'peer_version', SUBJECT, words, 'upgrade the older one'));
+  }
+  if (clockAheadMs !== null && Math.abs(clockAheadMs) > MOST_CLOCK_MS) {
+    const side = clockAheadMs > 0 ? 'ahead of' : 'behind';
+    const words = `the clock of its host is ${Math.abs(clockAheadMs)} ms ${side} this one`;
+    findings.push(finding('warning', 'peer_clock', SUBJECT, words, 'apt-get install chrony, on both hosts'));
+  }
+  return findings;
 }
 
 function interfaceFindings({ interfaceName, interfaces }: PairSurvey): Finding[] {

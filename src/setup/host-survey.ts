@@ -18,6 +18,7 @@ import {
   type KeepalivedFile,
   type OrdersSight,
   type PairSurvey,
+  type PeerSight,
   type VipAnswer,
 } from './host-rules.ts';
 
@@ -28,6 +29,10 @@ export interface HostQuestions {
   readonly keepalivedText: () => Promise<string>;
   /** What haconf says; never rejects. */
   readonly orders: () => Promise<OrdersSight | null>;
+  /** Of this program. */
+  readonly version: string;
+  /** What the other dbproxy of the pair says; never rejects. */
+  readonly peer: () => Promise<PeerSight | null>;
   /** Ask the network, by ARP, who has the virtual addresses. */
   readonly probesVips: boolean;
   /** Where keepalived's own files are. */
@@ -52,7 +57,10 @@ export async function surveyHost(
   const arbiters = config.clusters.map(async ({ name, arbiter }): Promise<[string, Answered[]]> => {
     return [name, await Promise.all(arbiter.map((one) => askByName(one, clock)))];
   });
+  const peer = questions.peer();
   return {
+    version: questions.version,
+    peer: await peer,
     arbiters: new Map(await Promise.all(arbiters)),
     pair: config.keepalived.vip.length === 0 ? null : await surveyPair(config, questions, clock),
   };

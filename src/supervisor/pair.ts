@@ -2,11 +2,12 @@
  * This dbproxy as one of a pair: opens what speaks with the other one (`peer/peer.ts`), and carries the news between it
  * and the rest of the control plane. With no `[peer]` in the configuration there is no other.
  */
-import { createHash } from 'node:crypto';
+import { formatEndpoint } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { ProxyConfig } from '../config/config.ts';
+import { sharedPartOf } from '../config/shared-part.ts';
 import { vipAddress, vipKind } from '../config/virtual-addresses.ts';
 import type { ControlPlane } from '../failover/control.ts';
 import type { Operations } from '../ipc/operations.ts';
@@ -26,6 +27,7 @@ export interface PairWorld {
   readonly slots: () => SlotCounter;
   /** The addresses of this host; by default those of the system. */
   readonly hostAddresses?: (() => ReadonlySet<string>) | undefined;
+  readonly version: string;
   /** A line for the log and for SHOW EVENTS. */
   readonly tell: (level: 'info' | 'warn' | 'error', event: string, subject: string, detail: string) => void;
 }
@@ -49,7 +51,8 @@ export function openPair(world: PairWorld): Peer | null {
       const votes = clusters.flatMap((name) => monitor.arbiterSight(name).vote ?? []);
       return votes.length === 0 ? null : votes.every(({ vote }) => vote === 'ours');
     },
-    config: hashOfShared(config),
+    config: sharedPartOf(config),
+    version: world.version,
     onAdopted: async () => {
       for (const { name } of store.members)
         world.slots().limitBackend(name, store.settingsOf(name).maxConnections);
@@ -71,7 +74,11 @@ export function openPair(world: PairWorld): Peer | null {
 }
 
 /** What the two say to each other, and an operator of the other one. */
-export function pairOperations(peer: Peer | null): Pick<Operations, 'peer' | 'setPeerGone'> {
+export function pairOperations(
+  peer: Peer | null,
+  { admin, clusters }: Pick<ProxyConfig, 'admin' | 'clusters'>,
+  control: ControlPlane,
+): Pick<Operations, 'peer' | 'setPeerGone' | 'peers'> {
   const required = (): Peer => {
     if (peer !== null) return peer;
     throw refusal('DBPROXY_NOT_AVAILABLE', 'that, as there is no other dbproxy ([peer] address)');
@@ -79,6 +86,11 @@ export function pairOperations(peer: Peer | null): Pick<Operations, 'peer' | 'se
   return {
     peer: async (message) => required().receive(message),
     setPeerGone: async () => required().setGone(),
+    peers: () => {
+      if (peer === null) return [];
+      const inCharge = clusters.every(({ name }) => control.charge(name).isOurs);
+      return peer.report(formatEndpoint(admin.address), inCharge);
+    },
   };
 }
 
@@ -86,20 +98,4 @@ export function pairOperations(peer: Peer | null): Pick<Operations, 'peer' | 'se
 function vipOfCharge({ keepalived, listeners }: ProxyConfig): string {
   const forWrites = keepalived.vip.find((vip) => vipKind(vip, listeners) === 'write');
   return vipAddress(forWrites ?? keepalived.vip[0]!);
-}
-
-/** Of what the files of a pair should both have; no secrets are in it. */
-function hashOfShared({ clusters, backends, listeners, keepalived }: ProxyConfig): string {
-  const shared = {
-    clusters: clusters.map((one) => ({
-      ...one,
-      monitorPassword: '',
-      replicationPassword: '',
-      etcdPassword: '',
-    })),
-    backends,
-    listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
-    vip: keepalived.vip,
-  };
-  return createHash('sha256').update(JSON.stringify(shared)).digest('hex');
 }

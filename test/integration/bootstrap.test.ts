@@ -206,6 +206,8 @@ forEachFlavour((flavour) => {
           configPath: 'proxy.conf',
           keepalivedText: () => Promise.resolve(''),
           orders: () => Promise.resolve(null),
+          version: '1.2.3',
+          peer: () => Promise.resolve(null),
           probesVips: false,
         },
         systemClock,

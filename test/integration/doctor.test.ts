@@ -187,7 +187,13 @@ describe('doctor on a host of the pair', () => {
       const keepalivedText = (): Promise<string> => Promise.resolve('priority 100\n');
       const { pair } = await surveyHost(
         { clusters: [], keepalived },
-        { ...questions, keepalivedText, orders: () => Promise.resolve(null) },
+        {
+          ...questions,
+          version: '1.2.3',
+          keepalivedText,
+          orders: () => Promise.resolve(null),
+          peer: () => Promise.resolve(null),
+        },
         systemClock,
       );
       return [pair!.file.kind, pair!.running];

@@ -6,6 +6,10 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { createConnection } from 'mysql2/promise';
+import { systemClock } from '../../src/base/clock.ts';
+import { PROGRAM_VERSION } from '../../src/base/version.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { lookAtPeer } from '../../src/peer/look.ts';
 import { startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from '../support/eventually.ts';
@@ -86,6 +90,43 @@ suite('a pair of dbproxies', () => {
     assert.deepEqual(await lab.db1.query('SELECT v FROM demo.pair WHERE v = 3'), []);
     session.destroy();
     open.destroy();
+  });
+
+  test('SHOW PEER says the same at both, seen from the other side', async () => {
+    const rowsOf = async (proxy: ProxyProcess): Promise<unknown[]> =>
+      (await pair.admin(proxy, 'SHOW PEER')).map((row) =>
+        ['state', 'holds_vip', 'in_charge', 'epoch', 'revision', 'reason'].map((name) => row[name]),
+      );
+    await eventually(async () => {
+      const [[own, other], [second, first]] = [await rowsOf(one), await rowsOf(two)] as [
+        [unknown[], unknown[]],
+        [unknown[], unknown[]],
+      ];
+      assert.deepEqual(own.slice(0, 3), ['running', 'yes', 'yes']);
+      assert.deepEqual(other.slice(0, 3), ['connected', 'no', 'no']);
+      assert.deepEqual(first.slice(0, 3), ['connected', 'yes', 'yes']);
+      assert.deepEqual(second.slice(0, 3), ['running', 'no', 'no']);
+      assert.match(String(second[5]), /does not hold the write VIP/);
+      for (const row of [other, first, second]) assert.deepEqual(row.slice(3, 5), own.slice(3, 5));
+    });
+  });
+
+  test('the doctor finds the other one, and what is another there', async () => {
+    const config = loadConfig(one.configPath, process.env);
+    const look = await lookAtPeer({ ...config, backends: [] }, systemClock);
+    assert.deepEqual(
+      { ...look, address: '' },
+      {
+        kind: 'answers',
+        address: '',
+        version: PROGRAM_VERSION,
+        differing: ['backends'],
+        clockAheadMs: 0,
+      },
+    );
+    const stranger = { ...config, peer: { ...config.peer!, password: 'another' } };
+    const refused = await lookAtPeer(stranger, systemClock);
+    assert.ok(refused?.kind === 'silent' && /Access denied/.test(refused.reason), JSON.stringify(refused));
   });
 
   test('a switchover at the one in charge is one at the other', async () => {

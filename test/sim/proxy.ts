@@ -187,6 +187,7 @@ export class SimProxy {
       busy: () => (this.life?.control.promotions.underWay ?? []).map(() => 'main'),
       isActing: () => this.life?.control.isActing('main') === true,
       hasVotes: () => null,
+      version: 'simulated',
       config: '',
       onAdopted: async () => {
         this.life?.monitor.rejudge('main');

@@ -10,6 +10,7 @@ import type {
   EventRecord,
   LostChange,
   Operations,
+  PeerReport,
   SetupReport,
 } from '../../src/ipc/operations.ts';
 import type {
@@ -302,6 +303,40 @@ const DIAGNOSIS: DiagnosisReport = {
   detail: 'db2: lags more than max_lag',
 };
 
+/** A pair, of which this one is not in charge. */
+export const PEERS: PeerReport[] = [
+  {
+    which: 'this',
+    address: '10.0.0.1:6032',
+    state: 'running',
+    holdsVip: false,
+    inCharge: false,
+    version: '1.2.3',
+    term: 1,
+    epoch: 7,
+    revision: 12,
+    heardMs: null,
+    clockAheadMs: null,
+    doing: '',
+    reason: 'the VIP is there',
+  },
+  {
+    which: 'other',
+    address: '10.0.0.2:6032',
+    state: 'connected',
+    holdsVip: true,
+    inCharge: true,
+    version: '1.2.3',
+    term: 1,
+    epoch: 7,
+    revision: 12,
+    heardMs: 250,
+    clockAheadMs: -3,
+    doing: 'a promotion of main',
+    reason: '',
+  },
+];
+
 const EVENTS: readonly EventRecord[] = [
   { id: 1, wallMs: 0, event: 'backend.up', subject: 'db1', detail: '' },
   { id: 2, wallMs: 1000, event: 'backend.down', subject: 'db2', detail: 'refused' },
@@ -404,6 +439,7 @@ export function fakeOperations(changes: Partial<Operations> = {}): FakeOperation
     },
     diagnoses: () => [DIAGNOSIS],
     plans: () => [],
+    peers: () => [],
     killSession: async (id, query) => {
       calls.push(['killSession', id, query]);
       return SESSIONS.some((session) => session.id === id);

@@ -12,6 +12,7 @@ import {
   sessionExplanation,
   snapshotOf,
   workerStats,
+  PEERS,
 } from '../../support/operations.ts';
 
 function contextOf(changes: Partial<ExecuteContext> = {}): ExecuteContext {
@@ -276,6 +277,7 @@ describe('the other tables', () => {
     'DIGESTS',
     'DIAGNOSES',
     'PLAN',
+    'PEER',
     'RULES',
     'TOPOLOGY',
     'CONFIG',
@@ -664,6 +666,38 @@ describe('acting', () => {
         gravity: 'warning',
         action: 'none',
         detail: 'db2: lags more than max_lag',
+      },
+    ]);
+  });
+
+  test('SHOW PEER has no rows, or one of each of the pair', async () => {
+    assert.deepEqual(await rowsOf('SHOW PEER'), []);
+    const rows = await rowsOf('SHOW PEER', contextOf({ operations: fakeOperations({ peers: () => PEERS }) }));
+    const stamp = { term: 1, epoch: 7, revision: 12, version: '1.2.3' };
+    assert.deepEqual(rows, [
+      {
+        ...stamp,
+        dbproxy: 'this',
+        address: '10.0.0.1:6032',
+        state: 'running',
+        holds_vip: 'no',
+        in_charge: 'no',
+        heard_ms: null,
+        clock_ahead_ms: null,
+        doing: '',
+        reason: 'the VIP is there',
+      },
+      {
+        ...stamp,
+        dbproxy: 'other',
+        address: '10.0.0.2:6032',
+        state: 'connected',
+        holds_vip: 'yes',
+        in_charge: 'yes',
+        heard_ms: 250,
+        clock_ahead_ms: -3,
+        doing: 'a promotion of main',
+        reason: '',
       },
     ]);
   });

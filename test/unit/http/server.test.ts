@@ -7,7 +7,7 @@ import { silentLog } from '../../../src/base/log.ts';
 import { startHttp } from '../../../src/http/server.ts';
 import { Routes } from '../../../src/http/routes.ts';
 import type { Operations } from '../../../src/ipc/operations.ts';
-import { fakeOperations, snapshotOf } from '../../support/operations.ts';
+import { fakeOperations, PEERS, snapshotOf } from '../../support/operations.ts';
 
 async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
@@ -178,6 +178,16 @@ describe('/metrics', () => {
     const { body } = await new Routes(operations, '1').reply('GET', '/metrics');
     assert.match(body, /^dbproxy_maintenance\{cluster="main"\} 1$/m);
     assert.match(body, /^dbproxy_state_writable 0$/m);
+  });
+
+  test('the other dbproxy of a pair, where there is one', async () => {
+    const alone = await new Routes(fakeOperations(), '1').reply('GET', '/metrics');
+    assert.doesNotMatch(alone.body, /^dbproxy_peer_\w+[ {]/m);
+    const { body } = await new Routes(fakeOperations({ peers: () => PEERS }), '1').reply('GET', '/metrics');
+    assert.match(body, /^dbproxy_peer_up\{address="10\.0\.0\.2:6032"\} 1$/m);
+    assert.match(body, /^dbproxy_peer_heard_seconds\{address="10\.0\.0\.2:6032"\} 0.25$/m);
+    assert.match(body, /^dbproxy_peer_holds_vip\{dbproxy="this"\} 0$/m);
+    assert.match(body, /^dbproxy_peer_holds_vip\{dbproxy="other"\} 1$/m);
   });
 
   test('a primary has no lag to report', async () => {

@@ -1,6 +1,7 @@
 /** Two dbproxies of a pair, with disks, a line between them and VIPs that a test moves; no servers. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { LOOK, parseMessage } from '../../../src/peer/message.ts';
 import { Peer } from '../../../src/peer/peer.ts';
 import type { Sight } from '../../../src/peer/right.ts';
 import {
@@ -26,6 +27,7 @@ class Host {
   busy: string[] = [];
   isActing = false;
   votes: boolean | null = null;
+  config = 'clusters:1 backends:1';
   /** Another one after each start and each death. */
   life = 0;
   events: string[] = [];
@@ -65,7 +67,8 @@ class Host {
       busy: () => this.busy,
       isActing: () => this.isActing,
       hasVotes: () => this.votes,
-      config: 'the same',
+      config: this.config,
+      version: '1.2.3',
       onAdopted: () => Promise.resolve(),
       onRight: () => undefined,
       tell: (_level, event) => this.events.push(event),
@@ -335,6 +338,60 @@ describe('a pair of dbproxies', () => {
     pair.clock.jump(10_000);
     await pair.pass(4_000);
     assert.deepEqual([pair.one.sight, pair.one.right], ['gone', 'acts']);
+  });
+
+  test('tells of itself and of the other', async () => {
+    const pair = await pairAtWork();
+    pair.two.busy = ['main'];
+    pair.one.config = 'clusters:1 backends:2';
+    pair.one.kill();
+    pair.one.start();
+    await pair.pass(600);
+    const [own, other] = pair.one.peer!.report('10.0.0.1:6032', false);
+    const stamp = { version: '1.2.3', term: 0, epoch: 5, revision: 0 };
+    assert.deepEqual(
+      { ...own, reason: '' },
+      {
+        ...stamp,
+        which: 'this',
+        address: '10.0.0.1:6032',
+        state: 'running',
+        holdsVip: true,
+        inCharge: false,
+        heardMs: null,
+        clockAheadMs: null,
+        doing: '',
+        reason: '',
+      },
+    );
+    assert.match(own!.reason, /in the middle of a promotion/);
+    assert.deepEqual(
+      { ...other, heardMs: 0 },
+      {
+        ...stamp,
+        which: 'other',
+        address: 'the other',
+        state: 'connected',
+        holdsVip: false,
+        inCharge: true,
+        heardMs: 0,
+        clockAheadMs: 0,
+        doing: 'a promotion of main',
+        reason: 'its configuration differs: backends',
+      },
+    );
+    pair.two.kill();
+    await pair.pass(600);
+    const [, gone] = pair.one.peer!.report('10.0.0.1:6032', true);
+    assert.deepEqual([gone!.state, gone!.inCharge, gone!.reason], ['gone', null, 'refused']);
+  });
+
+  test('answers who only looks, and learns nothing from that', async () => {
+    const { one } = await pairAtWork();
+    const before = one.peer!.report('', true)[1]!.heardMs;
+    const message = parseMessage(await one.peer!.receive(LOOK));
+    assert.deepEqual([message.holds, message.version, message.state.epoch], [true, '1.2.3', 5]);
+    assert.equal(one.peer!.report('', true)[1]!.heardMs, before);
   });
 
   test('one process that dies is known to be gone at once', async () => {

@@ -8,7 +8,9 @@ import {
   compareKeepalived,
   hostFindings,
   readArping,
+  type HostSurvey,
   type PairSurvey,
+  type PeerSight,
 } from '../../../src/setup/host-rules.ts';
 
 const THERE: ArbiterAnswer = { kind: 'reachable' };
@@ -36,11 +38,14 @@ function pairOf(over: Partial<PairSurvey> = {}): PairSurvey {
 
 const told = (pair: PairSurvey | null, arbiters: Record<string, ArbiterAnswer> = {}): string[] => {
   const answers = Object.entries(arbiters).map(([name, answer]) => ({ name, answer }));
-  return hostFindings({ arbiters: new Map([['main', answers]]), pair }).map(
+  return toldOf({ version: '1.2.3', peer: null, arbiters: new Map([['main', answers]]), pair });
+};
+
+const toldOf = (host: HostSurvey): string[] =>
+  hostFindings(host).map(
     ({ severity, subject, id, remedy }) =>
       `${severity} ${subject} ${id}${remedy === '' ? '' : ` → ${remedy}`}`,
   );
-};
 
 suite('a host', () => {
   test('that is well has no findings, nor one that is no host of a pair', () => {
@@ -204,4 +209,36 @@ suite('the words of arping', () => {
   for (const [status, output, answer] of cases) {
     test(`mean ${answer.kind}`, () => assert.deepEqual(readArping(status, output), answer));
   }
+});
+
+suite('the other dbproxy', () => {
+  const told = (peer: PeerSight | null): string[] =>
+    hostFindings({ version: '1.2.3', peer, arbiters: new Map(), pair: null }).map(
+      ({ severity, id, words }) => `${severity} ${id}: ${words}`,
+    );
+  const well = {
+    kind: 'answers',
+    address: '10.0.0.2:6032',
+    version: '1.2.3',
+    differing: [],
+    clockAheadMs: 20,
+  } as const;
+
+  test('that is well, or is none, has no findings', () => {
+    assert.deepEqual([told(well), told(null), told({ ...well, clockAheadMs: null })], [[], [], []]);
+  });
+
+  test('that is not reached, with the reason', () => {
+    const [found] = told({ kind: 'silent', address: '10.0.0.2:6032', reason: 'Access denied for pair' });
+    assert.match(found!, /^error peer: .*10\.0\.0\.2:6032.*Access denied for pair/);
+  });
+
+  test('that is not what this one is', () => {
+    assert.deepEqual(told({ ...well, differing: ['clusters', 'vip'] }), [
+      'error peer_config: proxy.conf is another one there: clusters, vip',
+    ]);
+    assert.match(told({ ...well, version: '1.2.2' })[0]!, /^warning peer_version: .*1\.2\.2.*1\.2\.3/);
+    assert.match(told({ ...well, clockAheadMs: 900 })[0]!, /^warning peer_clock: .* 900 ms ahead/);
+    assert.match(told({ ...well, clockAheadMs: -900 })[0]!, /^warning peer_clock: .* 900 ms behind/);
+  });
 });

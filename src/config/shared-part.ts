@@ -1,0 +1,41 @@
+/**
+ * What of the configuration the two dbproxies of a pair should both have, as a text to compare: a short hash a part. No
+ * secret is in it.
+ */
+import { createHash } from 'node:crypto';
+import type { ProxyConfig } from './config.ts';
+
+/** The parts with their hashes. */
+export function sharedPartOf({
+  clusters,
+  backends,
+  listeners,
+  keepalived,
+}: Pick<ProxyConfig, 'clusters' | 'backends' | 'listeners' | 'keepalived'>): string {
+  const parts = {
+    clusters: clusters.map((one) => ({
+      ...one,
+      monitorPassword: '',
+      replicationPassword: '',
+      etcdPassword: '',
+    })),
+    backends,
+    listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
+    vip: keepalived.vip,
+  };
+  return Object.entries(parts)
+    .map(
+      ([name, part]) =>
+        `${name}:${createHash('sha256').update(JSON.stringify(part)).digest('hex').slice(0, 16)}`,
+    )
+    .join(' ');
+}
+
+/** Names of the parts in which two such texts differ; of what another version says no part is known. */
+export function differingParts(one: string, other: string): string[] {
+  const theirs = new Set(other.split(' '));
+  return one
+    .split(' ')
+    .filter((part) => !theirs.has(part))
+    .map((part) => part.slice(0, part.indexOf(':')));
+}

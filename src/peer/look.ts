@@ -1,0 +1,53 @@
+/** Looks at the other dbproxy of a pair as a dbproxy would, for the doctor; tells it nothing, and changes nothing. */
+import type { Clock } from '../base/clock.ts';
+import { messageOf } from '../base/message-of.ts';
+import type { ProxyConfig } from '../config/config.ts';
+import { differingParts, sharedPartOf } from '../config/shared-part.ts';
+import { openPeerLink } from './link.ts';
+import { LOOK, parseMessage } from './message.ts';
+
+/** The other one, as it was found. */
+export type PeerLook =
+  | { readonly kind: 'silent'; readonly address: string; readonly reason: string }
+  | {
+      readonly kind: 'answers';
+      readonly address: string;
+      /** Null: it does not say. */
+      readonly version: string | null;
+      /** Parts of the configuration that are others there. */
+      readonly differing: readonly string[];
+      /** How far the clock of its host is before ours, at least; below 0: behind. Null: it does not say. */
+      readonly clockAheadMs: number | null;
+    };
+
+const TIMEOUT_MS = 3_000;
+
+/** Asks the other one of this configuration; null: there is none. Never rejects. */
+export async function lookAtPeer(config: ProxyConfig, clock: Clock): Promise<PeerLook | null> {
+  if (config.peer === undefined) return null;
+  const link = openPeerLink(config.peer, config.admin, clock);
+  const { address } = link;
+  try {
+    // The first answer needs a connection; how long the second one takes is all that is not known of the clocks.
+    await link.ask(LOOK, TIMEOUT_MS);
+    const sentMs = clock.wallMs();
+    const { version, wallMs, config: theirs } = parseMessage(await link.ask(LOOK, TIMEOUT_MS));
+    const cameMs = clock.wallMs();
+    return {
+      kind: 'answers',
+      address,
+      version,
+      differing: differingParts(sharedPartOf(config), theirs),
+      clockAheadMs: wallMs === null ? null : outside(wallMs, sentMs, cameMs),
+    };
+  } catch (error) {
+    return { kind: 'silent', address, reason: messageOf(error) };
+  } finally {
+    link.close();
+  }
+}
+
+/** How far `atMs` lies before or behind the two moments; 0 between them. */
+function outside(atMs: number, fromMs: number, toMs: number): number {
+  return atMs > toMs ? atMs - toMs : Math.min(0, atMs - fromMs);
+}
