@@ -14,6 +14,14 @@ import { requireOurs, whyNotHere } from './charge.ts';
 import { CUT_OFF, notesAfter, StuckRuns, waitingPlanOf, wasTakenBack } from './cut-off.ts';
 import type { Journal, UnfinishedRun } from './journal.ts';
 import { advance, resume, stepsOf, type PlanMove, type PlanShape, type StepName } from './plan.ts';
+import {
+  describeDecision,
+  saidOf,
+  TAKEN_UP_FIRST,
+  underWayWords,
+  waitWords,
+  type Asked,
+} from './promotion-words.ts';
 import { PromotionRun, type RunningPlan, type RunSubject, type RunTools } from './promotion-run.ts';
 import { RunJournal } from './run-journal.ts';
 import type { PromotionWorld } from './steps/world.ts';
@@ -444,47 +452,10 @@ export class Promotions {
   }
 }
 
-const TAKEN_UP_FIRST = 'a promotion that was cut off is to be taken up first; try again in a moment';
-
-function underWayWords({ target }: Running): string {
-  return `a promotion of ${target} is under way; wait for its end`;
-}
-
-function waitWords({ title }: WorkUnderWay): string {
-  return `${title} is under way; wait for its end`;
-}
-
-/** What a refusal has to know of who asks. */
-type Asked = Pick<Wish, 'target' | 'said'>;
-
-function saidOf({ target, said }: Asked): string {
-  return said ?? `PROMOTE ${target}`;
-}
-
 function shapeOf({ kind }: Decision, { semiSync }: ClusterConfig): PlanShape {
   return { kind, waitsForReplica: semiSync === 'require' };
 }
 
 function readOnlyOf(survey: Survey, old: BackendConfig | null): boolean | null {
   return memberOf(survey, old?.name ?? null)?.record.facts?.readOnly ?? null;
-}
-
-function describeDecision(decision: Decision, survey: Survey): string {
-  const { kind, target, old, followers, dissolvesRing } = decision;
-  const others =
-    followers.length === 0 ? '' : `, followed by ${followers.map(({ name }) => name).join(', ')}`;
-  switch (kind) {
-    case 'switchover':
-      return dissolvesRing === true
-        ? `${target.name} stays the writer, and the ring with ${old!.name} is dissolved: ${target.name} follows nobody afterwards`
-        : `${target.name} takes over from ${old!.name}, which is alive${others}`;
-    case 'failover':
-      return `${target.name} takes over from ${old!.name}, which ${isLost(survey, old!) ? 'is lost' : 'is given up'}${others}`;
-    case 'adopt':
-      return `${target.name} becomes the primary; there is none to take over from`;
-  }
-}
-
-function isLost(survey: Survey, old: BackendConfig): boolean {
-  return memberOf(survey, old.name)?.record.reach === 'down';
 }
