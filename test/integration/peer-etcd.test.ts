@@ -92,7 +92,7 @@ suite('a pair of dbproxies with an etcd', () => {
     await eventually(async () => {
       assert.ok((await pair.diagnoses(two)).includes('PeerUnreachable'));
       await assert.rejects(pair.write(two), /has not the lease of etcd/);
-    });
+    }, LONG_MS);
     await eventually(() => pair.admin(one, 'SET BACKEND db2 RO_WEIGHT = 5'), LONG_MS);
     await pair.write(one);
     await assert.rejects(pair.admin(two, 'SET BACKEND db2 RO_WEIGHT = 6'), /not in charge/);

@@ -61,7 +61,8 @@ export class PairOfProxies {
           user: 'pair',
           password: 'secret-of-pair',
           tls_ca: this.#files.tls_cert,
-          peer_timeout: '1s',
+          // A machine that is busy with other tests stops a process for longer than half a second.
+          peer_timeout: '3s',
         },
         keepalived: { vip: `${VIP}/24`, interface: 'lo' },
         'backend db2': { rw_weight: 1 },
