@@ -91,7 +91,10 @@ function within<T>({ world }: StepContext, work: Promise<T>): Promise<T> {
   });
 }
 
-/** It receives nothing more: a replica that was restarted receives again by itself, and acknowledges that. */
+/**
+ * It receives nothing more: a replica that was restarted receives again by itself, and acknowledges that. So does one that
+ * could not be reached when the others were stopped: from now on it is in hand as they are.
+ */
 async function silence(
   context: StepContext,
   backend: BackendConfig,
@@ -100,6 +103,9 @@ async function silence(
   const server = await context.server(backend);
   const facts = await context.look(server);
   if (!isFailover || facts.replication === null || facts.replication.receiver === 'stopped') return facts;
+  const { name } = backend;
+  context.note({ stopped: [...new Set([...context.notes.stopped, name])] });
+  await context.world.takeInHand(context.cluster.name, [name]);
   await server.stopReceiver();
   return context.look(server);
 }

@@ -337,6 +337,19 @@ suite('right before the new primary takes writes', () => {
     assert.deepEqual([cluster.writers, cluster.server('db3').receives], [['db2'], false]);
   });
 
+  test('a replica that was not there when the others were stopped receives again when all is taken back', async () => {
+    const { actions, cluster } = scene('failover', { config: { semiSync: 'require' }, change: isDown });
+    cluster.server('db1').waits = true;
+    cluster.server('db3').isDown = true;
+    await actions.do('stop_receivers');
+    await actions.do('record');
+    Object.assign(cluster.server('db3'), { isDown: false, position: '0-1-101' });
+    await assert.rejects(actions.do('make_writable'), /meanwhile db3 has 0-1-101/);
+    assert.deepEqual([cluster.server('db3').receives, cluster.state.inHand], [false, ['db3']]);
+    await actions.undo('stop_receivers');
+    assert.equal(cluster.server('db3').receives, true);
+  });
+
   const goesOn: [string, boolean, Partial<ClusterConfig>][] = [
     ['FORCE', true, { semiSync: 'require' }],
     ['semi_sync = prefer', false, { semiSync: 'prefer' }],
