@@ -66,7 +66,7 @@ export function semiSyncCovers(survey: Survey, oldNow: Member, candidate: string
       member !== chosen && member.admin !== 'offline' && whyLossMatters(survey, old, member, chosen) !== null,
   );
   const asked = seen.filter((member) => !forgetful.includes(member));
-  const silent = others.filter((member) => !isSeen(member) && !isMadeUpFor(survey, member, oldNow, chosen));
+  const silent = others.filter((member) => !isSeen(member));
   const unasked = [...silent, ...forgetful];
   if (unasked.length >= side.waitForReplicas) {
     const reasons = forgetful.map((member) => whyLossMatters(survey, old, member, chosen));
@@ -128,30 +128,6 @@ export function whatACrashCosts({ record }: Member): string {
   return record.facts?.keepsAcknowledged === false
     ? ', and should it crash, the last of that may be gone (doctor says what keeps it)'
     : '';
-}
-
-/** It was gone before, and the candidate has all that the primary had since then. */
-function isMadeUpFor(survey: Survey, member: Member, old: Member, candidate: Member): boolean {
-  const goneMs = traceOf(survey, old, member)?.goneMs ?? Infinity;
-  const settledMs = traceOf(survey, old, candidate)?.settledMs ?? -Infinity;
-  return settledMs >= goneMs && wasGone(survey, member, old);
-}
-
-/**
- * It was down already when the primary was last seen taking writes, and that one had no more replicas connected that
- * acknowledge than can be asked now. Who comes up is seen before it has connected anywhere, or as soon.
- */
-function wasGone(survey: Survey, member: Member, primary: Member): boolean {
-  const reign = survey.memory.reigns.get(primary.backend.name);
-  const goneMs = traceOf(survey, primary, member)?.goneMs ?? null;
-  if (reign === undefined || goneMs === null || goneMs > reign.askedMs) return false;
-  const known = survey.members.filter(
-    (one) =>
-      one !== primary &&
-      isSeen(one) &&
-      (traceOf(survey, primary, one)?.acknowledgedUntilMs ?? -Infinity) >= reign.askedMs,
-  );
-  return (reign.facts.semiSync.primary?.clients ?? 0) <= known.length;
 }
 
 /** The old primary can be asked itself: what it has the candidate must have, and what replicas of it have. */
