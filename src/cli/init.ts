@@ -112,8 +112,8 @@ function summary(
     `${directory} has now, for this host and for ${other}:`,
     `  proxy.conf           the configuration, with new passwords (${interfaceName}, gateway ${gateway ?? 'none: see there'})`,
     '  admin.pem admin.key  the certificate of the admin ports, good for ten years',
-    '  mariadb.cnf          what the servers have to be; each needs a server_id besides',
-    "  accounts.sql         makes dbproxy's account, on both servers: mariadb < accounts.sql",
+    '  mariadb.cnf          what both servers have to be; each needs a server_id of its own besides',
+    "  accounts.sql         makes dbproxy's accounts, on both servers: mariadb < accounts.sql",
     `Copy them: scp -p ${directory}/* ${other}:${directory}/`,
   ];
   return lines.join('\n');

@@ -1,6 +1,6 @@
 /**
  * The first configuration of a pair of hosts, for `dbproxy init`: one proxy.conf for both, the certificate of their admin
- * ports, what the servers have to be, and the SQL that makes dbproxy's account. Every password is made here, so nobody has to think of one. Pure: what
+ * ports, what the servers have to be, and the SQL that makes dbproxy's accounts. Every password is made here, so nobody has to think of one. Pure: what
  * is known of the host and what is left to chance come in.
  */
 import {
@@ -30,6 +30,12 @@ export interface FirstFile {
   readonly text: string;
 }
 
+/** Of the accounts that dbproxy has on the servers. */
+interface AccountPasswords {
+  readonly monitor: string;
+  readonly replication: string;
+}
+
 const MONITOR_USER = 'dbproxy_monitor';
 const REPLICATION_USER = 'repl';
 const SERVER_PORT = 3306;
@@ -41,13 +47,13 @@ const MARIADB = setupWordsOf('10.11.0-MariaDB', () => false);
 
 /** The files that go to both hosts. */
 export function firstFiles(request: PairRequest): readonly FirstFile[] {
-  const monitorPassword = request.makePassword();
+  const passwords = { monitor: request.makePassword(), replication: request.makePassword() };
   return [
-    { name: 'proxy.conf', text: proxyConf(request, monitorPassword) },
+    { name: 'proxy.conf', text: proxyConf(request, passwords) },
     { name: 'admin.pem', text: request.certificate.cert },
     { name: 'admin.key', text: request.certificate.key },
     { name: 'mariadb.cnf', text: mariadbCnf() },
-    { name: 'accounts.sql', text: accountsSql(monitorPassword) },
+    { name: 'accounts.sql', text: accountsSql(passwords) },
   ];
 }
 
@@ -65,7 +71,7 @@ export function defaultGateway(routes: string, interfaceName: string): string | 
   return null;
 }
 
-function proxyConf(request: PairRequest, monitorPassword: string): string {
+function proxyConf(request: PairRequest, passwords: AccountPasswords): string {
   const { hosts, vips, interfaceName, gateway, makePassword } = request;
   const [one, other] = hosts.map(inEndpoint);
   const writeVip = inEndpoint(vips[0]!.split('/')[0]!);
@@ -100,9 +106,9 @@ ${
 
 [cluster main]
 monitor_user = ${MONITOR_USER}
-monitor_password = ${monitorPassword}
+monitor_password = ${passwords.monitor}
 replication_user = ${REPLICATION_USER}
-replication_password = ${makePassword()}
+replication_password = ${passwords.replication}
 ${
   gateway === null
     ? '# auto needs somebody outside of the two hosts who says that it is not this one that is cut off: arbiter = ping:IP\nfailover = manual'
@@ -169,22 +175,26 @@ slave_parallel_threads = 4
 `;
 }
 
-/** Replicas' account is not among them: BOOTSTRAP makes it. */
-function accountsSql(monitorPassword: string): string {
-  const { monitorPrivileges, bootstrapPrivileges, rejoinPrivileges } = MARIADB;
-  const all = [
+function accountsSql(passwords: AccountPasswords): string {
+  const { monitorPrivileges, bootstrapPrivileges, rejoinPrivileges, replicationPrivileges } = MARIADB;
+  const ofMonitor = [
     ...monitorPrivileges,
     ...bootstrapPrivileges,
     ...rejoinPrivileges.onServer,
     ...rejoinPrivileges.onTables,
   ];
-  const grants = grantStatements(withoutTwins(all), MONITOR_USER).map((statement) => `${statement};`);
-  return `-- The account of dbproxy, on each of two new MariaDB servers, as root: mariadb < accounts.sql
--- It goes to no binary log: the servers have the same to begin with.
+  return `-- The two accounts of dbproxy, on each of two new MariaDB servers, as root: mariadb < accounts.sql
+-- They go to no binary log: the servers have the same to begin with.
 SET SESSION sql_log_bin = 0;
-CREATE OR REPLACE USER '${MONITOR_USER}'@'%' IDENTIFIED BY '${monitorPassword}';
-${grants.join('\n')}
+${accountSql(MONITOR_USER, passwords.monitor, ofMonitor)}
+${accountSql(REPLICATION_USER, passwords.replication, replicationPrivileges)}
 `;
+}
+
+function accountSql(user: string, password: string, needed: readonly NeededPrivilege[]): string {
+  const grants = grantStatements(withoutTwins(needed), user);
+  const create = `CREATE OR REPLACE USER '${user}'@'%' IDENTIFIED BY '${password}'`;
+  return [create, ...grants].map((statement) => `${statement};`).join('\n');
 }
 
 function withoutTwins(needed: readonly NeededPrivilege[]): NeededPrivilege[] {
