@@ -10,6 +10,7 @@ import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { killLateChildren } from './late-children.ts';
 
 const CHECKS = ['typecheck', 'lint', 'format:check', 'deadcode'];
 /** Of checks, and of test files: each has its own ports and folders. */
@@ -26,6 +27,9 @@ const ORDER = [
 ];
 /** For a whole file; a test that hangs must not hang the run. */
 const FILE_TIMEOUT_MS = 300_000;
+/** How long a file that has had its time may take to end by itself, and how often is looked. */
+const END_TIMEOUT_MS = 10_000;
+const LOOK_EVERY_MS = 2_000;
 /** Files that took longer are named with their time: what to look at first when the whole takes too long. */
 const LONG_MS = 15_000;
 
@@ -70,9 +74,14 @@ async function runTests(files: string[]): Promise<void> {
     if (file !== undefined && ms > LONG_MS)
       console.log(`(${(ms / 1000).toFixed(0)} s: ${relative('.', file)})`);
   });
+  const watch = setInterval(() => {
+    const killed = killLateChildren(FILE_TIMEOUT_MS + END_TIMEOUT_MS);
+    if (killed.length > 0) console.log(`(killed what did not end: ${killed.join(' ')})`);
+  }, LOOK_EVERY_MS);
   const output = events.compose(spec);
   output.pipe(process.stdout);
   await once(output, 'end');
+  clearInterval(watch);
 }
 
 function expand(patterns: string[]): string[] {
