@@ -21,22 +21,29 @@ export interface PeerLink {
 /** The link of this configuration. */
 export function openPeerLink(peer: PeerConfig, admin: AdminConfig, clock: Clock): PeerLink {
   let connection: ControlConnection | null = null;
-  const connect = async (timeoutMs: number): Promise<ControlConnection> => {
+  let connectedTo = '';
+  // Anew each time: while the cable is out a host does not have its own addresses, and must not stay connected to itself.
+  const otherNow = (): Endpoint => addressOfOther(peer.address, admin.address, hostAddresses());
+  const connect = async (address: Endpoint, timeoutMs: number): Promise<ControlConnection> => {
     const account = { monitorUser: peer.user, monitorPassword: peer.password };
     const hasTls = admin.tlsCert !== undefined;
     const tls = !hasTls ? 'off' : peer.tlsCa === undefined ? 'required' : 'verify';
     const tlsCa = peer.tlsCa === undefined ? {} : { tlsCa: peer.tlsCa };
-    const address = addressOfOther(peer.address, admin.address, hostAddresses());
     const server = { address, tls, ...tlsCa, proxyProtocol: 'off' } as const;
     return ControlConnection.open(server, account, clock, timeoutMs);
   };
   return {
     get address() {
-      return formatEndpoint(addressOfOther(peer.address, admin.address, hostAddresses()));
+      return formatEndpoint(otherNow());
     },
     async ask(message, timeoutMs) {
       const endMs = clock.nowMs() + timeoutMs;
-      if (connection?.usable !== true) connection = await connect(timeoutMs);
+      const address = otherNow();
+      if (connection?.usable !== true || connectedTo !== formatEndpoint(address)) {
+        connection?.close();
+        connection = await connect(address, timeoutMs);
+        connectedTo = formatEndpoint(address);
+      }
       const [row] = await connection.run(`PEER ${message}`, Math.max(1, endMs - clock.nowMs()));
       const answer = row?.['peer'];
       return typeof answer === 'string' ? answer : '';
