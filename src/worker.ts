@@ -7,7 +7,7 @@ import { sleep, systemClock, type Timer } from './base/clock.ts';
 import { HostAddresses } from './base/host-addresses.ts';
 import { openLog, type Log } from './base/log.ts';
 import { refusal } from './base/errors.ts';
-import type { ByteSocket } from './base/socket.ts';
+import { closedInOrder, type ByteSocket } from './base/socket.ts';
 import { channelOf } from './backend/channel.ts';
 import { BackendPool } from './backend/pool.ts';
 import { Slots } from './backend/slots.ts';
@@ -608,6 +608,8 @@ class Worker {
   async #stop(timeoutMs: number): Promise<void> {
     for (const listener of this.#listeners) listener.close();
     await this.#sessions.endEach(timeoutMs);
+    // The end of this process would come before the end of the last connections, and meet a client's next statement.
+    await closedInOrder();
     for (const pool of this.#pools.values()) pool.close(refusal('DBPROXY_SHUTDOWN'));
     this.#exit(0);
   }

@@ -70,12 +70,23 @@ const spare: Buffer[] = [];
 const LINGER_MS = 2000;
 export const LINGER_BYTES = 1024 * 1024;
 
+const closing = new Set<net.Socket>();
+
+/** Resolves when every connection that was ended in order has closed, which is bounded. */
+export async function closedInOrder(): Promise<void> {
+  await Promise.all([...closing].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+}
+
 /** Sends what is queued and `bytes`, then closes in order; a peer that does not do so, too, is cut off in time. */
 export function endInOrder(socket: net.Socket, bytes: Buffer | undefined): void {
   if (bytes === undefined) socket.end();
   else socket.end(bytes);
+  closing.add(socket);
   const timer = systemClock.after(LINGER_MS, () => socket.destroy());
-  socket.once('close', () => timer.cancel());
+  socket.once('close', () => {
+    timer.cancel();
+    closing.delete(socket);
+  });
   socket.resume();
 }
 

@@ -18,6 +18,8 @@ import type { SessionRequest } from './find-backend.ts';
 interface Ending {
   readonly error: ProxyError;
   readonly deadlineMs: number;
+  /** Who has not rested for so long is about to say something: it ends behind the answer to that. */
+  readonly afterRestMs: number;
 }
 
 export class Session implements ConnectionPhaseHost, CommandPhaseHost {
@@ -150,17 +152,19 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
       this.end(this.#ending.error);
     } else if (this.#commandPhase?.isIdle === true && inStateMs > idleTimeoutMs) {
       this.end(refusal('DBPROXY_IDLE_TIMEOUT', idleTimeoutMs));
+    } else if (this.#ending !== null) {
+      this.#endIfRested(this.#ending);
     }
   }
 
   /**
-   * Ends the session at its next rest (no statement, no transaction), and at `deadlineMs` in any case.
-   * Resolves when it has ended.
+   * Ends the session at its next rest (no statement, no transaction), and at `deadlineMs` in any case; one that rests
+   * already, when it has done so for `afterRestMs`. Resolves when it has ended.
    */
-  endWhenIdle(error: ProxyError, deadlineMs: number): Promise<void> {
+  endWhenIdle(error: ProxyError, deadlineMs: number, afterRestMs = 0): Promise<void> {
     if (this.isOver()) return Promise.resolve();
     const ended = new Promise<void>((resolve) => this.#whenOver.push(resolve));
-    this.#endBy({ error, deadlineMs });
+    this.#endBy({ error, deadlineMs, afterRestMs });
     return ended;
   }
 
@@ -171,7 +175,7 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
   leaveBackend(backend: string, error: ProxyError, deadlineMs: number): Promise<void> {
     const { dispatcher } = this;
     if (dispatcher === null) return this.endWhenIdle(error, deadlineMs);
-    const ending = { error, deadlineMs };
+    const ending = { error, deadlineMs, afterRestMs: 0 };
     return new Promise((resolve) => {
       this.#whenOver.push(resolve);
       const left = (): void => {
@@ -225,7 +229,7 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
     if (phase.dispatcher !== null) phase.dispatcher.record.hasWritten = this.#hasWritten;
     this.#commandPhase = phase;
     phase.begin(early);
-    this.onRest();
+    if (this.#ending !== null) this.#endIfRested(this.#ending);
   }
 
   onRefused(error: unknown, sequence: number): void {
@@ -303,7 +307,13 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
   /** The sooner of two ends counts. */
   #endBy(ending: Ending): void {
     if (this.#ending === null || ending.deadlineMs < this.#ending.deadlineMs) this.#ending = ending;
-    this.#endIfResting(this.#ending);
+    this.#endIfRested(this.#ending);
+  }
+
+  #endIfRested(ending: Ending): void {
+    const { stateName, sinceMs } = this.#phase;
+    const restsMs = this.#context.clock.nowMs() - sinceMs;
+    if (stateName !== 'idle' || restsMs >= ending.afterRestMs) this.#endIfResting(ending);
   }
 
   #endIfResting({ error }: Ending): void {

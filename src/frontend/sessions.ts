@@ -1,10 +1,17 @@
 /**
  * The sessions of one worker: who is there, under which id, and on which backend.
  */
-import { refusal, type ProxyError } from '../base/errors.ts';
+import { refusal } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
 import { formatSessionId, SESSION_COUNTER_MAX } from '../ipc/session-id.ts';
 import type { Session } from './session.ts';
+
+/**
+ * A connection that is in use is closed behind an answer, where whoever keeps it for later sees that before he sends
+ * anything more. A close at any other time meets statements on their way, which then fail. Nobody is as quick to use one
+ * that has rested for so long.
+ */
+const USED_WITHIN_MS = 1_000;
 
 export class Sessions {
   readonly #slot: number;
@@ -67,14 +74,11 @@ export class Sessions {
     return leaving.length;
   }
 
-  /** Ends all sessions, each at its next rest, at the latest after `graceMs`. */
+  /** Ends all sessions, each at its next rest (see `USED_WITHIN_MS`), at the latest after `graceMs`. */
   async endEach(graceMs: number): Promise<void> {
-    await this.#endAll([...this.#byId.values()], graceMs, refusal('DBPROXY_SHUTDOWN'));
-  }
-
-  #endAll(ending: readonly Session[], graceMs: number, error: ProxyError): Promise<void> {
     const deadlineMs = this.#clock.nowMs() + graceMs;
-    const ends = ending.map((session) => session.endWhenIdle(error, deadlineMs));
-    return Promise.all(ends).then(() => undefined);
+    const error = refusal('DBPROXY_SHUTDOWN');
+    const ending = [...this.#byId.values()];
+    await Promise.all(ending.map((session) => session.endWhenIdle(error, deadlineMs, USED_WITHIN_MS)));
   }
 }

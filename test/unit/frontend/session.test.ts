@@ -735,11 +735,47 @@ suite('an end at the next rest', () => {
   test('comes at once for a session that rests or logs in', async () => {
     await setUp();
     const resting = await logIn();
+    worker.clock.advance(1_000);
     const coming = await connect();
     await coming.packet();
     await worker.sessions.endEach(60_000);
     await resting.end();
     await coming.end();
+  });
+
+  test('of all comes behind the next answer for who was served a moment ago', async () => {
+    await setUp({ server: scripted });
+    const client = await logIn();
+    worker.clock.advance(999);
+    const ended = worker.sessions.endEach(60_000);
+    worker.sessions.tick();
+    client.send(query('select 1'));
+    await server.connections[0]!.command();
+    server.connections[0]!.send(writeOk(1));
+    await assertOk(client);
+    await client.end();
+    await ended;
+  });
+
+  test('of all comes for who was served a moment ago when he has nothing more to say, but not within a transaction', async () => {
+    await setUp({ server: scripted });
+    const resting = await logIn();
+    const inside = await logIn();
+    const connection = server.connections[1]!;
+    inside.send(query('begin'));
+    await connection.command();
+    connection.send(writeOk(1, { status: IN_TRANSACTION }));
+    await assertOk(inside);
+    const ended = worker.sessions.endEach(60_000);
+    worker.clock.advance(1_000);
+    worker.sessions.tick();
+    await resting.end();
+    inside.send(query('commit'));
+    await connection.command();
+    connection.send(writeOk(1));
+    await assertOk(inside);
+    await inside.end();
+    await ended;
   });
 
   test('waits for the answer under way', async () => {
