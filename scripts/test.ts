@@ -1,7 +1,7 @@
 /**
  * `npm test`: first the checks that need no running program (types, lint, format, dead code), then every test
  * file, unit before integration; two at a time, as most of them wait for servers most of the time, and none
- * measures time. With files as arguments it runs just those.
+ * measures time; at last those that go by the clock, one by one. With files as arguments it runs just those.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,6 +25,8 @@ const ORDER = [
   'test/clients/',
   'test/pair/',
 ];
+/** Hosts of a network that go by the clock: one such network at a time. */
+const ALONE = 'test/pair/';
 /** For a whole file; a test that hangs must not hang the run. */
 const FILE_TIMEOUT_MS = 300_000;
 /** How long a file that has had its time may take to end by itself, and how often is looked. */
@@ -66,7 +68,17 @@ async function runCheck(name: string): Promise<boolean> {
 
 async function runTests(files: string[]): Promise<void> {
   if (files.length === 0) throw new Error('no test file of this name');
-  const events = run({ files, concurrency: AT_ONCE, timeout: FILE_TIMEOUT_MS });
+  const isAlone = (file: string): boolean => file.startsWith(ALONE);
+  await runFiles(
+    files.filter((file) => !isAlone(file)),
+    AT_ONCE,
+  );
+  await runFiles(files.filter(isAlone), 1);
+}
+
+async function runFiles(files: string[], atOnce: number): Promise<void> {
+  if (files.length === 0) return;
+  const events = run({ files, concurrency: atOnce, timeout: FILE_TIMEOUT_MS });
   events.on('test:fail', ({ todo }) => {
     if (todo === undefined || todo === false) process.exitCode = 1;
   });

@@ -3,7 +3,7 @@
  * transactions, prepared statements; through the write and the split endpoint), and keep the books: what was
  * acknowledged, what was refused, and what is in doubt.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises';
 import { createConnection, type Connection } from 'mysql2/promise';
 import { endAtOnce } from '../support/end-at-once.ts';
 
@@ -62,6 +62,8 @@ export class Workload {
   readonly #paceMs: number;
   readonly #answerTimeoutMs: number;
   readonly #clients: Promise<void>[] = [];
+  /** Connections that were closed while they rested, or are broken: a pool hands out none of them. */
+  readonly #closed = new WeakSet<Connection>();
   #next: number;
   #stopped = false;
   #lastMs = performance.now();
@@ -117,6 +119,9 @@ export class Workload {
     let connection: Connection | null = null;
     while (!this.#stopped) {
       await delay(this.#paceMs);
+      // What has come meanwhile is read first: a connection may have been closed.
+      await immediate();
+      if (connection !== null && this.#closed.has(connection)) connection = null;
       try {
         connection ??= await this.#connect(endpoint);
       } catch {
@@ -141,7 +146,7 @@ export class Workload {
       database: 'demo',
       connectTimeout: CONNECT_TIMEOUT_MS,
     });
-    connection.on('error', () => undefined);
+    connection.on('error', () => this.#closed.add(connection));
     return connection;
   }
 

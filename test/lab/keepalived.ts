@@ -1,26 +1,22 @@
 /**
- * A real keepalived on a host of the lab, with no more configuration than two virtual addresses need that move together:
- * VRRP version 3 five times a second, BACKUP and nopreempt on both hosts, and a script that looks after dbproxy and the
- * gateway.
+ * A real keepalived on a host of the lab, with the configuration that `dbproxy keepalived config` prints there: its check
+ * and notify commands are this program's own.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Host } from './hosts.ts';
 
+const CLI = join(import.meta.dirname, '../../src/cli.ts');
+
 export interface KeepalivedOptions {
   readonly host: Host;
   /** Its files are kept here. */
   readonly directory: string;
-  readonly priority: number;
-  /** IP/PREFIX each. */
-  readonly vips: readonly string[];
-  /** Ends with 0 while this host may hold them. */
-  readonly checkScript: string;
-  /** Is told of each change: `master`, `backup` or `fault` in `$state`. */
-  readonly notifyScript: string;
+  /** The proxy.conf of this host. */
+  readonly proxyConfigPath: string;
 }
 
 export class Keepalived {
@@ -29,12 +25,14 @@ export class Keepalived {
   readonly #options: KeepalivedOptions;
   #child: ChildProcess | null = null;
 
+  /** Has its configuration made, as an operator does, and tried by keepalived itself. */
   constructor(options: KeepalivedOptions) {
     this.#options = options;
     mkdirSync(options.directory, { recursive: true });
-    this.#write('check.sh', options.checkScript);
-    this.#write('notify.sh', `state=$(printf %s "$3" | tr A-Z a-z)\n${options.notifyScript}`);
-    writeFileSync(this.#path('keepalived.conf'), this.#configuration());
+    const path = options.proxyConfigPath;
+    const text = this.#run(process.execPath, CLI, 'keepalived', 'config', '--config', path);
+    writeFileSync(this.#path('keepalived.conf'), text);
+    this.#run('keepalived', '--config-test', '-f', this.#path('keepalived.conf'));
   }
 
   start(): void {
@@ -79,49 +77,26 @@ export class Keepalived {
     await ended;
   }
 
+  /** What it is answered when it asks whether this host should have the addresses. */
+  check(): { isWell: boolean; words: string } {
+    const path = this.#options.proxyConfigPath;
+    const program = [process.execPath, CLI, 'keepalived', 'check', '--config', path];
+    const [command, ...args] = this.#options.host.command(...program);
+    const { status, stdout } = spawnSync(command, args, { encoding: 'utf8' });
+    return { isWell: status === 0, words: stdout.trim() };
+  }
+
   #receive(line: string): void {
     this.output += `${line}\n`;
   }
 
-  #configuration(): string {
-    const { host, priority, vips } = this.#options;
-    return `global_defs {
-  router_id ${host.name}
-  vrrp_version 3
-  script_user root
-}
-vrrp_script dbproxy {
-  script ${this.#path('check.sh')}
-  interval 1
-  timeout 2
-  fall 3
-  rise 1
-}
-vrrp_instance vi_dbproxy {
-  state BACKUP
-  nopreempt
-  interface eth0
-  virtual_router_id 51
-  priority ${priority}
-  advert_int 0.2
-  garp_master_delay 1
-  garp_master_refresh 5
-  virtual_ipaddress {
-${vips.map((vip) => `    ${vip} dev eth0\n`).join('')}  }
-  track_script {
-    dbproxy
-  }
-  notify ${this.#path('notify.sh')}
-}
-`;
+  #run(...program: string[]): string {
+    const [command, ...args] = this.#options.host.command(...program);
+    return execFileSync(command, args, { encoding: 'utf8' });
   }
 
   #path(name: string): string {
     return join(this.#options.directory, name);
-  }
-
-  #write(name: string, script: string): void {
-    writeFileSync(this.#path(name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
   }
 }
 

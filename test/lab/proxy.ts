@@ -100,11 +100,22 @@ export interface ProxyProcess {
   ended(): Promise<number | null>;
 }
 
+/** The lab that a proxy belongs to, and its number among those of the lab. */
+interface ProxyLab {
+  readonly directory: string;
+  readonly serverPorts: readonly [number, number];
+  readonly number: number;
+}
+
 /** Called through `Lab.startProxy`. */
-export async function startProxy(
-  lab: { directory: string; serverPorts: readonly [number, number]; number: number },
-  options: ProxyOptions,
-): Promise<ProxyProcess> {
+export async function startProxy(lab: ProxyLab, options: ProxyOptions): Promise<ProxyProcess> {
+  const proxy = await prepareProxy(lab, options);
+  await proxy.start();
+  return proxy;
+}
+
+/** Its configuration is there; `start` starts it. */
+export async function prepareProxy(lab: ProxyLab, options: ProxyOptions): Promise<ProxyProcess> {
   const directory = join(lab.directory, `proxy${lab.number}`);
   const place: ProxyPlace = {
     ports: options.host?.ports ?? (await freeProxyPorts()),
@@ -115,12 +126,10 @@ export async function startProxy(
   mkdirSync(place.stateDirectory, { recursive: true });
   const text =
     options.configText?.(place) ??
-    render(merge(labConfig(place, options.workers ?? 2), options.config ?? {}));
+    render(mergeSections(labConfig(place, options.workers ?? 2), options.config ?? {}));
   writeFileSync(configPath, text);
 
-  const proxy = new RunningProxy(place, configPath, options);
-  await proxy.start();
-  return proxy;
+  return new RunningProxy(place, configPath, options);
 }
 
 async function freeProxyPorts(): Promise<ProxyPorts> {
@@ -157,7 +166,8 @@ export function labConfig(place: ProxyPlace, workers: number): ConfigSections {
   };
 }
 
-function merge(base: ConfigSections, over: ConfigSections): ConfigSections {
+/** Key by key, the later over the earlier. */
+export function mergeSections(base: ConfigSections, over: ConfigSections): ConfigSections {
   const headings = new Set([...Object.keys(base), ...Object.keys(over)]);
   return Object.fromEntries(
     [...headings].map((heading) => [heading, { ...base[heading], ...over[heading] }]),

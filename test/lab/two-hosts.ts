@@ -1,25 +1,33 @@
 /**
  * The network of a real pair: two hosts, each with a database server, keepalived and dbproxy, and a gateway, on one
- * switch (hosts.ts: network namespaces in a world that is gone when the test's process is). The test itself stands at the
- * switch, as an application does: it reaches the pair by its virtual addresses, and each host by its own.
+ * switch (hosts.ts: network namespaces in a world that is gone when the test's process is). Both have the same proxy.conf
+ * but for their own folders, and keepalived as dbproxy sets it up. The test itself stands at the switch, as an application
+ * does: it reaches the pair by its virtual addresses, and each host by its own.
  *
  *   h1 10.99.0.1   h2 10.99.0.2   gateway 10.99.0.254   the test 10.99.0.9   write VIP 10.99.0.100   read VIP 10.99.0.101
  *
  * What can happen to it are methods: hosts that lose their power, cables that are pulled, hosts that do not see each
- * other any more or hear only half of it.
+ * other any more or hear only half of it; and what operators do: addresses that are sent away, orders in haconf.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DatabaseServer } from '../../src/demo/database-server.ts';
 import { CREATE_WRITTEN } from '../chaos/workload.ts';
+import { certificate } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { copyData } from './copy-data.ts';
 import { follow, GRANT_ALL, hostServer, lead, SERVER_PORT, type HostFlavour } from './host-servers.ts';
-import { Host } from './hosts.ts';
+import { goFirst, Host } from './hosts.ts';
 import { Keepalived } from './keepalived.ts';
 import { makeTemplate, temporaryDirectory } from './pair.ts';
-import { startProxy, type ConfigSections, type ProxyPorts, type ProxyProcess } from './proxy.ts';
+import {
+  mergeSections,
+  prepareProxy,
+  type ConfigSections,
+  type ProxyPorts,
+  type ProxyProcess,
+} from './proxy.ts';
 
 /** Where the test and its clients stand: what `insideOwnNetwork` is to be told. */
 export const CLIENT_ADDRESS = '10.99.0.9';
@@ -30,6 +38,8 @@ export const PAIR_PORTS: ProxyPorts = { write: 6446, read: 6447, split: 6448, ad
 const NETWORK = '10.99.0.0/24';
 const GATEWAY_NUMBER = 254;
 const SETTLE_MS = 30_000;
+/** The VRRP instance, as it is called unless told otherwise. */
+const INSTANCE = 'vi_dbproxy_51';
 
 export type HostName = 'h1' | 'h2';
 
@@ -39,40 +49,57 @@ export interface TwoHostsOptions {
   readonly config?: ConfigSections;
 }
 
+/** What an operator orders in haconf; the rest says nothing. */
+export interface Orders {
+  readonly maintenance?: boolean;
+  /** The address of the host whose server is to be the primary. */
+  readonly master?: string;
+  readonly errorMode?: boolean;
+}
+
 /** One of the two, with what runs on it. */
 export class PairHost {
   readonly name: HostName;
   readonly host: Host;
+  readonly proxy: ProxyProcess;
   readonly keepalived: Keepalived;
   readonly #flavour: HostFlavour;
   readonly #directory: string;
-  readonly #config: ConfigSections;
   #server: DatabaseServer;
-  #proxy: ProxyProcess | null = null;
 
-  private constructor(host: Host, number: 1 | 2, directory: string, options: TwoHostsOptions) {
+  private constructor(host: Host, number: 1 | 2, proxy: ProxyProcess, place: PairPlace) {
     this.name = number === 1 ? 'h1' : 'h2';
     this.host = host;
-    this.#flavour = options.flavour;
-    this.#directory = directory;
-    this.#config = options.config ?? {};
+    this.proxy = proxy;
+    this.#flavour = place.flavour;
+    this.#directory = place.directory;
     this.#server = this.#newServer();
+    this.order({});
     this.keepalived = new Keepalived({
       host,
-      directory: join(directory, `keepalived${number}`),
-      priority: 100,
-      vips: [`${WRITE_VIP}/24`, `${READ_VIP}/24`],
-      checkScript: checkScript(host.address),
-      notifyScript: notifyScript(host.address),
+      directory: join(place.directory, `keepalived${number}`),
+      proxyConfigPath: proxy.configPath,
     });
   }
 
-  /** Its network is there, its server has data; nothing runs yet. */
-  static async open(number: 1 | 2, directory: string, options: TwoHostsOptions): Promise<PairHost> {
-    const place = join(directory, `db${number}`);
-    mkdirSync(place, { mode: 0o700 });
-    await copyData(await makeTemplate(options.flavour), place);
-    return new PairHost(await Host.open(`h${number}`, number), number, directory, options);
+  /** Its network is there, its server has data, its files are written; nothing runs yet. */
+  static async open(number: 1 | 2, place: PairPlace): Promise<PairHost> {
+    const { directory, flavour, config } = place;
+    const data = join(directory, `db${number}`);
+    mkdirSync(data, { mode: 0o700 });
+    await copyData(await makeTemplate(flavour), data);
+    const host = await Host.open(`h${number}`, number);
+    const command = (...program: string[]): readonly string[] => host.command(...program);
+    const proxy = await prepareProxy(
+      { directory, serverPorts: [SERVER_PORT, SERVER_PORT], number },
+      {
+        workers: 1,
+        readyWhen: 'alive',
+        config: { ...config, keepalived: { ...config['keepalived'], haconf: haconfOf(directory, number) } },
+        host: { address: host.address, ports: PAIR_PORTS, command },
+      },
+    );
+    return new PairHost(host, number, proxy, place);
   }
 
   /** Named db1 on h1, db2 on h2. */
@@ -80,62 +107,57 @@ export class PairHost {
     return this.#server;
   }
 
-  get proxy(): ProxyProcess {
-    if (this.#proxy === null) throw new Error(`dbproxy has not been started on ${this.name} yet`);
-    return this.#proxy;
-  }
-
   get number(): 1 | 2 {
     return this.name === 'h1' ? 1 : 2;
   }
 
-  /** Whether its network card has the write VIP now. */
-  get hasVip(): boolean {
-    return this.host.addresses().includes(WRITE_VIP);
-  }
-
-  /** Starts dbproxy, or starts it again on its state. */
-  async startProxy(): Promise<void> {
-    if (this.#proxy === null) this.#proxy = await this.#newProxy();
-    else await this.#proxy.start();
-    // Its hands are off until keepalived gives it the VIP; what keepalived said while it was dead it has not heard.
-    if (!this.hasVip) await this.#proxy.admin('MAINTENANCE ON');
+  /** Whether its network card has a VIP now; the write VIP unless told otherwise. */
+  holds(vip: string = WRITE_VIP): boolean {
+    return this.host.addresses().includes(vip);
   }
 
   /** As if its plug were pulled: nobody hears it die. */
   async powerOff(): Promise<void> {
     this.host.powerOff();
-    await Promise.all([this.#server.kill(), this.#proxy?.ended(), this.keepalived.kill()]);
+    await Promise.all([this.#server.kill(), this.proxy.ended(), this.keepalived.kill()]);
   }
 
-  /** Its network and its server, as at boot; `startProxy` and `keepalived.start` are the test's to order. */
-  async powerOn(): Promise<void> {
-    await this.host.powerOn();
+  /** Its server, after its network is back (`host.powerOn`). */
+  async startServer(): Promise<void> {
     this.#server = this.#newServer();
     await this.#server.start();
   }
 
-  async close(): Promise<void> {
-    if (this.host.isOn) await this.powerOff();
+  /** Its power is back: its network, its server, keepalived and dbproxy. */
+  async boot(): Promise<void> {
+    await this.host.powerOn();
+    await this.startServer();
+    this.keepalived.start();
+    await this.proxy.start();
   }
 
-  #newProxy(): Promise<ProxyProcess> {
-    const at = (port: number): string => `${this.host.address}:${port}`;
-    const config = {
-      ...this.#config,
-      admin: { address: at(PAIR_PORTS.admin), allow: NETWORK },
-      http: { address: at(PAIR_PORTS.http) },
-    };
-    const command = (...program: string[]): readonly string[] => this.host.command(...program);
-    return startProxy(
-      { directory: this.#directory, serverPorts: [SERVER_PORT, SERVER_PORT], number: this.number },
-      {
-        workers: 1,
-        readyWhen: 'alive',
-        config,
-        host: { address: this.host.address, ports: PAIR_PORTS, command },
-      },
+  /** dbproxy as a crash of its supervisor is: its workers end by themselves. */
+  async killProxy(): Promise<void> {
+    this.proxy.signal('SIGKILL');
+    await this.proxy.ended();
+  }
+
+  /** Sends the addresses of a VRRP instance to the other host, or lets this one have them again. */
+  sendAway(away: boolean, instance: string = INSTANCE): void {
+    writeFileSync(join(this.proxy.stateDirectory, `${instance}.away`), away ? '1\n' : '0\n');
+  }
+
+  /** Writes haconf. */
+  order({ maintenance = false, master = 'null', errorMode = false }: Orders): void {
+    const yes = (on: boolean): string => (on ? 'Y' : 'N');
+    writeFileSync(
+      haconfOf(this.#directory, this.number),
+      `${yes(maintenance)} dbproxy /usr ${SERVER_PORT} ${master} null ${yes(errorMode)} ${INSTANCE} null null\n`,
     );
+  }
+
+  async close(): Promise<void> {
+    if (this.host.isOn) await this.powerOff();
   }
 
   #newServer(): DatabaseServer {
@@ -148,6 +170,13 @@ export class PairHost {
       host: this.host,
     });
   }
+}
+
+/** Where the hosts of a pair have their files, and what both are told. */
+interface PairPlace {
+  readonly directory: string;
+  readonly flavour: HostFlavour;
+  readonly config: ConfigSections;
 }
 
 export class TwoHosts {
@@ -172,13 +201,12 @@ export class TwoHosts {
   /** The network, and the two servers as a semi-synchronous pair, db1 the primary; no dbproxy and no keepalived yet. */
   static async open(options: TwoHostsOptions): Promise<TwoHosts> {
     const { flavour } = options;
+    goFirst();
     const directory = temporaryDirectory();
     const gateway = await Host.open('gateway', GATEWAY_NUMBER);
-    const config = { ...pairConfig(gateway.address), ...options.config };
-    const hosts = await Promise.all([
-      PairHost.open(1, directory, { flavour, config }),
-      PairHost.open(2, directory, { flavour, config }),
-    ]);
+    const config = mergeSections(pairConfig(directory, gateway.address), options.config ?? {});
+    const place = { directory, flavour, config };
+    const hosts = await Promise.all([PairHost.open(1, place), PairHost.open(2, place)]);
     const pair = new TwoHosts(flavour, directory, hosts, gateway);
     try {
       await Promise.all(hosts.map(({ server }) => server.start()));
@@ -200,15 +228,15 @@ export class TwoHosts {
     return host === this.h1 ? this.h2 : this.h1;
   }
 
-  /** Who has the write VIP; both is what must not last. */
-  holders(): HostName[] {
-    return this.hosts.filter(({ hasVip }) => hasVip).map(({ name }) => name);
+  /** Who has a VIP, by default the write VIP; both is what must not last. */
+  holders(vip: string = WRITE_VIP): HostName[] {
+    return this.hosts.filter((host) => host.holds(vip)).map(({ name }) => name);
   }
 
-  /** Resolves when this host, and no other, has the VIP; by default any single one. */
-  async untilHeld(by?: HostName): Promise<PairHost> {
+  /** Resolves when this host, and no other, has the VIP; by default any single one, and the write VIP. */
+  async untilHeld(by?: HostName, vip: string = WRITE_VIP): Promise<PairHost> {
     return eventually(() => {
-      const [holder, ...others] = this.holders();
+      const [holder, ...others] = this.holders(vip);
       const held = `the VIP is at ${[holder ?? 'nobody', ...others].join(' and ')}`;
       if (holder === undefined || others.length > 0 || (by !== undefined && holder !== by))
         throw new Error(held);
@@ -241,9 +269,36 @@ export class TwoHosts {
 }
 
 /** The same for both: nothing acknowledged is lost, and what can be done by itself is. */
-function pairConfig(gateway: string): ConfigSections {
+function pairConfig(directory: string, gateway: string): ConfigSections {
+  const hosts = ['10.99.0.1', '10.99.0.2'] as const;
+  const { cert, key } = certificate({ ipAddresses: [...hosts] });
+  const files = { tls_cert: join(directory, 'admin.pem'), tls_key: join(directory, 'admin.key') };
+  writeFileSync(files.tls_cert, cert);
+  writeFileSync(files.tls_key, key);
   return {
+    admin: { address: `0.0.0.0:${PAIR_PORTS.admin}`, allow: `127.0.0.0/8, ${NETWORK}`, ...files },
+    http: { address: `0.0.0.0:${PAIR_PORTS.http}`, allow: `127.0.0.0/8, ${NETWORK}` },
+    peer: {
+      address: hosts.map((host) => `${host}:${PAIR_PORTS.admin}`).join(', '),
+      user: 'pair',
+      password: 'secret-of-pair',
+      tls_ca: files.tls_cert,
+      peer_timeout: '2s',
+    },
+    keepalived: {
+      vip: `${WRITE_VIP}/24, ${READ_VIP}/24`,
+      interface: 'eth0',
+      gateway,
+      hosts: hosts.join(', '),
+      advert_int: '250ms',
+      // The machine of the tests may be busy.
+      check_timeout: '2s',
+    },
     'cluster main': {
+      // As they are where nobody has set them.
+      check_interval: '1s',
+      check_fast_interval: '250ms',
+      check_timeout: '1s',
       failover: 'auto',
       rejoin: 'auto',
       enforce_read_only: 'on',
@@ -251,32 +306,14 @@ function pairConfig(gateway: string): ConfigSections {
       semi_sync: 'require',
       arbiter: `ping:${gateway}`,
     },
-    'backend db1': { address: `10.99.0.1:${SERVER_PORT}`, rw_weight: 1 },
-    'backend db2': { address: `10.99.0.2:${SERVER_PORT}`, rw_weight: 1 },
+    'backend db1': { address: `${hosts[0]}:${SERVER_PORT}`, rw_weight: 1 },
+    'backend db2': { address: `${hosts[1]}:${SERVER_PORT}`, rw_weight: 1 },
     'listener write': { address: `${WRITE_VIP}:${PAIR_PORTS.write}` },
     'listener split': { address: `${WRITE_VIP}:${PAIR_PORTS.split}` },
     'listener read': { address: `${READ_VIP}:${PAIR_PORTS.read}` },
   };
 }
 
-/** dbproxy answers here, and the gateway does: with neither this host must not have the addresses. */
-function checkScript(address: string): string {
-  return `exec 3<>/dev/tcp/${address}/${PAIR_PORTS.http} || exit 1
-printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3
-read -r -t 1 _ status _ <&3 || exit 1
-[ "$status" = 200 ] || exit 1
-ping -q -c 1 -W 1 10.99.0.${GATEWAY_NUMBER} >/dev/null`;
-}
-
-/**
- * Two proxies do not know of each other: so it is keepalived that says which of them may act, as an operator could set it
- * up. The other one looks on, routes, and believes a later epoch.
- */
-function notifyScript(address: string): string {
-  const client = `mariadb --no-defaults --skip-ssl -h ${address} -P ${PAIR_PORTS.admin} -u admin -padmin`;
-  return `case $state in master) word=OFF ;; *) word=ON ;; esac
-for try in 1 2 3 4 5; do
-  ${client} -e "MAINTENANCE $word" && break
-  sleep 0.2
-done`;
+function haconfOf(directory: string, number: 1 | 2): string {
+  return join(directory, `haconf${number}`);
 }
