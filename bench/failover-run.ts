@@ -10,7 +10,7 @@ import { inflict } from '../test/chaos/faults.ts';
 import { getWell } from '../test/chaos/heal.ts';
 import { Workload } from '../test/chaos/workload.ts';
 import { insideOwnNetwork } from '../test/lab/hosts.ts';
-import { failoverCases, type FailoverCase, type FailoverSample } from './failover.ts';
+import { serverCases, type FailoverSample } from './failover.ts';
 
 /** Of load before it happens, so that everything is warm. */
 const WARM_MS = 1_000;
@@ -21,7 +21,7 @@ const ALONE_PACE_MS = 5;
 
 if (await insideOwnNetwork()) {
   const [flavour, rounds, ...names] = process.argv.slice(2);
-  const cases = failoverCases.filter(({ name }) => names.includes(name));
+  const cases = serverCases.filter(({ name }) => names.includes(name));
   for (const interval of new Set(cases.map(({ checkFastInterval }) => checkFastInterval))) {
     const cluster = await ChaosCluster.start({
       flavour: flavour as ChaosFlavour,
@@ -47,7 +47,7 @@ if (await insideOwnNetwork()) {
 /** One round of one case, and all made well again. */
 async function measure(
   cluster: ChaosCluster,
-  { name, fault, clients }: FailoverCase,
+  { name, fault, clients }: (typeof serverCases)[number],
   first: number,
 ): Promise<{ sample: FailoverSample; next: number }> {
   const primary = await cluster.primary();

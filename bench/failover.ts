@@ -1,7 +1,7 @@
 /**
  * Question: how long do writes wait when the primary dies, hangs, is cut off or is moved, and how many statements
- * fail? Asked with dbproxy's default checks unless a case says otherwise, `semi_sync = require` and an arbiter, of two
- * servers on hosts of their own.
+ * fail? And how long when a whole host of a pair dies, or the VIP is moved? Asked with dbproxy's default checks unless a case
+ * says otherwise, `semi_sync = require` and an arbiter, of two servers on hosts of their own.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,10 +9,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { ChaosFlavour } from '../test/chaos/options.ts';
 
-export interface FailoverCase {
+/** What happens to a server behind one dbproxy, and to a pair of hosts. */
+type ServerFault = 'kill' | 'freeze' | 'cut' | 'switchover';
+type PairFault = 'host' | 'vip';
+
+export interface FailoverCase<Fault = ServerFault | PairFault> {
   readonly name: string;
   readonly title: string;
-  readonly fault: 'kill' | 'freeze' | 'cut' | 'switchover';
+  readonly fault: Fault;
   readonly clients: number;
   readonly checkFastInterval: string;
   /** What the project wants the median to stay below. */
@@ -21,8 +25,8 @@ export interface FailoverCase {
 
 const DEFAULT_FAST = '250ms';
 
-/** All of them, in the order in which a round asks them. */
-export const failoverCases: readonly FailoverCase[] = [
+/** Those of `failover-run.ts`, in the order in which a round asks them. */
+export const serverCases: readonly FailoverCase<ServerFault>[] = [
   of('failover-kill-1', 'kill -9 of the primary, 1 client', 'kill', 1, 800),
   of('failover-kill-16', 'kill -9 of the primary, 16 clients', 'kill', 16, 1_200),
   of('failover-freeze-16', 'SIGSTOP of the primary, 16 clients', 'freeze', 16, 3_000),
@@ -33,6 +37,15 @@ export const failoverCases: readonly FailoverCase[] = [
     checkFastInterval: '50ms',
   },
 ];
+
+/** Those of `pair-run.ts`: advert_int = 250ms and peer_timeout = 2s. */
+export const pairCases: readonly FailoverCase<PairFault>[] = [
+  of('failover-host-4', 'the host with VIP, dbproxy and primary dies, 4 clients', 'host', 4, 4_000),
+  of('failover-vip-4', 'the VIP is sent to the other host, 4 clients', 'vip', 4, 1_000),
+];
+
+/** All of them. */
+export const failoverCases: readonly FailoverCase[] = [...serverCases, ...pairCases];
 
 /** One round of one case. */
 export interface FailoverSample {
@@ -54,7 +67,26 @@ export async function askFailover(
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<FailoverSample[]> {
-  const program = join(import.meta.dirname, 'failover-run.ts');
+  const samples: FailoverSample[] = [];
+  for (const [program, own] of [
+    ['failover-run.ts', serverCases],
+    ['pair-run.ts', pairCases],
+  ] as const) {
+    const asked = cases.filter(({ name }) => own.some((one) => one.name === name));
+    if (asked.length > 0) samples.push(...(await runProgram(program, asked, flavour, rounds, signal, say)));
+  }
+  return samples;
+}
+
+async function runProgram(
+  file: string,
+  cases: readonly FailoverCase[],
+  flavour: ChaosFlavour,
+  rounds: number,
+  signal: AbortSignal,
+  say: (line: string) => void,
+): Promise<FailoverSample[]> {
+  const program = join(import.meta.dirname, file);
   const command = [
     '--pdeathsig',
     'TERM',
@@ -82,12 +114,12 @@ export async function askFailover(
   return samples;
 }
 
-function of(
+function of<Fault>(
   name: string,
   title: string,
-  fault: FailoverCase['fault'],
+  fault: Fault,
   clients: number,
   goalMs: number,
-): FailoverCase {
+): FailoverCase<Fault> {
   return { name, title, fault, clients, checkFastInterval: DEFAULT_FAST, goalMs };
 }
