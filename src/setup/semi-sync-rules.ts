@@ -180,7 +180,10 @@ function semiSyncAtStart({ survey, all }: ServerView): Complaint | null {
   if (isWell) return null;
   const { persists } = survey.words;
   return {
-    words: 'after a restart it would not acknowledge until dbproxy switches that on',
+    words:
+      acknowledges === null && !persists
+        ? `whether it acknowledges after a restart cannot be told, as ${replicaSwitch} was set while it ran`
+        : 'after a restart it would not acknowledge until dbproxy switches that on',
     remedy: persists
       ? `SET PERSIST_ONLY ${replicaSwitch} = ON; SET PERSIST_ONLY ${primarySwitch} = OFF;`
       : inFile(survey, `${replicaSwitch} = ON`, `${primarySwitch} = OFF`),

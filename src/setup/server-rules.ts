@@ -341,10 +341,15 @@ function readOnlyAtStart({ survey }: ServerView): Complaint | null {
  */
 function crashRecovery({ survey, all }: ServerView): Complaint | null {
   if (!canRecoverAsReplica(survey, all)) return null;
-  if (isOn(valueAtStart(survey, ACKNOWLEDGES) ?? '')) return null;
+  const atStart = valueAtStart(survey, ACKNOWLEDGES);
+  if (atStart !== null && isOn(atStart)) return null;
+  const itself =
+    'a crashed primary may come back with commits that no replica has; it takes them out itself when it starts as a replica';
   return {
     words:
-      'a crashed primary may come back with commits that no replica has; it takes them out itself when it starts as a replica',
+      atStart === null
+        ? `${itself}, and whether it does cannot be told, as ${ACKNOWLEDGES} was set while it ran`
+        : itself,
     remedy: inFile(survey, 'init-rpl-role = SLAVE', `${ACKNOWLEDGES} = ON`, `${FLUSH} = 3`),
   };
 }

@@ -427,6 +427,17 @@ describe('doctor', () => {
     assert.match(recovery[0]!.remedy, /init-rpl-role = SLAVE.*innodb_flush_log_at_trx_commit = 3/);
   });
 
+  test('does not say that a line is missing where nobody can tell', () => {
+    const origins = { rpl_semi_sync_slave_enabled: 'runtime' } as const;
+    const told = found({ origins });
+    for (const rule of ['crash_recovery', 'semi_sync_at_start'])
+      assert.match(
+        told.find(({ id }) => id === rule)!.words,
+        /cannot be told, as rpl_semi_sync_slave_enabled was set/,
+      );
+    assert.ok(!found({}).some(({ words }) => words.includes('cannot be told')));
+  });
+
   test('says of commits what a crash costs, once, by how MariaDB starts', () => {
     const told = (
       flush: string,
