@@ -31,11 +31,13 @@ export function sharedPartOf({
     .join(' ');
 }
 
-/** Names of the parts in which two such texts differ; of what another version says no part is known. */
+/** Names of the parts that both texts have, and in which they differ: another version may have other parts. */
 export function differingParts(one: string, other: string): string[] {
-  const theirs = new Set(other.split(' '));
-  return one
-    .split(' ')
-    .filter((part) => !theirs.has(part))
-    .map((part) => part.slice(0, part.indexOf(':')));
+  const hashes = (text: string): Map<string, string> =>
+    new Map(text.split(' ').map((part) => part.split(':') as [string, string]));
+  const theirs = hashes(other);
+  return [...hashes(one)].flatMap(([name, hash]) => {
+    const their = theirs.get(name);
+    return their === undefined || their === hash ? [] : [name];
+  });
 }

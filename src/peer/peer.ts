@@ -376,11 +376,12 @@ export class Peer implements Sharing {
     if (compareDocuments(store.latest, message.state) === 0) store.endTerm();
     this.#heardMs = clock.nowMs();
     this.#isGoneByWord = false;
-    if (message.config !== config && this.#toldConfig !== message.config)
+    const differing = differingParts(config, message.config).join(', ');
+    if (differing !== '' && this.#toldConfig !== message.config)
       tell(
         'warn',
         'peer.config_differs',
-        `the configuration files of the two dbproxies differ: ${differingParts(config, message.config).join(', ')}`,
+        `the configuration files of the two dbproxies differ: ${differing}`,
       );
     this.#toldConfig = message.config;
     this.#judge();
