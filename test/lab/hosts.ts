@@ -112,19 +112,8 @@ export class Host {
     holder.unref();
     holder.stdout.destroy();
     this.#holder = holder;
-    const cable = [
-      'ip',
-      'link',
-      'add',
-      this.#cable,
-      'type',
-      'veth',
-      'peer',
-      'name',
-      'eth0',
-      'netns',
-    ] as const;
-    run(...cable, String(holder.pid));
+    const cable = ['ip', 'link', 'add', this.#cable, 'type', 'veth', 'peer', 'name', 'eth0'] as const;
+    run(...cable, 'address', this.#card, 'netns', String(holder.pid));
     run('ip', 'link', 'set', this.#cable, 'master', 'switch', 'up');
     run(...this.command('ip', 'link', 'set', 'lo', 'up'));
     run(...this.command('ip', 'addr', 'add', `${this.address}/${NETWORK}`, 'dev', 'eth0'));
@@ -212,6 +201,12 @@ export class Host {
 
   close(): void {
     this.#holder?.kill('SIGKILL');
+  }
+
+  /** Its network card is the same after each `powerOn`: the neighbours remember it. */
+  get #card(): string {
+    const number = Number(this.address.split('.').at(-1));
+    return `02:00:00:00:00:${number.toString(16).padStart(2, '0')}`;
   }
 
   get #cable(): string {
