@@ -15,6 +15,8 @@ export class SimProcess {
   runsSinceMs: number;
   /** Since when it stands still; null while it runs. */
   pausedSinceMs: number | null = null;
+  /** When it last went on after that. */
+  #wokeMs = -Infinity;
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -28,6 +30,11 @@ export class SimProcess {
     else this.#waiting.push(work);
   }
 
+  /** It stands still, or went on less than so long ago. */
+  stoodStillWithin(timeMs: number): boolean {
+    return this.pausedSinceMs !== null || this.#scheduler.nowMs - this.#wokeMs < timeMs;
+  }
+
   pause(): void {
     if (this.isAlive) this.pausedSinceMs ??= this.#scheduler.nowMs;
   }
@@ -36,6 +43,7 @@ export class SimProcess {
     if (this.pausedSinceMs === null) return;
     this.pausedSinceMs = null;
     this.runsSinceMs = this.#scheduler.nowMs;
+    this.#wokeMs = this.runsSinceMs;
     for (const work of this.#waiting.splice(0)) this.#scheduler.after(0, () => this.enter(work));
   }
 

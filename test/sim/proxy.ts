@@ -241,7 +241,7 @@ export class SimProxy {
   #startWorker(life: Life, slot: number): void {
     if (!life.process.isAlive) return;
     const { holdTimeoutMs } = this.#world.config.clusters[0]!;
-    const worker = new SimWorker(this.#world, this.host, holdTimeoutMs, life.store.snapshot);
+    const worker = new SimWorker(this.#world, this.host, life.process, holdTimeoutMs, life.store.snapshot);
     life.workers[slot] = worker;
     worker.process.onDeath(() => {
       if (life.workers[slot] !== worker) return;

@@ -27,9 +27,13 @@ interface Flight {
   cut(): void;
 }
 
+/** A supervisor that went on looks within 100 ms, and what it tells is under way for less than that. */
+const TOLD_WITHIN_MS = 200;
+
 export class SimWorker {
   readonly #world: World;
   readonly #host: string;
+  readonly #supervisor: SimProcess;
   readonly #holdTimeoutMs: number;
   readonly process: SimProcess;
   readonly #flights = new Set<Flight>();
@@ -44,7 +48,8 @@ export class SimWorker {
   #noneAtOld: (() => void) | null = null;
   #leaving: SimServer | null = null;
 
-  constructor(world: World, host: string, holdTimeoutMs: number, snapshot: Snapshot) {
+  constructor(world: World, host: string, supervisor: SimProcess, holdTimeoutMs: number, snapshot: Snapshot) {
+    this.#supervisor = supervisor;
     this.#world = world;
     this.#host = host;
     this.#holdTimeoutMs = holdTimeoutMs;
@@ -140,7 +145,7 @@ export class SimWorker {
 
   #send(statement: Statement, server: SimServer): void {
     const world = this.#world;
-    world.ledger.sent(server, statement.number);
+    if (!this.#mayNotKnow) world.ledger.sent(server, statement.number);
     let isOpen = true;
     const end = (outcome: Outcome): void => {
       if (!isOpen) return;
@@ -158,6 +163,17 @@ export class SimWorker {
     );
     // A client does not wait for ever.
     world.scheduler.after(15_000, () => this.process.enter(() => end('unknown')));
+  }
+
+  /**
+   * Of a pair the other goes on without one that stands still; whose workers go on until it has told them, when it goes on
+   * itself (docs/pair.md, "What a pair cannot see"). Of one dbproxy the promotion waits for its workers.
+   */
+  get #mayNotKnow(): boolean {
+    const { pair } = this.#world;
+    return (
+      pair !== null && [this.process, this.#supervisor].some((one) => one.stoodStillWithin(TOLD_WITHIN_MS))
+    );
   }
 
   #flightsTo(server: SimServer): Flight[] {
