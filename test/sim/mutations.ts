@@ -11,6 +11,8 @@ export interface Mutations {
   readonly ignoresHold: boolean;
   /** What was left unfinished is forgotten by a restart. */
   readonly forgetsJournal: boolean;
+  /** Each of a pair acts, and takes what it writes down for shared, whatever the other says. */
+  readonly ignoresPeer: boolean;
 }
 
 export const NO_MUTATIONS: Mutations = {
@@ -18,4 +20,5 @@ export const NO_MUTATIONS: Mutations = {
   oneWitness: false,
   ignoresHold: false,
   forgetsJournal: false,
+  ignoresPeer: false,
 };

@@ -12,7 +12,7 @@ import type { ArbiterAnswer } from '../../src/monitor/arbiter.ts';
 import { Monitor, type Checker } from '../../src/monitor/monitor.ts';
 import { Peer } from '../../src/peer/peer.ts';
 import type { DurableState } from '../../src/topology/state-file.ts';
-import { TopologyStore } from '../../src/topology/store.ts';
+import { TopologyStore, type Sharing } from '../../src/topology/store.ts';
 import { SimDisk } from './disk.ts';
 import type { SimPair } from './pair.ts';
 import { simulatedLink } from './peer-link.ts';
@@ -109,7 +109,7 @@ export class SimProxy {
       primaryOf: (cluster) => store.rememberedPrimary(cluster),
       onHealth: (backend, health) => {
         store.observe(backend, health);
-        if (peer?.right.mayAct !== false) adoptFirst('main');
+        if (peer?.right.mayAct !== false || world.mutations.ignoresPeer) adoptFirst('main');
         control.consider('main');
       },
       makeChecker: (backend, _cluster, onLost) => {
@@ -145,7 +145,7 @@ export class SimProxy {
           save: () => Promise.resolve({ detail: 'saved', isOnlyOurs: false }),
           discard: () => Promise.resolve(),
         },
-        ...(peer !== null && { pair: peer }),
+        ...(peer !== null && !world.mutations.ignoresPeer && { pair: peer }),
         holdWrites: (request, bounds) => this.#holdWrites(life, request, bounds),
         tell: (level, event, subject, detail) => log[level](event, { subject, detail }),
         onEvent: () => undefined,
@@ -198,7 +198,7 @@ export class SimProxy {
       },
       tell: (level, event, detail) => log[level](event, { detail }),
     });
-    store.shareWith(peer);
+    store.shareWith(world.mutations.ignoresPeer ? unasked(peer) : peer);
     return peer;
   }
 
@@ -351,6 +351,15 @@ function parroting(checker: Checker, primaryIsUp: () => boolean): Checker {
       return { kind: 'seen', facts: { ...observation.facts, replication: lost } };
     },
     close: () => checker.close(),
+  };
+}
+
+/** A mutation: nobody waits for what the other one says. */
+function unasked(peer: Peer): Sharing {
+  return {
+    requireCharge: () => undefined,
+    share: () => Promise.resolve('held'),
+    compare: (one, other) => peer.compare(one, other),
   };
 }
 

@@ -9,11 +9,12 @@ import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { play, tell } from './history.ts';
 import { NO_MUTATIONS, type Mutations } from './mutations.ts';
-import { scenarioOf, type Scenario } from './scenario.ts';
+import { PAIRS_FROM, scenarioOf, type Scenario } from './scenario.ts';
 import { search } from './search.ts';
 
-/** In every `npm test`; a run of more is `npm run sim`. */
-const HISTORIES = 20_000;
+/** In every `npm test`, with one dbproxy and with two; a run of more is `npm run sim`. */
+const ALONE = { what: 'with one dbproxy', first: 1, count: 14_000 };
+const PAIRS = { what: 'with two and a VIP', first: PAIRS_FROM, count: 6_000 };
 /** Each deliberate breakage is found within so many histories. */
 const MUTATED_HISTORIES = 10_000;
 /** Each kept scenario is played in so many worlds. */
@@ -36,15 +37,17 @@ function playInWorlds(scenario: Scenario): string[] {
 }
 
 describe('the control plane in a simulated world', () => {
-  test('breaks no invariant in 20,000 histories', async () => {
-    const { histories, failures, promotions, outcomes } = await search(1, HISTORIES, PROCESSES);
-    assert.equal(histories, HISTORIES);
-    const words = failures.map(({ kind, seeds }) => `${kind} (npm run sim -- --story ${seeds[0]})`);
-    assert.deepEqual(words, []);
-    // A world in which nothing happens proves nothing.
-    assert.ok(promotions > HISTORIES / 5, `${promotions} promotions`);
-    assert.ok(outcomes.acknowledged > 20 * HISTORIES, `${outcomes.acknowledged} acknowledged writes`);
-  });
+  for (const { what, first, count } of [ALONE, PAIRS]) {
+    test(`breaks no invariant in ${count} histories ${what}`, async () => {
+      const { histories, failures, promotions, outcomes } = await search(first, count, PROCESSES);
+      assert.equal(histories, count);
+      const words = failures.map(({ kind, seeds }) => `${kind} (npm run sim -- --story ${seeds[0]})`);
+      assert.deepEqual(words, []);
+      // A world in which nothing happens proves nothing.
+      assert.ok(promotions > count / 5, `${promotions} promotions`);
+      assert.ok(outcomes.acknowledged > 20 * count, `${outcomes.acknowledged} acknowledged writes`);
+    });
+  }
 
   for (const path of globSync('kept/*.json', { cwd: import.meta.dirname }).sort()) {
     const { why, scenario } = JSON.parse(readFileSync(join(import.meta.dirname, path), 'utf8')) as {
@@ -57,25 +60,32 @@ describe('the control plane in a simulated world', () => {
     });
   }
 
-  test('plays the same seed the same way', async () => {
-    const scenario = scenarioOf(4);
-    const [one, other] = await fromEventLoop(() => [tell(scenario), tell(scenario)]);
-    assert.deepEqual(one.story, other.story);
-    assert.ok(one.story.length > 20);
-  });
+  for (const { what, first } of [ALONE, PAIRS]) {
+    test(`plays the same seed the same way, ${what}`, async () => {
+      const scenario = scenarioOf(first + 3);
+      const [one, other] = await fromEventLoop(() => [tell(scenario), tell(scenario)]);
+      assert.deepEqual(one.story, other.story);
+      assert.ok(one.story.length > 20);
+    });
+  }
 });
 
 describe('the simulator notices', () => {
-  const breakages: Record<keyof Mutations, { what: string; rule: number }> = {
+  const breakages: Record<keyof Mutations, { what: string; rule: number; first?: number }> = {
     ignoresSemiSync: { what: 'a failover that does not ask who has acknowledged', rule: 2 },
     oneWitness: { what: 'a monitor that believes itself alone', rule: 8 },
     ignoresHold: { what: 'a worker that goes on while writes are held', rule: 1 },
     forgetsJournal: { what: 'a journal that has forgotten what was unfinished', rule: 5 },
+    ignoresPeer: {
+      what: 'two dbproxies of which each acts without asking the other',
+      rule: 2,
+      first: PAIRS.first,
+    },
   };
-  for (const [name, { what, rule }] of Object.entries(breakages)) {
+  for (const [name, { what, rule, first = ALONE.first }] of Object.entries(breakages)) {
     test(what, async () => {
       const mutations = { ...NO_MUTATIONS, [name]: true };
-      const { failures } = await search(1, MUTATED_HISTORIES, 1, { mutations, stopsAtRule: rule });
+      const { failures } = await search(first, MUTATED_HISTORIES, 1, { mutations, stopsAtRule: rule });
       const found = failures.map(({ kind }) => kind);
       assert.ok(
         found.some((kind) => kind.startsWith(`rule ${rule}:`)),
