@@ -219,6 +219,8 @@ export class Peer implements Sharing {
     const message = parseMessage(text);
     if (message.process === this.#process)
       throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'process', 'this is the same dbproxy');
+    // The VIP has left before it comes to the other, who asks at once.
+    this.#noteVip();
     await this.#take(message);
     return formatMessage(this.#message());
   }
@@ -286,21 +288,25 @@ export class Peer implements Sharing {
 
   #look(): void {
     if (this.#closed) return;
-    const { clock, holdsVip, tell } = this.#options;
+    const { clock } = this.#options;
     if (this.#standsStill) this.#wakeUp();
     this.#lookedMs = clock.nowMs();
-    const holds = holdsVip();
-    if (holds !== this.#holds) {
-      this.#holds = holds;
-      this.#holdsSinceMs = clock.nowMs();
-      tell('info', holds ? 'peer.vip_came' : 'peer.vip_left', `the write VIP is ${holds ? '' : 'not '}here`);
-    }
+    this.#noteVip();
     const news = this.#news();
     if (this.#exchange === null && (news !== this.#toldNews || clock.nowMs() >= this.#nextMs)) {
       this.#toldNews = news;
       void this.#ask();
     }
     this.#judge();
+  }
+
+  #noteVip(): void {
+    const { clock, holdsVip, tell } = this.#options;
+    const holds = holdsVip();
+    if (holds === this.#holds) return;
+    this.#holds = holds;
+    this.#holdsSinceMs = clock.nowMs();
+    tell('info', holds ? 'peer.vip_came' : 'peer.vip_left', `the write VIP is ${holds ? '' : 'not '}here`);
   }
 
   /** Nothing is known of the other any more, until it answers, or has not answered for peer_timeout from now on. */

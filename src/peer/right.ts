@@ -70,14 +70,14 @@ export function rightOf(sight: Sight, holds: boolean, other: string): PairRight 
 function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean, other: string): PairRight {
   const { busy, isActing } = sight;
   const isBusy = busy.length > 0;
-  if (holds && sight.holds) {
+  // What it said before the VIP came here may be of the moment before that left it.
+  if (holds && sight.holds && sight.knowsWeHold) {
     const right = nothing(
       'BothInCharge',
       true,
       `the write VIP is on this host and on that of the other dbproxy (${other}): no writes are taken by either until one of them has it no more; see keepalived on both (VRRP may be blocked between them), and take the VIP away from one: ip addr del`,
     );
-    const mayActByVote = sight.knowsWeHold && !isBusy && !isActing;
-    return { ...right, mayActByVote, claims: true, mayFinish: !isBusy };
+    return { ...right, mayActByVote: !isBusy && !isActing, claims: true, mayFinish: !isBusy };
   }
   if (isBusy) {
     const right = nothing(

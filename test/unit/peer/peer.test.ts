@@ -224,6 +224,24 @@ describe('a pair of dbproxies', () => {
     assert.deepEqual([one.right, two.right], ['NotInCharge', 'acts']);
   });
 
+  for (const first of ['one', 'two'] as const) {
+    test(`the VIP moves, as dbproxy ${first} sees first: what the other said before stops no writes`, async () => {
+      const pair = new Pair();
+      const { one, two } = pair;
+      one.vip = true;
+      pair[first].start();
+      await pair.pass(50);
+      pair[first].other.start();
+      await pair.pass(1_000);
+      [one.vip, two.vip] = [false, true];
+      for (let step = 0; step < 40; step++) {
+        await pair.pass(50);
+        for (const { peer } of [one, two]) assert.equal(peer!.right.charge?.stopsWrites ?? false, false);
+      }
+      assert.deepEqual([one.right, two.right], ['NotInCharge', 'acts']);
+    });
+  }
+
   test('the VIP leaves in the middle of a promotion: it is brought to its end first', async () => {
     const pair = await pairAtWork();
     const { one, two } = pair;

@@ -43,6 +43,15 @@ const CASES: readonly [string, Sight, boolean, boolean, boolean, boolean, string
   ],
   ['the standby', connected({ holds: true }), false, false, true, false, 'NotInCharge'],
   ['nobody holds it', connected(), false, false, true, false, 'NotInCharge'],
+  [
+    'the VIP came, and the other has not been asked since',
+    connected({ holds: true, knowsWeHold: false }),
+    true,
+    false,
+    true,
+    true,
+    null,
+  ],
   ['both hold it', connected({ holds: true }), true, false, false, false, 'BothInCharge'],
   [
     'the other promotes, as the VIP comes',
