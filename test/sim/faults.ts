@@ -269,8 +269,16 @@ export class Faults {
     // With failover = manual a promotion that got stuck is his to finish.
     const words = scenario.failover === 'manual' ? /PROMOTE|got no further/ : /PROMOTE/;
     const isAdvised = findings.some(({ name, detail }) => STUCK.has(name) && words.test(detail));
+    // Two halves of a pair have made the same epoch: who takes the writes of one of them is to have it (docs/pair.md).
+    const isOfTwo =
+      this.#world.pair?.wasSplit === true && findings.some(({ name }) => name === 'PrimaryReadOnly');
+    const winner = isOfTwo ? servers.find(({ isWritable }) => isWritable) : undefined;
+    if (winner !== undefined) {
+      this.interventions.push('PROMOTE after a split');
+      this.#promote({ target: winner.name, as: 'any', named: true, force: false });
+    }
     const { primary } = ledger.recorded;
-    if (isAdvised && primary !== null) {
+    if (winner === undefined && isAdvised && primary !== null) {
       this.interventions.push('PROMOTE');
       this.#world.note(() => `operator follows the advice: PROMOTE ${primary}`);
       this.#promote({ target: primary, as: 'any', named: true, force: false });

@@ -19,6 +19,8 @@ export class SimPair {
   readonly keepaliveds: readonly SimKeepalived[];
   /** The VIP is, or was, on both hosts while the two could not talk, and they have not agreed since. */
   isSplit = false;
+  /** They were split at some time: both halves may have made the same epoch. */
+  wasSplit = false;
 
   constructor(world: World, scenario: Pair, proxies: readonly SimProxy[], random: Random) {
     this.#world = world;
@@ -62,6 +64,7 @@ export class SimPair {
   noteSplit(): void {
     if (this.isSplit || !this.#isCutWithTwoVips()) return;
     this.isSplit = true;
+    this.wasSplit = true;
     this.#world.note(() => 'the pair is split: the VIP is on both hosts, which cannot talk');
   }
 
