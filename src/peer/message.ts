@@ -8,6 +8,8 @@ import { formatState, parseState, type DurableState } from '../topology/state-fi
 export interface PeerMessage {
   /** Of the process: another one after each start. */
   readonly process: string;
+  /** Of all that this process has said so far, the how many-th; null: one that does not say it. */
+  readonly order: number | null;
   /** The write VIP is on its host. */
   readonly holds: boolean;
   /** Clusters in which it is in the middle of a promotion. */
@@ -43,7 +45,7 @@ export function parseMessage(text: string): PeerMessage {
     throw bad((error as Error).message);
   }
   if (typeof read !== 'object' || read === null) throw bad('it is no object');
-  const { format, process, holds, busy, isActing, config, version, wallMs, state } = read as Record<
+  const { format, process, order, holds, busy, isActing, config, version, wallMs, state } = read as Record<
     string,
     unknown
   >;
@@ -58,6 +60,7 @@ export function parseMessage(text: string): PeerMessage {
   // What a version before does not say is not known.
   return {
     process,
+    order: typeof order === 'number' ? order : null,
     holds,
     busy,
     isActing: isActing === true,

@@ -57,6 +57,8 @@ export class Peer implements Sharing {
   #closed = false;
   /** What the other has said last, in an exchange of either direction. */
   #other: PeerMessage | null = null;
+  /** So much was said by this one. */
+  #said = 0;
   /** Its clock, when it was heard last. */
   #clockAheadMs: number | null = null;
   /** When it was heard last; null: never since the start. */
@@ -131,8 +133,8 @@ export class Peer implements Sharing {
       };
     }
     const stoodStill = this.#standsStill || this.#askedMs < this.#awakeMs;
-    const isOver = nowMs - Math.max(this.#heardMs, this.#awakeMs) > timeoutMs && !this.#standsStill;
-    if (this.#isRefused || isOver) return { kind: 'gone', byWord: false, hasTerm: store.isAlone };
+    const isOver = this.#isRefused || nowMs - Math.max(this.#heardMs, this.#awakeMs) > timeoutMs;
+    if (isOver && !this.#standsStill) return { kind: 'gone', byWord: false, hasTerm: store.isAlone };
     return { kind: 'silent', stoodStill };
   }
 
@@ -276,6 +278,7 @@ export class Peer implements Sharing {
     const { busy, clock, isActing, config, store, version } = this.#options;
     return {
       process: this.#process,
+      order: ++this.#said,
       holds: this.#holds,
       busy: busy(),
       isActing: isActing(),
@@ -364,6 +367,7 @@ export class Peer implements Sharing {
   /** Learns what the other says; resolves when what it knows better counts here. */
   async #take(message: PeerMessage): Promise<void> {
     const { store, tell, onAdopted, clock, config } = this.#options;
+    if (this.#isOvertaken(message)) return;
     this.#other = message;
     this.#clockAheadMs = message.wallMs === null ? null : Math.round(message.wallMs - clock.wallMs());
     if (this.#heardMs !== null) this.#heardMs = clock.nowMs();
@@ -391,6 +395,12 @@ export class Peer implements Sharing {
       );
     this.#toldConfig = message.config;
     this.#judge();
+  }
+
+  /** Questions and answers go by two lines, and one may be under way for long: the other has said more since then. */
+  #isOvertaken({ process, order }: PeerMessage): boolean {
+    const last = this.#other;
+    return last?.process === process && order !== null && last.order !== null && order < last.order;
   }
 
   /** Tells what has changed, and begins a term where one is needed. */

@@ -242,6 +242,16 @@ describe('a pair of dbproxies', () => {
     });
   }
 
+  test('a question that was long under way does not undo what was said after it', async () => {
+    const pair = await pairAtWork();
+    const slow = await pair.two.peer!.receive(LOOK);
+    assert.equal(parseMessage(slow).holds, false);
+    pair.two.vip = true;
+    await pair.pass(600);
+    await pair.one.peer!.receive(slow);
+    assert.equal(pair.one.right, 'BothInCharge', 'two still has the VIP');
+  });
+
   test('the VIP leaves in the middle of a promotion: it is brought to its end first', async () => {
     const pair = await pairAtWork();
     const { one, two } = pair;
@@ -348,6 +358,18 @@ describe('a pair of dbproxies', () => {
     pair.isCut = false;
     await pair.pass(2_000);
     assert.deepEqual([one.right, two.right], ['acts', 'NotInCharge']);
+  });
+
+  test('who stood still while the port of the other was closed does not act until it has asked anew', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    two.kill();
+    await pair.pass(1_000);
+    assert.deepEqual([one.sight, one.right], ['gone', 'acts']);
+    pair.clock.jump(10_000);
+    assert.deepEqual([one.right, one.peer!.right.charge?.stopsWrites], ['PeerUnreachable', true]);
+    await pair.pass(1_000);
+    assert.equal(one.right, 'acts');
   });
 
   test('who stood still goes on alone when the other has not answered for peer_timeout since then', async () => {
