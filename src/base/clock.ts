@@ -47,6 +47,8 @@ export const systemClock: Clock = {
   random: () => Math.random(),
 };
 
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** Resolves after `delayMs`, or at once when `signal` is aborted. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -59,6 +61,12 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     const timer = clock.after(delayMs, wake);
     signal?.addEventListener('abort', wake, { once: true });
   });
+}
+
+/** Keeps the process alive until this work has ended, though it may wait for nothing but the clock. */
+export function stayAliveFor<T>(work: Promise<T>): Promise<T> {
+  const handle = setInterval(() => undefined, LONGEST_TIMER_MS);
+  return work.finally(() => clearInterval(handle));
 }
 
 /** Runs `callback` when all input that is there now has been handled: what it has gathered goes out together. */

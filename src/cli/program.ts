@@ -8,7 +8,7 @@ import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { formatEndpoint } from '../base/address.ts';
-import { systemClock } from '../base/clock.ts';
+import { stayAliveFor, systemClock } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import { messageOf } from '../base/message-of.ts';
 import { ownAddresses } from '../base/own-addresses.ts';
@@ -190,13 +190,14 @@ async function keepalivedNotify(
   const { loadConfigOfRunning } = await import('../config/load.ts');
   const { loadCheckConfig } = await import('../config/for-check.ts');
   const { runNotify } = await import('../keepalived/run-notify.ts');
-  const { isWell, words } = await runNotify({
+  const call = {
     config: loadConfigOfRunning(existing(path), process.env),
     check: loadCheckConfig(path, process.env),
     clock: systemClock,
     state: command.state,
     vips: command.vips,
-  });
+  };
+  const { isWell, words } = await stayAliveFor(runNotify(call));
   print(words);
   return isWell ? EXIT.well : EXIT.notWell;
 }

@@ -39,6 +39,12 @@ export interface NotifyOutcome {
   readonly words: string;
 }
 
+/**
+ * keepalived has put the addresses there, or taken them away, before it calls. Where that is not so, the next change has come
+ * most likely, whose call is still being started: only what stays so for so long is ours to put right. A call that did that
+ * at once took the address from under a keepalived that had just become master, which then gave it up, and so on.
+ */
+const SETTLE_MS = 3_000;
 /** A listener has bound its address so soon after it came. */
 const LISTEN_WAIT_MS = 2_000;
 const LOOK_EVERY_MS = 100;
@@ -73,7 +79,10 @@ export async function notify(
   // What this call has added meanwhile is the later one's to have or not.
   const undone =
     state === 'master' && later !== 'master'
-      ? await release(vips, device, { ...world, overtakenBy: () => null })
+      ? await release(vips, device, {
+          ...world,
+          overtakenBy: () => (world.overtakenBy() === 'master' ? 'master' : null),
+        })
       : null;
   const also = undone === null ? '' : `; ${undone.words}`;
   return { isWell: undone?.isWell ?? true, words: `${state}: overtaken by ${later}${also}` };
@@ -92,10 +101,12 @@ async function takeOver(
   world: NotifyWorld,
 ): Promise<NotifyOutcome> {
   const said: string[] = [];
+  const settledMs = world.clock.nowMs() + SETTLE_MS;
   for (const vip of vips) {
-    if (world.overtakenBy() !== null) return { isWell: true, words: '' };
     const address = vipAddress(vip);
-    if (!world.addresses().includes(address)) {
+    const isMissing = await staysSo(() => !world.addresses().includes(address), settledMs, world);
+    if (world.overtakenBy() !== null) return { isWell: true, words: '' };
+    if (isMissing) {
       const owner = await world.ownerElsewhere(address, device);
       if (owner !== null) return { isWell: false, words: `${address} is not added: ${owner} answers for it` };
       if (world.overtakenBy() !== null) return { isWell: true, words: '' };
@@ -139,9 +150,11 @@ async function takeOver(
 async function release(vips: readonly string[], device: string, world: NotifyWorld): Promise<NotifyOutcome> {
   const said: string[] = [];
   let isWell = true;
+  const settledMs = world.clock.nowMs() + SETTLE_MS;
   for (const vip of vips) {
-    if (!world.addresses().includes(vipAddress(vip))) continue;
+    const isLeft = await staysSo(() => world.addresses().includes(vipAddress(vip)), settledMs, world);
     if (world.overtakenBy() !== null) return { isWell: true, words: '' };
+    if (!isLeft) continue;
     const failure = await world.removeAddress(vip, device);
     if (failure === null || !world.addresses().includes(vipAddress(vip))) {
       said.push(`${vip} removed from ${device}`);
@@ -152,4 +165,13 @@ async function release(vips: readonly string[], device: string, world: NotifyWor
   }
   if (said.length === 0) said.push(`${vips.map(vipAddress).join(', ')} not here`);
   return { isWell, words: said.join('; ') };
+}
+
+/** Looks until then, or until this call is overtaken; whether it was so all the time. */
+async function staysSo(isSo: () => boolean, untilMs: number, world: NotifyWorld): Promise<boolean> {
+  while (isSo()) {
+    if (world.clock.nowMs() >= untilMs || world.overtakenBy() !== null) return true;
+    await new Promise<void>((resolve) => void world.clock.after(LOOK_EVERY_MS, resolve));
+  }
+  return false;
 }

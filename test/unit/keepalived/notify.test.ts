@@ -8,11 +8,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { systemClock } from '../../../src/base/clock.ts';
+import { systemClock, type Timer } from '../../../src/base/clock.ts';
 import type { ProxyConfig } from '../../../src/config/config.ts';
 import { runNotifyCommand } from '../../../src/keepalived/host.ts';
 import { chooseVips, notify, type NotifyWorld } from '../../../src/keepalived/notify.ts';
 import { lastState, Turn } from '../../../src/keepalived/turns.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 const CLI = join(import.meta.dirname, '../../../src/cli.ts');
 const VIPS = ['10.0.0.100/24', 'fd00::1/64'];
@@ -21,6 +22,15 @@ const CONFIG = {
   listeners: [{ name: 'write', address: { kind: 'tcp', host: '10.0.0.100', port: 3306 }, mode: 'write' }],
 } as unknown as ProxyConfig;
 
+/** Nobody waits for it. */
+class QuickClock extends FakeClock {
+  override after(delayMs: number, callback: () => void): Timer {
+    const timer = super.after(delayMs, callback);
+    setImmediate(() => this.advance(delayMs));
+    return timer;
+  }
+}
+
 /** A host that does what it is told, and writes it down. */
 function hostWith(
   here: string[],
@@ -28,7 +38,7 @@ function hostWith(
 ): { world: NotifyWorld; here: string[]; done: string[] } {
   const done: string[] = [];
   const world: NotifyWorld = {
-    clock: systemClock,
+    clock: new QuickClock(),
     addresses: () => here,
     addAddress: (vip, device) => {
       done.push(`add ${vip} ${device}`);
@@ -124,6 +134,23 @@ describe('notify', () => {
     assert.equal(words, 'master: overtaken by fault; 10.0.0.100/24 removed from eth0');
     assert.deepEqual(here, []);
   });
+
+  for (const [state, here, other] of [
+    ['backup', ['10.0.0.100', 'fd00::1'], 'master'],
+    ['master', [], 'backup'],
+  ] as const) {
+    test(`a ${state} that finds what only a ${other} leaves waits for the call that tells of that`, async () => {
+      const clock = new QuickClock();
+      const startedMs = clock.nowMs();
+      const overtakenBy = (): string | null => (clock.nowMs() - startedMs < 2_500 ? null : other);
+      const { world, done } = hostWith([...here], { clock, overtakenBy });
+      assert.equal(
+        (await notify(state, VIPS, CONFIG, world)).words.split(';')[0],
+        `${state}: overtaken by ${other}`,
+      );
+      assert.deepEqual(done, []);
+    });
+  }
 
   test('a slow fault leaves what a later master has', async () => {
     const { world, here, done } = hostWith(['10.0.0.100'], { overtakenBy: () => 'master' });
