@@ -4,9 +4,11 @@
  *
  *   node bench/pair-run.ts FLAVOUR ROUNDS CASE…
  */
+import assert from 'node:assert/strict';
 import type { HostFlavour } from '../test/lab/host-servers.ts';
 import { insideOwnNetwork } from '../test/lab/hosts.ts';
 import { CLIENT_ADDRESS, type TwoHosts } from '../test/lab/two-hosts.ts';
+import { eventually } from '../test/support/eventually.ts';
 import { eventSince } from '../test/support/failovers.ts';
 import {
   bringVips,
@@ -51,6 +53,8 @@ async function hostDies(pair: TwoHosts): Promise<Measured> {
   });
   await holder.boot();
   await settledAgain(pair);
+  // From now on it can have the VIP.
+  await eventually(() => assert.equal(holder.keepalived.state, 'BACKUP'));
   return { gapMs: workload.longestGapMs, failed: failures(workload).length };
 }
 

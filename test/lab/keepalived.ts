@@ -24,6 +24,8 @@ export class Keepalived {
   output = '';
   readonly #options: KeepalivedOptions;
   #child: ChildProcess | null = null;
+  /** Where in its output this start begins. */
+  #from = 0;
 
   /** Has its configuration made, as an operator does, and tried by keepalived itself. */
   constructor(options: KeepalivedOptions) {
@@ -52,6 +54,7 @@ export class Keepalived {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
+    this.#from = this.output.length;
     for (const stream of [child.stdout, child.stderr])
       createInterface({ input: stream }).on('line', (line) => this.#receive(line));
     child.once('close', () => (this.#child = null));
@@ -75,6 +78,12 @@ export class Keepalived {
       if (isKeepalived(pid)) process.kill(pid, 'SIGKILL');
     }
     await ended;
+  }
+
+  /** The state that it has told last: MASTER, BACKUP or FAULT; null: none since its start. */
+  get state(): string | null {
+    const told = [...this.output.slice(this.#from).matchAll(/Entering (\w+) STATE/g)];
+    return told.at(-1)?.[1] ?? null;
   }
 
   /** What it is answered when it asks whether this host should have the addresses. */
