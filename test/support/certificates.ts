@@ -11,11 +11,11 @@ import {
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.now();
 
-/** A certificate for this machine, by its address alone as pairs have them, valid now; with `changes`. */
+/** A certificate for this machine, valid now; with `changes`. */
 export function certificate(changes: Partial<CertificateRequest> = {}): CertificateWithKey {
   return makeCertificate({
     commonName: 'db.test',
-    dnsNames: [],
+    dnsNames: ['localhost'],
     ipAddresses: ['127.0.0.1'],
     notBefore: new Date(NOW_MS - DAY_MS),
     notAfter: new Date(NOW_MS + 30 * DAY_MS),
