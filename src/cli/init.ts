@@ -3,12 +3,13 @@
  * written over.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { canonicalAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { isRefusal } from '../base/errors.ts';
+import { messageOf } from '../base/message-of.ts';
 import { parseConfig } from '../config/load.ts';
 import { makeCertificate } from '../setup/certificate.ts';
 import { defaultGateway, firstFiles, type FirstFile } from '../setup/first-pair.ts';
@@ -55,10 +56,8 @@ export function initPair({ hosts, vips, directory }: InitOptions, clock: Clock):
       notAfter: new Date(clock.wallMs() + CERTIFICATE_MS),
     }),
   });
-  const problem = problemOf(files) ?? obstacleIn(directory, files);
+  const problem = problemOf(files) ?? obstacleIn(directory, files) ?? writeAll(directory, files);
   if (problem !== null) return refused(problem);
-  for (const { name, text } of files)
-    writeFileSync(join(directory, name), text, { mode: FILE_MODE, flag: 'wx' });
   return { outcome: 'done', text: summary(directory, hosts, own, gateway) };
 }
 
@@ -99,6 +98,25 @@ function problemOf(files: readonly FirstFile[]): string | null {
 function obstacleIn(directory: string, files: readonly FirstFile[]): string | null {
   const there = files.map(({ name }) => join(directory, name)).find((path) => existsSync(path));
   return there === undefined ? null : `${there} is there already; nothing was written`;
+}
+
+/** All of them or none; why not, or null. */
+function writeAll(directory: string, files: readonly FirstFile[]): string | null {
+  const written: string[] = [];
+  try {
+    for (const { name, text } of files) {
+      const path = join(directory, name);
+      writeFileSync(path, '', { mode: FILE_MODE, flag: 'wx' });
+      written.push(path);
+      // Whatever the umask is, the service has to read it.
+      chmodSync(path, FILE_MODE);
+      writeFileSync(path, text);
+    }
+    return null;
+  } catch (error) {
+    for (const path of written) rmSync(path, { force: true });
+    return `${directory} does not take the files: ${messageOf(error)}; nothing was written`;
+  }
 }
 
 function summary(

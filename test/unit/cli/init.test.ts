@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
@@ -32,6 +40,30 @@ suite('dbproxy init', () => {
       'valid for a clock that is behind',
     );
     assert.match(text, /scp -p .* 10\.0\.0\.2:/);
+  });
+
+  test('makes them readable for the service, whatever the umask is', (t) => {
+    const directory = folder(t);
+    const before = process.umask(0o077);
+    t.after(() => process.umask(before));
+    const { text } = initPair({ hosts: HOSTS, vips: ['127.0.0.100'], directory }, systemClock);
+    for (const name of readdirSync(directory))
+      assert.equal(statSync(join(directory, name)).mode & 0o777, 0o640, `${name}: ${text}`);
+  });
+
+  test('says why a folder does not take them', () => {
+    const options = { hosts: HOSTS, vips: ['127.0.0.100'], directory: '/proc/self' };
+    const { outcome, text } = initPair(options, systemClock);
+    assert.equal(outcome, 'refused');
+    assert.match(text, /^\/proc\/self does not take the files: E.*; nothing was written$/);
+  });
+
+  test('leaves none when the last one cannot be written', (t) => {
+    const directory = folder(t);
+    symlinkSync('/nowhere/at/all', join(directory, 'accounts.sql'));
+    const { outcome } = initPair({ hosts: HOSTS, vips: ['127.0.0.100'], directory }, systemClock);
+    assert.equal(outcome, 'refused');
+    assert.deepEqual(readdirSync(directory), ['accounts.sql']);
   });
 
   test('writes over nothing', (t) => {
