@@ -23,6 +23,7 @@ import { NO_MEMORY, noteLook, type Memory } from './memory.ts';
 import { Promotions } from './promotion.ts';
 import type { RejoinWorld, SavedLost } from './rejoin.ts';
 import type { OpenServer } from './server-control.ts';
+import type { SharedRuns } from './shared-run.ts';
 import { inCluster, type Member, type Survey } from './survey.ts';
 import { serversInTurn, Turns } from './turns.ts';
 import type { WorkUnderWay } from './work-under-way.ts';
@@ -57,6 +58,8 @@ export interface ControlOptions {
 
 /** The other dbproxy of a pair, as far as the control plane has to know of it. */
 export interface PairShare {
+  /** Names this process. */
+  readonly process: string;
   /** To be asked each time: it ends by time alone. */
   readonly right: PairRight;
   /** Has the other say it anew; answers for how long it can take nothing over. 0: it may have. */
@@ -89,9 +92,12 @@ export class ControlPlane {
       epochOf: (cluster) => store.epochOf(cluster),
       isInCharge: (cluster) => this.charge(cluster).isOurs,
     });
-    this.promotions = new Promotions({ config, clock, log, journal, world: this.#promotionWorld(), onEvent });
-    const world = this.#governorWorld();
-    for (const cluster of config.clusters) this.#governors.set(cluster.name, new Governor(cluster, world));
+    const world = this.#promotionWorld();
+    const shared = options.pair === undefined ? undefined : this.#sharedRuns(options.pair);
+    this.promotions = new Promotions({ config, clock, log, journal, world, shared, onEvent });
+    const governorWorld = this.#governorWorld();
+    for (const cluster of config.clusters)
+      this.#governors.set(cluster.name, new Governor(cluster, governorWorld));
   }
 
   /** Holds what an unfinished promotion had held; to be called before any worker is given a snapshot. */
@@ -118,6 +124,12 @@ export class ControlPlane {
     const survey = this.survey(cluster);
     this.#memories.set(cluster, noteLook(survey.memory, survey));
     if (this.#isReady) this.#governors.get(cluster)?.consider();
+  }
+
+  /** The other of a pair leaves more to this one, or less: what it had begun is taken up at once. */
+  pairRightChanged(): void {
+    for (const { name } of this.#options.config.clusters) this.consider(name);
+    if (this.#isReady) void this.promotions.resume();
   }
 
   governorOf(cluster: string): Governor {
@@ -308,6 +320,22 @@ export class ControlPlane {
 
   #work(cluster: string): WorkUnderWay | null {
     return this.#options.workUnderWay?.(cluster) ?? null;
+  }
+
+  /** What the other one is in the middle of is its own; what it was is for who is in charge now. */
+  #sharedRuns({ process }: PairShare): SharedRuns {
+    const { config, store } = this.#options;
+    return {
+      by: process,
+      clusters: config.clusters.map(({ name }) => name),
+      keptOf: (cluster) => store.promotionOf(cluster),
+      runOf: (cluster) => {
+        const promotion = store.promotionOf(cluster);
+        return promotion?.by === process || this.charge(cluster).isOurs ? promotion : null;
+      },
+      note: (cluster, promotion) => store.notePromotion(cluster, promotion),
+      end: (cluster, ended) => store.endPromotion(cluster, ended),
+    };
   }
 
   #promotionWorld(): PromotionWorld {

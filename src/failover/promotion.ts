@@ -25,6 +25,7 @@ import {
 import { PromotionRun, type RunningPlan, type RunSubject, type RunTools } from './promotion-run.ts';
 import { RunJournal } from './run-journal.ts';
 import type { PromotionWorld } from './steps/world.ts';
+import type { SharedRuns } from './shared-run.ts';
 import { isSeen, memberOf, type PromotionStand, type Survey } from './survey.ts';
 import type { WorkUnderWay } from './work-under-way.ts';
 
@@ -34,6 +35,8 @@ export interface PromotionsOptions {
   readonly log: Log;
   readonly journal: Journal;
   readonly world: PromotionWorld;
+  /** What both of a pair have of what is under way; absent: there is no other. */
+  readonly shared?: SharedRuns | undefined;
   /** A line for SHOW EVENTS. */
   readonly onEvent: (event: string, subject: string, detail: string) => void;
 }
@@ -135,19 +138,26 @@ export class Promotions {
     return this.#isCutOff(cluster) && !force ? TAKEN_UP_FIRST : null;
   }
 
-  /** Takes up what the last process left unfinished, in each cluster; resolves when all that has ended, well or not. */
+  /**
+   * Takes up what the last process left unfinished, or the other of a pair, in each cluster; resolves when all that has
+   * ended, well or not.
+   */
   async resume(): Promise<void> {
+    if (this.#options.shared !== undefined) await this.leaveToOther();
     const isDue = (run: UnfinishedRun): boolean =>
       !this.#running.has(run.cluster) && !this.#givingUp.has(run.cluster) && this.#stuck.isDue(run);
     const due = this.#journal.unfinished().filter(isDue);
     if (!this.#stopping) await Promise.all(due.map((run) => this.#takeUpIfOurs(run)));
   }
 
-  /** Who is in charge now has found what was left, and done what it calls for; nobody is: it waits. */
+  /**
+   * Who is in charge now has found what was left, and done what it calls for; nobody is: it waits. The other of a pair
+   * has the journal, too, and ends it there.
+   */
   async #takeUpIfOurs(run: UnfinishedRun): Promise<void> {
     const charge = this.#options.world.charge(run.cluster);
     if (charge.isOurs) return this.#takeUp(run);
-    if (charge.holder === null) return;
+    if (charge.holder === null || this.#options.shared !== undefined) return;
     await this.#close(
       run,
       `${charge.holder} is in charge of the cluster now, and decides what is to be done`,
@@ -174,13 +184,12 @@ export class Promotions {
     }
   }
 
-  /** What this process has left unfinished is the other dbproxy's by now: it has decided on, and is in charge. */
+  /** What this journal has, and what both of the pair have does not, has been ended by the other. */
   async leaveToOther(): Promise<void> {
-    for (const { cluster } of this.#journal.unfinished()) {
-      if (this.#running.has(cluster) || this.#givingUp.has(cluster)) continue;
-      await this.#giveUp(cluster, 'left to the other dbproxy, which is in charge');
-      this.#options.world.hold(cluster, false);
-    }
+    const { world } = this.#options;
+    const isRunning = (cluster: string): boolean => this.#running.has(cluster) || this.#givingUp.has(cluster);
+    const left = await this.#journal.closeSuperseded(isRunning, (cluster) => world.epochOf(cluster));
+    for (const cluster of left) if (!this.isBusy(cluster)) world.hold(cluster, false);
   }
 
   /** Who of those that it is about has been taken out of the configuration meanwhile. */
@@ -381,6 +390,8 @@ export class Promotions {
 
   async #resume(unfinished: UnfinishedRun): Promise<void> {
     const { world, clock } = this.#options;
+    world.hold(unfinished.cluster, true);
+    await this.#journal.takeOver(unfinished);
     const { decision, step } = unfinished;
     const { shape, because } = decision;
     const undoing = unfinished.undoing || wasTakenBack(unfinished, world);
@@ -399,13 +410,12 @@ export class Promotions {
       number: unfinished.run,
       cluster,
       shape,
-      because: `${because}; taken up after a restart`,
-      said: `the promotion of ${decision.target}, taken up after a restart,`,
+      because: `${because}; taken up after it was cut off`,
+      said: `the promotion of ${decision.target}, taken up after it was cut off,`,
       startMs: clock.nowMs(),
       actions: new PromotionActions(world, cluster, taken, notesAfter(unfinished)),
       failedBefore: this.#stuck.reasonOf(unfinished) ?? null,
     });
-    world.hold(cluster.name, true);
     await this.#carryOut(cluster, run, resume(shape, step, undoing, CUT_OFF));
   }
 

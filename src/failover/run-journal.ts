@@ -1,11 +1,16 @@
 /**
  * The journal as promotions write it: the numbers of runs, what of a run has begun, failed or ended, and which runs
  * no process has ended. What a full disk keeps from being written is known here all the same while this process lives.
+ *
+ * Of a pair both have what is under way (`shared-run.ts`), and that decides what is unfinished: what this journal alone
+ * has was ended by the other, or had not begun.
  */
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Notes } from './steps/notes.ts';
 import { nextRun, unfinishedRuns, type Journal, type JournalEvent, type UnfinishedRun } from './journal.ts';
+import type { PromotionUnderWay } from '../topology/state-file.ts';
+import { eventsOf, sharedPartOf, unfinishedFrom, type SharedRuns } from './shared-run.ts';
 import { canBeUndone, leavesTraces, type PlanShape, type StepName } from './plan.ts';
 
 /** Of a run what its entries need. */
@@ -19,6 +24,8 @@ export interface RunJournalOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly journal: Journal;
+  /** What both of a pair have; absent: there is no other. */
+  readonly shared?: SharedRuns | undefined;
 }
 
 /** How long until it is tried again to write down that a promotion has ended. */
@@ -30,6 +37,8 @@ export class RunJournal {
   readonly #ended = new Set<number>();
   /** By run: the last step of which this process has written down that it begins. */
   readonly #begun = new Map<number, StepName>();
+  /** Of the other, or of a process before this one of the pair: by the numbers that they have here. */
+  readonly #inherited = new Map<number, Pick<PromotionUnderWay, 'by' | 'number'>>();
   /** The number that was given out last, whether or not the journal has it yet. */
   #lastRun: number;
   /** Runs before this are of earlier processes. */
@@ -49,12 +58,34 @@ export class RunJournal {
 
   /** This process has begun it. */
   isOwn(run: number): boolean {
-    return run >= this.#firstOwnRun;
+    return run >= this.#firstOwnRun && !this.#inherited.has(run);
   }
 
   /** Those that no process has ended, as far as is known: one a cluster at most. */
   unfinished(): UnfinishedRun[] {
+    const { shared } = this.#options;
+    const own = this.#unfinishedHere();
+    if (shared === undefined) return own;
+    return shared.clusters.flatMap((cluster) => {
+      const promotion = shared.runOf(cluster);
+      if (promotion === null) return [];
+      const run =
+        promotion.by === shared.by
+          ? own.find((one) => one.run === promotion.number && one.cluster === cluster)
+          : unfinishedFrom(promotion, cluster, this.#numberOf(promotion));
+      return run === undefined || run === null || this.#ended.has(run.run) ? [] : [run];
+    });
+  }
+
+  #unfinishedHere(): UnfinishedRun[] {
     return unfinishedRuns(this.#options.journal.entries()).filter(({ run }) => !this.#ended.has(run));
+  }
+
+  #numberOf({ by, number }: PromotionUnderWay): number {
+    for (const [here, one] of this.#inherited) if (one.by === by && one.number === number) return here;
+    const here = this.nextRun();
+    this.#inherited.set(here, { by, number });
+    return here;
   }
 
   isUnfinished(run: number): boolean {
@@ -70,12 +101,72 @@ export class RunJournal {
     this.#stopping = true;
   }
 
-  /** What leaves traces outside waits until it is on disk. Rejects with DBPROXY_STATE_FILE. */
-  write(run: JournaledRun, event: JournalEvent): Promise<void> {
+  /**
+   * What leaves traces outside waits until it is on disk, and, up to the point of no return, until the other of a pair
+   * has it: from there on it goes forward, from wherever. Rejects with DBPROXY_STATE_FILE or DBPROXY_NOT_IN_CHARGE.
+   */
+  async write(run: JournaledRun, event: JournalEvent): Promise<void> {
     const { clock, journal } = this.#options;
     const { number, cluster, shape } = run;
     const durable = event.event === 'opened' || (event.event === 'begun' && leavesTraces(shape, event.step));
-    return journal.append({ run: number, cluster, wallMs: clock.wallMs(), ...event }, durable);
+    await journal.append({ run: number, cluster, wallMs: clock.wallMs(), ...event }, durable);
+    if (event.event === 'opened' || (event.event === 'begun' && durable && canBeUndone(shape, event.step)))
+      await this.#share(number, cluster);
+  }
+
+  async #share(number: number, cluster: string): Promise<void> {
+    const { shared } = this.#options;
+    const run = this.#unfinishedHere().find((one) => one.run === number);
+    if (shared === undefined || run === undefined) return;
+    await shared.note(cluster, { by: shared.by, number, run: sharedPartOf(run) });
+  }
+
+  async #endShared(number: number, cluster: string): Promise<void> {
+    const { shared } = this.#options;
+    const inherited = this.#inherited.get(number);
+    await shared?.end(
+      cluster,
+      (one) =>
+        (one.by === shared.by && one.number === number) ||
+        (one.by === inherited?.by && one.number === inherited.number),
+    );
+  }
+
+  /** From here on it is this process's: on both disks before anything is done. Rejects as `write` does. */
+  async takeOver(run: UnfinishedRun): Promise<void> {
+    const { clock, journal, shared } = this.#options;
+    const { run: number, cluster } = run;
+    if (!this.#inherited.has(number) || shared?.runOf(cluster)?.by === shared?.by) return;
+    for (const event of eventsOf(run))
+      await journal.append({ run: number, cluster, wallMs: clock.wallMs(), ...event }, true);
+    await this.#share(number, cluster);
+  }
+
+  /**
+   * Closes here what both do not have any more: the other has ended it, or nothing of it had begun. Answers the clusters;
+   * what cannot be written down is in the next answer.
+   */
+  async closeSuperseded(
+    isRunning: (cluster: string) => boolean,
+    epochOf: (cluster: string) => number,
+  ): Promise<string[]> {
+    const { clock, journal, shared } = this.#options;
+    if (shared === undefined) return [];
+    const closed: string[] = [];
+    for (const { run, cluster } of this.#unfinishedHere()) {
+      if (isRunning(cluster) || shared.keptOf(cluster)?.number === run) continue;
+      const entry = { run, cluster, wallMs: clock.wallMs(), epoch: epochOf(cluster) };
+      const detail = 'the other dbproxy has ended it, or nothing of it had begun';
+      this.#ended.add(run);
+      try {
+        await journal.append({ ...entry, event: 'closed', result: 'undone', detail }, true);
+        closed.push(cluster);
+      } catch (error) {
+        this.#ended.delete(run);
+        this.#complain(cluster, error);
+      }
+    }
+    return closed;
   }
 
   /** What has happened has happened, whether or not it could be written down: the next start does it once more. */
@@ -102,6 +193,7 @@ export class RunJournal {
     const { clock, journal } = this.#options;
     this.#ended.add(run);
     try {
+      await this.#endShared(run, cluster);
       await journal.append({ run, cluster, wallMs: clock.wallMs(), ...event }, true);
     } catch (error) {
       this.#complain(cluster, error);
@@ -113,6 +205,7 @@ export class RunJournal {
   async giveUp(cluster: string, epoch: number, detail = 'given up by FORCE'): Promise<void> {
     const { clock, journal } = this.#options;
     for (const { run } of this.unfinished().filter((one) => one.cluster === cluster)) {
+      await this.#endShared(run, cluster);
       const entry = { run, cluster, wallMs: clock.wallMs(), epoch };
       await journal.append({ ...entry, event: 'closed', result: 'undone', detail }, true);
       this.#ended.add(run);

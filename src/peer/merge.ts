@@ -26,8 +26,9 @@ export function droppedWords(dropped: DurableState, kept: DurableState): string 
     const [before, now] = [dropped[part] ?? {}, kept[part] ?? {}] as const;
     const names = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
     return names
-      .filter((name) => canonical(before[name]) !== canonical(now[name]))
-      .map((name) => `${part} ${name}: ${canonical(before[name])} gives way to ${canonical(now[name])}`);
+      .map((name) => [name, decided(before[name]), decided(now[name])] as const)
+      .filter(([, had, has]) => had !== has)
+      .map(([name, had, has]) => `${part} ${name}: ${had} gives way to ${has}`);
   });
   return lost.join('; ');
 }
@@ -38,6 +39,13 @@ export function stampWords({ term, epoch, revision }: DurableState): string {
 }
 
 const PARTS = ['clusters', 'backends', 'added', 'dropped'] as const;
+
+/** How far a promotion has come is nothing that is decided. */
+function decided(value: unknown): string {
+  if (typeof value !== 'object' || value === null || !('promotion' in value)) return canonical(value);
+  const { promotion: _, ...rest } = value;
+  return canonical(rest);
+}
 
 function compareTexts(one: string, other: string): number {
   return one === other ? 0 : one < other ? -1 : 1;

@@ -3,7 +3,6 @@
  * what the other knows better (`merge.ts`), and says who may act (`right.ts`). What is asked and what is answered are the
  * same message, so one exchange makes both equal.
  */
-import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
 import { messageOf } from '../base/message-of.ts';
@@ -19,6 +18,8 @@ import type { PeerLink } from './link.ts';
 import { rightOf, type Sight } from './right.ts';
 
 export interface PeerOptions {
+  /** Names this process: another one after each start, and none of the other host has it. */
+  readonly process: string;
   readonly clock: Clock;
   readonly link: PeerLink;
   /** Without an answer for so long the other is gone. */
@@ -52,7 +53,6 @@ const TELLS_IN_TIMEOUT = 6;
 
 export class Peer implements Sharing {
   readonly #options: PeerOptions;
-  readonly #process = randomUUID();
   #ticker: Timer | null = null;
   #closed = false;
   /** What the other has said last, in an exchange of either direction. */
@@ -101,6 +101,11 @@ export class Peer implements Sharing {
     this.#closed = true;
     this.#ticker?.cancel();
     this.#options.link.close();
+  }
+
+  /** See `PeerOptions`. */
+  get process(): string {
+    return this.#options.process;
   }
 
   // ---- what is known -------------------------------------------------------------------------------
@@ -219,7 +224,7 @@ export class Peer implements Sharing {
   async receive(text: string): Promise<string> {
     if (text.trim() === LOOK) return formatMessage(this.#message());
     const message = parseMessage(text);
-    if (message.process === this.#process)
+    if (message.process === this.process)
       throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'process', 'this is the same dbproxy');
     // The VIP has left before it comes to the other, who asks at once.
     this.#noteVip();
@@ -277,7 +282,7 @@ export class Peer implements Sharing {
   #message(): PeerMessage {
     const { busy, clock, isActing, config, store, version } = this.#options;
     return {
-      process: this.#process,
+      process: this.process,
       order: ++this.#said,
       holds: this.#holds,
       busy: busy(),
@@ -342,7 +347,7 @@ export class Peer implements Sharing {
     this.#nextMs = askedMs + Math.min(TELL_EVERY_MS, timeoutMs / TELLS_IN_TIMEOUT);
     try {
       const answer = parseMessage(await link.ask(formatMessage(this.#message()), timeoutMs / 2));
-      if (answer.process === this.#process)
+      if (answer.process === this.process)
         throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'address', 'it is the own address of this dbproxy');
       this.#askedMs = askedMs;
       this.#isRefused = false;

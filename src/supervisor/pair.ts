@@ -2,6 +2,7 @@
  * This dbproxy as one of a pair: opens what speaks with the other one (`peer/peer.ts`), and carries the news between it
  * and the rest of the control plane. With no `[peer]` in the configuration there is no other.
  */
+import { randomUUID } from 'node:crypto';
 import { formatEndpoint } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
@@ -40,6 +41,7 @@ export function openPair(world: PairWorld): Peer | null {
   const vip = vipOfCharge(config);
   const clusters = config.clusters.map(({ name }) => name);
   const peer = new Peer({
+    process: randomUUID(),
     clock,
     link: openPeerLink(config.peer, config.admin, clock),
     timeoutMs: config.peer.peerTimeoutMs,
@@ -57,15 +59,11 @@ export function openPair(world: PairWorld): Peer | null {
       for (const { name } of store.members)
         world.slots().limitBackend(name, store.settingsOf(name).maxConnections);
       for (const name of clusters) monitor.rejudge(name);
-      await control()
-        .promotions.leaveToOther()
-        .catch((error: unknown) => world.log.error('peer.journal_not_closed', { error: String(error) }));
+      await control().promotions.leaveToOther();
     },
     onRight: () => {
-      for (const name of clusters) {
-        monitor.voteOf(name)?.askSoon();
-        control().consider(name);
-      }
+      for (const name of clusters) monitor.voteOf(name)?.askSoon();
+      control().pairRightChanged();
     },
     tell: (level, event, detail) => tell(level, event, 'peer', detail),
   });

@@ -24,8 +24,10 @@ export interface SharedPlace {
 
 /** A record as it is kept. */
 export function formatRecord({ epoch, state, by }: SharedRecord): string {
+  // How far a promotion has come is for the other of a pair.
+  const { promotion: _, ...decided } = state;
   const document: unknown = JSON.parse(
-    formatState({ epoch, clusters: { it: { ...state, epoch } }, backends: {} }),
+    formatState({ epoch, clusters: { it: { ...decided, epoch } }, backends: {} }),
   );
   return JSON.stringify({ by, ...(document as object) });
 }

@@ -74,6 +74,17 @@ export interface LongGone {
   readonly servers: readonly string[];
 }
 
+/** A promotion that has begun and not ended: of the journal of the one in charge what the other of a pair needs to take it up. */
+export interface PromotionUnderWay {
+  /** The process that carries it out, and the number that it has there. */
+  readonly by: string;
+  readonly number: number;
+  /** Of the cluster when this was written: in another epoch it is over. */
+  readonly ofEpoch: number;
+  /** What was decided, and how far it has come; see `failover/shared-run.ts`. */
+  readonly run: Readonly<Record<string, unknown>>;
+}
+
 /** Keys of a section as a file would have them. */
 export type WrittenKeys = Readonly<Record<string, string>>;
 
@@ -96,6 +107,8 @@ export interface ClusterState {
   readonly diverged?: readonly Divergence[];
   readonly ownWrites?: OwnWrites;
   readonly longGone?: LongGone;
+  /** Of a pair alone. */
+  readonly promotion?: PromotionUnderWay;
 }
 
 export interface DurableState {
@@ -206,7 +219,9 @@ export function parseState(text: string): DurableState | string {
 function clusterProblem(value: unknown): string | null {
   if (!isRecord(value) || typeof value.primary !== 'string') return 'has no primary';
   const { epoch, alone, maintenance, inHand, failoverWallMs, handover, diverged } = value;
-  const { ownWrites, longGone } = value;
+  const { ownWrites, longGone, promotion } = value;
+  if (promotion !== undefined && !isPromotion(promotion))
+    return 'has a promotion without its process, number, epoch and run';
   if (diverged !== undefined && !(Array.isArray(diverged) && diverged.every(isDivergence)))
     return 'has a diverged that is no list of servers and what they have';
   if (ownWrites !== undefined && !isOwnWrites(ownWrites))
@@ -240,6 +255,11 @@ function isOwnWrites(value: unknown): boolean {
 
 function isLongGone(value: unknown): boolean {
   return isRecord(value) && isCount(value.epoch) && isNames(value.servers);
+}
+
+function isPromotion(value: unknown): boolean {
+  if (!isRecord(value) || !isRecord(value.run)) return false;
+  return typeof value.by === 'string' && isCount(value.number) && isCount(value.ofEpoch);
 }
 
 function isHandover(value: unknown): boolean {

@@ -24,6 +24,7 @@ import {
   type Divergence,
   type DurableState,
   type Handover,
+  type PromotionUnderWay,
   type StateStore,
   type WrittenKeys,
 } from './state-file.ts';
@@ -165,6 +166,12 @@ export class TopologyStore {
     return this.#rests ? { ...decided, maintenance: true } : decided;
   }
 
+  /** What is under way in a cluster, or was cut off; null: nothing, or it is over. */
+  promotionOf(cluster: string): PromotionUnderWay | null {
+    const promotion = this.#durable.clusters[cluster]?.promotion;
+    return promotion?.ofEpoch === this.epochOf(cluster) ? promotion : null;
+  }
+
   /** haconf says maintenance: of all clusters, whatever was decided of each, and only while it says so. */
   get rests(): boolean {
     return this.#rests;
@@ -226,7 +233,10 @@ export class TopologyStore {
           throw new Error(
             `${record.by} has written down ${primary} as the primary of epoch ${record.epoch}, which is no backend of cluster ${cluster} here`,
           );
-        const clusters = { ...durable.clusters, [cluster]: { ...record.state, epoch: record.epoch } };
+        // What is under way is for the other of a pair alone; of another epoch it is over.
+        const promotion = own?.promotion && { promotion: own.promotion };
+        const state = { ...record.state, ...promotion, epoch: record.epoch };
+        const clusters = { ...durable.clusters, [cluster]: state };
         const epoch = Math.max(durable.epoch, record.epoch);
         return { durable: { ...durable, epoch, clusters }, answer: true, publishes: false };
       },
@@ -383,6 +393,34 @@ export class TopologyStore {
       },
       [cluster],
     );
+  }
+
+  /** Writes down how far a promotion has come, instead of any other, in a cluster that has a primary. */
+  async notePromotion(cluster: string, promotion: Omit<PromotionUnderWay, 'ofEpoch'>): Promise<void> {
+    await this.#changePromotion(cluster, (_, ofEpoch) => ({ ...promotion, ofEpoch }));
+  }
+
+  /** Writes down that it has ended; does nothing where another one is written down. */
+  async endPromotion(cluster: string, ended: (promotion: PromotionUnderWay) => boolean): Promise<void> {
+    await this.#changePromotion(cluster, (known) =>
+      known !== undefined && ended(known) ? undefined : known,
+    );
+  }
+
+  #changePromotion(
+    cluster: string,
+    change: (known: PromotionUnderWay | undefined, epoch: number) => PromotionUnderWay | undefined,
+  ): Promise<void> {
+    return this.#write((durable) => {
+      const unchanged = { durable, answer: undefined };
+      const known = durable.clusters[cluster];
+      if (known === undefined) return unchanged;
+      const { promotion: before, ...rest } = known;
+      const promotion = change(before, epochOf(durable, cluster));
+      if (promotion === before) return unchanged;
+      const clusters = { ...durable.clusters, [cluster]: { ...rest, ...(promotion && { promotion }) } };
+      return { durable: { ...durable, clusters }, answer: undefined };
+    });
   }
 
   /** Writes down that the replication of these is about to be stopped, to be started again. */
@@ -573,7 +611,7 @@ function withPrimary(
   failoverWallMs?: number | null,
   handover?: Handover | null,
 ): DurableState {
-  const { failoverWallMs: before, ...known } = durable.clusters[cluster] ?? {};
+  const { failoverWallMs: before, promotion, ...known } = durable.clusters[cluster] ?? {};
   const when = failoverWallMs === undefined ? before : (failoverWallMs ?? undefined);
   const state = {
     ...known,
@@ -581,6 +619,8 @@ function withPrimary(
     epoch,
     ...(when !== undefined && { failoverWallMs: when }),
     ...(handover !== undefined && { handover }),
+    // It is a step of this promotion.
+    ...(promotion !== undefined && { promotion: { ...promotion, ofEpoch: epoch } }),
   };
   return { ...durable, epoch, clusters: { ...durable.clusters, [cluster]: state } };
 }

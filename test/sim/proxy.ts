@@ -172,6 +172,7 @@ export class SimProxy {
   #openPeer(pair: SimPair, process: SimProcess, clock: ProcessClock, store: TopologyStore, log: Log): Peer {
     const world = this.#world;
     const peer: Peer = new Peer({
+      process: `${this.host} ${++this.#starts}`,
       clock,
       link: simulatedLink({
         world,
@@ -191,10 +192,10 @@ export class SimProxy {
       config: '',
       onAdopted: async () => {
         this.life?.monitor.rejudge('main');
-        await this.life?.control.promotions.leaveToOther().catch(() => undefined);
+        await this.life?.control.promotions.leaveToOther();
       },
       onRight: () => {
-        this.life?.control.consider('main');
+        this.life?.control.pairRightChanged();
       },
       tell: (level, event, detail) => log[level](event, { detail }),
     });
@@ -257,6 +258,8 @@ export class SimProxy {
     this.#world.scheduler.at(this.#lastToldMs, arrive);
   }
   #lastToldMs = 0;
+  /** Processes so far. */
+  #starts = 0;
 
   /** As the supervisor does: all are asked, and who does not begin, or answer, in time is killed. */
   async #holdWrites(

@@ -13,7 +13,8 @@ import type { OpenServer, ServerControl } from '../../src/failover/server-contro
 import type { Member, Survey } from '../../src/failover/survey.ts';
 import type { WorkUnderWay } from '../../src/failover/work-under-way.ts';
 import type { ServerFacts } from '../../src/monitor/observation.ts';
-import type { Divergence } from '../../src/topology/state-file.ts';
+import type { SharedRuns } from '../../src/failover/shared-run.ts';
+import type { Divergence, PromotionUnderWay } from '../../src/topology/state-file.ts';
 import { memberFrom, SEEN_MS, surveyOf } from './clusters.ts';
 import { backendConfig, clusterConfig } from './configs.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -42,6 +43,11 @@ export interface FakeServer {
   readonly epochs: { readonly epoch: number; readonly backend: string }[];
 }
 
+interface Written {
+  readonly entry: JournalEntry;
+  readonly durable: boolean;
+}
+
 /** What outlives a process. */
 export class FakeCluster {
   readonly servers: readonly FakeServer[];
@@ -54,10 +60,13 @@ export class FakeCluster {
     readonly alone: boolean;
     readonly inHand: readonly string[];
     readonly failoverWallMs: number | null;
+    readonly promotion?: PromotionUnderWay | undefined;
   };
   /** Whose data was noted to be another than the primary's. */
   diverged: readonly Divergence[] = [];
-  written: { readonly entry: JournalEntry; readonly durable: boolean }[] = [];
+  written: Written[] = [];
+  /** The journal of the other host of a pair. */
+  writtenThere: Written[] = [];
   /** What must never be and was, with the act after which it was. */
   readonly violations: string[] = [];
   /** Replicas apply what they lack while they are waited for. */
@@ -152,12 +161,39 @@ export class FakeProcess {
     return this.acts >= this.#diesAt();
   }
 
+  /** Of a pair: its own name, and whether it is on the other host. */
+  pair: { readonly by: string; readonly isThere: boolean } | null = null;
+
   get journal(): Journal {
+    const written = this.pair?.isThere === true ? this.cluster.writtenThere : this.cluster.written;
     return {
-      entries: () => this.cluster.written.map(({ entry }) => entry),
+      entries: () => written.map(({ entry }) => entry),
       append: (entry, durable) => {
         const what = 'step' in entry ? `${entry.event} ${entry.step}` : entry.event;
-        return this.act(`journal ${what}`, () => void this.cluster.written.push({ entry, durable }));
+        return this.act(`journal ${what}`, () => void written.push({ entry, durable }));
+      },
+    };
+  }
+
+  /** What both of the pair have. */
+  get shared(): SharedRuns | undefined {
+    const { cluster, pair } = this;
+    if (pair === null) return undefined;
+    const kept = (): PromotionUnderWay | null => {
+      const { promotion, epoch } = cluster.state;
+      return promotion?.ofEpoch === epoch ? promotion : null;
+    };
+    const keep = (what: string, promotion: PromotionUnderWay | undefined): Promise<void> =>
+      this.act(what, () => void (cluster.state = { ...cluster.state, promotion }));
+    return {
+      by: pair.by,
+      clusters: [cluster.cluster.name],
+      keptOf: kept,
+      runOf: () => (kept()?.by === pair.by || this.charge.isOurs ? kept() : null),
+      note: (_name, promotion) => keep('share', { ...promotion, ofEpoch: cluster.state.epoch }),
+      end: async (_name, ended) => {
+        const promotion = kept();
+        if (promotion !== null && ended(promotion)) await keep('share the end', undefined);
       },
     };
   }
@@ -177,7 +213,9 @@ export class FakeProcess {
       holdWrites: () => this.act('hold writes', () => ({ moved: 1, ended: 0, workersKilled: 0 })),
       recordPromotion: (_name, primary, failoverWallMs = cluster.state.failoverWallMs) =>
         this.act('record', () => {
-          cluster.state = { ...cluster.state, primary, epoch: cluster.state.epoch + 1, failoverWallMs };
+          const epoch = cluster.state.epoch + 1;
+          const promotion = cluster.state.promotion && { ...cluster.state.promotion, ofEpoch: epoch };
+          cluster.state = { ...cluster.state, primary, epoch, failoverWallMs, promotion };
           return cluster.state.epoch;
         }),
       failoverWallMs: () => cluster.state.failoverWallMs,

@@ -18,6 +18,7 @@ function promotionsOf(process: FakeProcess, world = process.world): Promotions {
     log: silentLog,
     journal: process.journal,
     world,
+    shared: process.shared,
     onEvent: (event) => process.events.push(event),
   });
 }
@@ -218,6 +219,85 @@ suite('wherever the process is killed', () => {
       }
     });
   }
+});
+
+suite('wherever the one of a pair that promotes is killed', () => {
+  const HERE = { by: 'here 1', isThere: false };
+  const AGAIN = { by: 'here 2', isThere: false };
+  const THERE = { by: 'there', isThere: true };
+  const processOf = (
+    cluster: FakeCluster,
+    pair: NonNullable<FakeProcess['pair']>,
+    diesAt = Infinity,
+  ): FakeProcess => {
+    const process = new FakeProcess(cluster, diesAt);
+    process.pair = pair;
+    return process;
+  };
+  const assertOver = (cluster: FakeCluster, process: FakeProcess, about: string, kind = KINDS[0]!): void => {
+    assertUsable(kind, cluster, process, about);
+    assert.equal(process.shared!.keptOf('main'), null, `${about}: it is over for both`);
+  };
+
+  for (const kind of KINDS) {
+    test(`${kind.name}: the other one ends it well, and the first one then has nothing left to do`, async () => {
+      const whole = processOf(clusterOf(kind), HERE);
+      await begin(kind, whole.cluster, whole);
+      assertOver(whole.cluster, whole, 'undisturbed', kind);
+      let inherited = 0;
+      for (let diesAt = 1; diesAt <= whole.acts; diesAt++) {
+        const cluster = clusterOf(kind);
+        await begin(kind, cluster, processOf(cluster, HERE, diesAt));
+        const other = processOf(cluster, THERE);
+        if (other.shared!.runOf('main') !== null) inherited++;
+        await takeUp(cluster, other);
+        assertOver(cluster, other, `killed at ${diesAt}`, kind);
+        const { writers, state } = cluster;
+        const back = processOf(cluster, AGAIN);
+        back.charge = { isOurs: false, holder: 'the other', why: 'it has the VIP' };
+        await takeUp(cluster, back);
+        assertOver(cluster, back, `killed at ${diesAt}, and back`, kind);
+        assert.deepEqual([cluster.writers, cluster.state], [writers, state]);
+      }
+      assert.ok(inherited > whole.acts / 2, `${inherited} of ${whole.acts}`);
+    });
+
+    test(`${kind.name}: also when the other one is killed as well, and the first one is back`, async () => {
+      const whole = processOf(clusterOf(kind), HERE);
+      await begin(kind, whole.cluster, whole);
+      for (let diesAt = 1; diesAt <= whole.acts; diesAt += 3) {
+        for (let thenAt = 1; thenAt <= 40; thenAt += 4) {
+          const cluster = clusterOf(kind);
+          await begin(kind, cluster, processOf(cluster, HERE, diesAt));
+          await takeUp(cluster, processOf(cluster, THERE, thenAt));
+          const last = processOf(cluster, AGAIN);
+          await takeUp(cluster, last);
+          assertOver(cluster, last, `killed at ${diesAt}, then at ${thenAt}`, kind);
+        }
+      }
+    });
+  }
+
+  test('one that another promotion has overtaken is not taken up', async () => {
+    const kind = KINDS[0]!;
+    const cluster = clusterOf(kind);
+    let diesAt = Infinity;
+    const first = processOf(cluster, HERE);
+    const dying = new FakeProcess(cluster, () => diesAt);
+    dying.pair = HERE;
+    cluster.onAct = (act) => {
+      if (act === 'make read-only db1') diesAt = dying.acts + 1;
+    };
+    await begin(kind, cluster, dying);
+    assert.notEqual(first.shared!.keptOf('main'), null);
+    // Servers told of it, or an arbiter: the other one went on from there.
+    cluster.state = { ...cluster.state, primary: 'db3', epoch: 9 };
+    cluster.server('db3').readOnly = false;
+    const back = processOf(cluster, AGAIN);
+    await takeUp(cluster, back);
+    assert.deepEqual([cluster.writers, cluster.state.epoch], [['db3'], 9]);
+    assertOver(cluster, back, 'in the end');
+  });
 });
 
 suite('a new primary that may have been written to when the power went', () => {

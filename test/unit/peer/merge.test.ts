@@ -61,4 +61,11 @@ describe('what is dropped', () => {
     assert.match(words, /backends old9: \{"roWeight":7\} gives way to nothing/);
     assert.match(words, /clusters main: .*"db1".* gives way to .*"db2"/);
   });
+
+  test('is not how far a promotion has come', () => {
+    const promotion = { by: 'a', number: 7, ofEpoch: 5, run: {} };
+    const under = state({ clusters: { main: { primary: 'db1', epoch: 5, promotion } } });
+    assert.equal(droppedWords(under, state()), '');
+    assert.ok(compareDocuments(under, state()) !== 0, 'though the two are not the same');
+  });
 });

@@ -1,5 +1,6 @@
 /** Two dbproxies of a pair, with disks, a line between them and VIPs that a test moves; no servers. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { LOOK, parseMessage } from '../../../src/peer/message.ts';
 import { Peer } from '../../../src/peer/peer.ts';
@@ -48,6 +49,7 @@ class Host {
     };
     this.store = new TopologyStore(CONFIG, file);
     const peer: Peer = new Peer({
+      process: randomUUID(),
       clock: this.pair.clock,
       link: {
         address: 'the other',
