@@ -30,7 +30,13 @@ export interface JournaledDecision {
 }
 
 export type JournalEvent =
-  | { readonly event: 'opened'; readonly decision: JournaledDecision; readonly epoch: number }
+  | {
+      readonly event: 'opened';
+      readonly decision: JournaledDecision;
+      readonly epoch: number;
+      /** It had been decided, and begun, by another process: of a pair. */
+      readonly takenOver?: true;
+    }
   | { readonly event: 'begun'; readonly step: StepName; readonly notes: Notes }
   | { readonly event: 'done'; readonly step: StepName; readonly detail: string; readonly notes: Notes }
   | { readonly event: 'failed'; readonly step: StepName; readonly detail: string }

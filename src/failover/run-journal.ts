@@ -132,14 +132,21 @@ export class RunJournal {
     );
   }
 
-  /** From here on it is this process's: on both disks before anything is done. Rejects as `write` does. */
+  /**
+   * From here on it is this process's. Where that cannot be written down it stays what it was for both, so that whoever
+   * comes next does the same once more.
+   */
   async takeOver(run: UnfinishedRun): Promise<void> {
     const { clock, journal, shared } = this.#options;
     const { run: number, cluster } = run;
     if (!this.#inherited.has(number) || shared?.runOf(cluster)?.by === shared?.by) return;
-    for (const event of eventsOf(run))
-      await journal.append({ run: number, cluster, wallMs: clock.wallMs(), ...event }, true);
-    await this.#share(number, cluster);
+    try {
+      for (const event of eventsOf(run))
+        await journal.append({ run: number, cluster, wallMs: clock.wallMs(), ...event }, true);
+      await this.#share(number, cluster);
+    } catch (error) {
+      this.#complain(cluster, error);
+    }
   }
 
   /**

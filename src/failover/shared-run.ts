@@ -46,7 +46,7 @@ export function unfinishedFrom(
 
 /** What a journal has of it when it has been begun there. */
 export function eventsOf({ decision, epoch, step, undoing, notes }: UnfinishedRun): JournalEvent[] {
-  const events: JournalEvent[] = [{ event: 'opened', decision, epoch }];
+  const events: JournalEvent[] = [{ event: 'opened', decision, epoch, takenOver: true }];
   if (step === null || notes === undefined) return events;
   events.push({ event: 'begun', step, notes });
   if (undoing) events.push({ event: 'undone', step, detail: 'it was being taken back' });

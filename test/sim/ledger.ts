@@ -87,7 +87,8 @@ export class Ledger {
 
   /** An entry has come to a journal. */
   entryIsOnDisk(entry: JournalEntry, proxy: SimProxy): void {
-    if (entry.event === 'opened') {
+    // What is taken over was judged when it was decided.
+    if (entry.event === 'opened' && entry.takenOver !== true) {
       this.#decision = entry.decision;
       if (entry.decision.force) {
         this.#mayLose = true;
