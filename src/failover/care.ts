@@ -165,8 +165,12 @@ async function unlock(
   });
   if (why !== null) throw new Error(why);
   const cost = whatACrashHasCost(world.survey(), name);
-  // The note itself must wait for nobody; the first write of a client must, if any must.
-  if (cluster.semiSync !== 'off') await server.setSemiSync('primary', false);
+  // The note itself must wait for nobody; the first write of a client must, if any must. Somebody may have let clients in by
+  // hand since it was seen.
+  if (cluster.semiSync !== 'off') {
+    await server.makeReadOnly(FENCE_TIMEOUT_MS, true);
+    await server.setSemiSync('primary', false);
+  }
   if (epoch > 0) await server.noteEpoch({ cluster: cluster.name, epoch, backend: name });
   if (cluster.semiSync === 'require' && !world.survey().alone) await server.setSemiSync('primary', true);
   await server.makeWritable();
@@ -191,11 +195,11 @@ async function follow(
   const { name } = server.backend;
   const primary = source.backend.name;
   if (world.survey().remembered !== primary) throw new Error(`${primary} is not the primary any more`);
+  if (!(await server.look(LOOK_TIMEOUT_MS)).readOnly) await fence(server, world);
   if (cluster.semiSync !== 'off') {
     await server.setSemiSync('primary', false).catch(() => undefined);
     if (!server.backend.follow) await server.setSemiSync('replica', true).catch(() => undefined);
   }
-  if (!(await server.look(LOOK_TIMEOUT_MS)).readOnly) await server.makeReadOnly(FENCE_TIMEOUT_MS, true);
   await world.takeInHand([name]);
   const facts = await source.look(LOOK_TIMEOUT_MS);
   if (!facts.hasGtid) {

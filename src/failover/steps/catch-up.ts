@@ -5,7 +5,7 @@ import type { ReplicationFacts, ServerFacts } from '../../monitor/observation.ts
 import type { LogPlace } from '../../topology/state-file.ts';
 import { describeHeld, extrasOver, heldBy, passedOver } from '../history.ts';
 import { comparePlaces, describePlace } from '../place.ts';
-import { LOOK_TIMEOUT_MS } from '../server-control.ts';
+import { LOOK_TIMEOUT_MS, type ServerControl } from '../server-control.ts';
 import type { StepContext } from './context.ts';
 import { looksUntilSure, reachEnd } from './handover.ts';
 import { beginNewLog } from './new-log.ts';
@@ -26,7 +26,7 @@ async function catchUpWithOld(context: StepContext): Promise<StepReport> {
   const position = context.notes.fencedPosition ?? '';
   if (position === '') return skipped('the old primary has never written anything');
   const target = await context.target();
-  await waitForNobody(context, target);
+  await letApplierGo(context, target);
   const applied = await context.waitUntil(context.cluster.catchUpTimeoutMs, async () => {
     if (await target.hasApplied(position)) return true;
     throwWhenApplierStopped(target.backend.name, (await target.look(LOOK_TIMEOUT_MS)).replication);
@@ -52,7 +52,7 @@ async function catchUpByPlace(context: StepContext, first: LogPlace): Promise<St
   const target = await context.target();
   const old = await context.server(context.oldBackend());
   const { name } = target.backend;
-  await waitForNobody(context, target);
+  await letApplierGo(context, target);
   let end = first;
   const applied = await context.waitUntil(context.cluster.catchUpTimeoutMs, async () => {
     const now = await reachEnd(target, old, end);
@@ -73,7 +73,7 @@ async function catchUpByPlace(context: StepContext, first: LogPlace): Promise<St
 async function drainRelayLog(context: StepContext): Promise<StepReport> {
   const target = await context.target();
   const { name } = target.backend;
-  await waitForNobody(context, target);
+  await letApplierGo(context, target);
   const oddity = await beginNewLog(context);
   let looks = 0;
   const drained = await context.waitUntil(context.cluster.catchUpTimeoutMs, async () => {
@@ -96,6 +96,17 @@ async function drainRelayLog(context: StepContext): Promise<StepReport> {
   return done(
     `${slow}; it is promoted without that, as ${context.decision.force ? 'FORCE' : 'failover_data'} says; ${rest}`,
   );
+}
+
+/**
+ * Its applier would wait for replicas that it has not. A server that clients can write to, as after a restart, would
+ * acknowledge then what nobody else has; it is fenced first.
+ */
+async function letApplierGo(context: StepContext, target: ServerControl): Promise<void> {
+  const { readOnly } = await target.look(LOOK_TIMEOUT_MS);
+  if (!readOnly && context.decision.dissolvesRing !== true)
+    throw new Error(`${target.backend.name} can be written to although it is a replica`);
+  await waitForNobody(context, target);
 }
 
 /** Some servers start with an empty relay log: then there is nothing left to apply, and what it was elected for is gone. */

@@ -130,11 +130,16 @@ async function atAll(
 
 async function follow(context: StepContext, backend: BackendConfig, source: BackendConfig): Promise<void> {
   const server = await context.server(backend);
+  const seen = await context.look(server);
+  const { kind, old, dissolvesRing } = context.decision;
+  const isFenced = seen.readOnly || backend.follow || dissolvesRing === true;
+  // Its clients' commits that wait for replicas must not be acknowledged by who waits for nobody.
+  if (!isFenced) await server.makeReadOnly(context.cluster.holdTimeoutMs, true);
   if (context.cluster.semiSync !== 'off') {
     await server.setSemiSync('primary', false).catch(() => undefined);
     if (!backend.follow) await server.setSemiSync('replica', true).catch(() => undefined);
   }
-  const own = await context.look(server);
+  const own = isFenced ? seen : await context.look(server);
   const theirs = await context.look(await context.target());
   if (!own.hasGtid) {
     await context.world.takeInHand(context.cluster.name, [backend.name]);
@@ -142,7 +147,6 @@ async function follow(context: StepContext, backend: BackendConfig, source: Back
   }
   // Who was not there when it was elected may have received more; somebody may have written on the old primary. In a ring
   // that one has what the writer goes on writing.
-  const { kind, old, dissolvesRing } = context.decision;
   if (kind === 'failover' || (backend.name === old?.name && dissolvesRing !== true)) {
     const extras = extrasOver(own, theirs);
     if (extras.count !== 0n) throw new Error(`it has what ${source.name} has not: ${extras.detail}`);
