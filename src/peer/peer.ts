@@ -380,11 +380,7 @@ export class Peer implements Sharing {
       this.#adopting++;
       const dropped = await store.adopt(message.state).finally(() => this.#adopting--);
       if (dropped !== null) {
-        const isFork =
-          (dropped.term ?? 0) < (message.state.term ?? 0) || dropped.epoch === message.state.epoch;
-        const words = isFork ? droppedWords(dropped, message.state) : '';
-        const lost = words === '' ? '' : `; ${words.slice(0, 2_000)}`;
-        tell('info', 'peer.state_adopted', `the other's state (${stampWords(message.state)}) holds${lost}`);
+        this.#tellAdopted(dropped, message.state);
         await onAdopted();
       }
     }
@@ -400,6 +396,18 @@ export class Peer implements Sharing {
       );
     this.#toldConfig = message.config;
     this.#judge();
+  }
+
+  /** What the other has decided since is told where it is a promotion, or gives up what was decided here. */
+  #tellAdopted(dropped: DurableState, adopted: DurableState): void {
+    const isFork =
+      (dropped.term ?? 0) < (adopted.term ?? 0) ||
+      (dropped.epoch === adopted.epoch && dropped.revision === adopted.revision);
+    const words = isFork ? droppedWords(dropped, adopted) : '';
+    if (words === '' && dropped.epoch === adopted.epoch && dropped.term === adopted.term) return;
+    const lost = words === '' ? '' : `; ${words.slice(0, 2_000)}`;
+    const detail = `the other's state (${stampWords(adopted)}) holds${lost}`;
+    this.#options.tell('info', 'peer.state_adopted', detail);
   }
 
   /** Questions and answers go by two lines, and one may be under way for long: the other has said more since then. */

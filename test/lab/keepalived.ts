@@ -74,9 +74,9 @@ export class Keepalived {
     const child = this.#child;
     if (child === null) return;
     const ended = once(child, 'close');
-    for (const pid of this.#options.host.processes()) {
-      if (isKeepalived(pid)) process.kill(pid, 'SIGKILL');
-    }
+    const pids = this.#options.host.processes().filter(isKeepalived);
+    // One that sees its parent end takes the addresses away.
+    for (const signal of ['SIGSTOP', 'SIGKILL'] as const) for (const pid of pids) process.kill(pid, signal);
     await ended;
   }
 
