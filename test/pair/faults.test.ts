@@ -99,6 +99,35 @@ await pairSuite('a pair of hosts', (flavour) => {
     assert.ok(!holder.proxy.log.slice(from).some(({ event }) => /^(promote|care)\./.test(event)));
   });
 
+  test('dbproxy dies in the middle of a switchover: the other one takes the switchover back, and is written', async () => {
+    const holder = await holderWithPrimary(pair);
+    const other = pair.other(holder);
+    const from = holder.proxy.log.length;
+    const fromOther = other.proxy.log.length;
+    const direct = await createConnection({ host: other.host.address, port: SERVER_PORT, ...ADMIN_ACCOUNT });
+    try {
+      await underLoad(pair, async () => {
+        // So that it cannot catch up.
+        await direct.query('lock tables demo.written write');
+        const asked = holder.proxy.admin(`SWITCHOVER TO ${other.server.name}`).catch(() => undefined);
+        await eventSince(holder.proxy, from, 'promote.fence');
+        await holder.killProxy();
+        await asked;
+        const { reason, aftermath } = await eventSince(other.proxy, fromOther, 'promote.undone');
+        const why = 'dbproxy was stopped in the middle of it';
+        assert.deepEqual([reason, aftermath], [why, 'everything was taken back']);
+        await direct.query('unlock tables');
+      });
+    } finally {
+      endAtOnce(direct);
+    }
+    assert.deepEqual(pair.holders(), [other.name]);
+    await holder.proxy.start();
+    await settled(pair);
+    assert.equal(await primaryOf(other.proxy), holder.server.name);
+    assert.deepEqual(await holder.proxy.admin('SHOW PLAN'), []);
+  });
+
   test('keepalived ends in order: the VIP moves, the primary stays', async () => {
     const holder = await holderWithPrimary(pair);
     const other = pair.other(holder);
