@@ -11,7 +11,7 @@ import type { ChaosFlavour } from '../test/chaos/options.ts';
 
 /** What happens to a server behind one dbproxy, and to a pair of hosts. */
 type ServerFault = 'kill' | 'freeze' | 'cut' | 'switchover';
-type PairFault = 'host' | 'vip';
+type PairFault = 'host' | 'vip' | 'standby';
 
 export interface FailoverCase<Fault = ServerFault | PairFault> {
   readonly name: string;
@@ -42,6 +42,13 @@ export const serverCases: readonly FailoverCase<ServerFault>[] = [
 export const pairCases: readonly FailoverCase<PairFault>[] = [
   of('failover-host-4', 'the host with VIP, dbproxy and primary dies, 4 clients', 'host', 4, 4_000),
   of('failover-vip-4', 'the VIP is sent to the other host, 4 clients', 'vip', 4, 1_000),
+  of(
+    'failover-standby-1',
+    'from the VIP on the standby to the first write of a new client',
+    'standby',
+    1,
+    100,
+  ),
 ];
 
 /** All of them. */
