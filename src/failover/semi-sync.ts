@@ -103,11 +103,13 @@ export function whyACrashMayCost(survey: Survey, primary: Member): string | null
   const { name } = primary.backend;
   const before = survey.memory.reigns.get(name);
   const longGone = longGoneOf(survey);
+  // Since it is back it has acknowledged nothing: who was restarted after it last did may have been another one then.
+  const reigned = { ...primary, record: { ...primary.record, askedMs: null, ...before } };
   const silent = survey.members.filter(
     (member) =>
       member !== primary &&
       !isSeen(member) &&
-      mayAcknowledge(member, primary) &&
+      mayAcknowledge(member, reigned) &&
       !longGone.includes(member.backend.name),
   );
   const what = mayHaveForgotten(survey, primary, 'keepsAcknowledged')

@@ -335,6 +335,11 @@ suite('a primary that is back after a crash', () => {
       },
     ],
     [
+      'and the replica was restarted since, and did not acknowledge any more when it was seen then',
+      {},
+      { db2: { ...GONE, answers: false, record: { startedMs: NOW_MS - 5_000 } } },
+    ],
+    [
       'and another replica is there, which need not have what the gone one has',
       {},
       { db3: { ...REPLICA, hears: 'receives' } },
@@ -371,6 +376,11 @@ suite('a primary that is back after a crash', () => {
     ],
     ['and has not been restarted', {}, { db1: { facts: { ...BACK.facts, uptimeSeconds: 1_000 } } }],
     ['and need not have waited for anybody', { cluster: { semiSync: 'prefer' } }],
+    [
+      'and the gone one had not acknowledged then either',
+      {},
+      { db2: { ...GONE, answers: false, record: { startedMs: NOW_MS - 50_000 } } },
+    ],
     ['and an operator has taken the gone one out', {}, { db2: { ...GONE, admin: 'offline' } }],
     ['and the gone one was gone for long, as it was written down', { reign: undefined, longGone: ['db2'] }],
     [
