@@ -3,27 +3,14 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/message-of.ts';
 import type { ProxyConfig } from '../config/config.ts';
 import { differingParts, sharedPartOf } from '../config/shared-part.ts';
+import type { PeerSight } from '../topology/peer-sight.ts';
 import { openPeerLink } from './link.ts';
 import { LOOK, parseMessage } from './message.ts';
-
-/** The other one, as it was found. */
-export type PeerLook =
-  | { readonly kind: 'silent'; readonly address: string; readonly reason: string }
-  | {
-      readonly kind: 'answers';
-      readonly address: string;
-      /** Null: it does not say. */
-      readonly version: string | null;
-      /** Parts of the configuration that are others there. */
-      readonly differing: readonly string[];
-      /** How far the clock of its host is before ours, at least; below 0: behind. Null: it does not say. */
-      readonly clockAheadMs: number | null;
-    };
 
 const TIMEOUT_MS = 3_000;
 
 /** Asks the other one of this configuration; null: there is none. Never rejects. */
-export async function lookAtPeer(config: ProxyConfig, clock: Clock): Promise<PeerLook | null> {
+export async function lookAtPeer(config: ProxyConfig, clock: Clock): Promise<PeerSight | null> {
   if (config.peer === undefined) return null;
   const link = openPeerLink(config.peer, config.admin, clock);
   const { address } = link;

@@ -81,6 +81,7 @@ export class Peer implements Sharing {
   /** What was told last: of the other, of its configuration, of what hinders. */
   #toldSight: Sight['kind'] | null = null;
   #toldConfig = '';
+  #toldUnsaved: string | null = null;
   #toldTrouble = '';
   #toldRight = '';
   #toldNews = '';
@@ -378,9 +379,10 @@ export class Peer implements Sharing {
     if (this.#heardMs !== null) this.#heardMs = clock.nowMs();
     if (compareDocuments(store.latest, message.state) < 0) {
       this.#adopting++;
-      const dropped = await store.adopt(message.state).finally(() => this.#adopting--);
-      if (dropped !== null) {
-        this.#tellAdopted(dropped, message.state);
+      const adopted = await store.adopt(message.state).finally(() => this.#adopting--);
+      if (adopted !== null) {
+        this.#tellUnsaved(adopted.unsaved);
+        this.#tellAdopted(adopted.ours, message.state);
         await onAdopted();
       }
     }
@@ -408,6 +410,14 @@ export class Peer implements Sharing {
     const lost = words === '' ? '' : `; ${words.slice(0, 2_000)}`;
     const detail = `the other's state (${stampWords(adopted)}) holds${lost}`;
     this.#options.tell('info', 'peer.state_adopted', detail);
+  }
+
+  #tellUnsaved(reason: string | null): void {
+    if (reason !== null && reason !== this.#toldUnsaved) {
+      const detail = `what the other has decided counts here, and is not on this disk: ${reason}`;
+      this.#options.tell('warn', 'peer.state_not_saved', detail);
+    }
+    this.#toldUnsaved = reason;
   }
 
   /** Questions and answers go by two lines, and one may be under way for long: the other has said more since then. */

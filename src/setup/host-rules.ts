@@ -3,6 +3,7 @@
  * those answer who are asked before anything is done. Pure: a survey of the host goes in, findings come out.
  */
 import type { ArbiterAnswer } from '../monitor/arbiter.ts';
+import type { PeerSight } from '../topology/peer-sight.ts';
 import type { Finding, Severity } from './finding.ts';
 
 /** keepalived's own file, beside what it should be. */
@@ -30,20 +31,6 @@ export interface Answered {
   readonly name: string;
   readonly answer: ArbiterAnswer;
 }
-
-/** The other dbproxy of the pair, as it was found; null where there is none. */
-export type PeerSight =
-  | { readonly kind: 'silent'; readonly address: string; readonly reason: string }
-  | {
-      readonly kind: 'answers';
-      readonly address: string;
-      /** Null: it does not say. */
-      readonly version: string | null;
-      /** Parts of the configuration that are others there. */
-      readonly differing: readonly string[];
-      /** How far the clock of its host is before ours, at least; below 0: behind. Null: it does not say. */
-      readonly clockAheadMs: number | null;
-    };
 
 export interface HostSurvey {
   readonly version: string;

@@ -10,6 +10,7 @@ import { parseArbiter } from '../config/arbiter.ts';
 import type { ProxyConfig } from '../config/config.ts';
 import { vipAddress } from '../config/virtual-addresses.ts';
 import { askArbiter, type ArbiterAnswer } from '../monitor/arbiter.ts';
+import type { PeerSight } from '../topology/peer-sight.ts';
 import {
   compareKeepalived,
   readArping,
@@ -18,7 +19,6 @@ import {
   type KeepalivedFile,
   type OrdersSight,
   type PairSurvey,
-  type PeerSight,
   type VipAnswer,
 } from './host-rules.ts';
 

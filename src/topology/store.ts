@@ -4,6 +4,7 @@
  * when it is there; a change that cannot be written has not happened.
  */
 import { formatEndpoint } from '../base/address.ts';
+import { messageOf } from '../base/message-of.ts';
 import type { BackendConfig, ProxyConfig } from '../config/config.ts';
 import {
   assembleSnapshot,
@@ -137,16 +138,16 @@ export class TopologyStore {
 
   /**
    * Takes the document of the other when it holds against ours; answers ours then, else null. It counts even if our disk
-   * does not take it: the other's has it, and our next process asks the other before it does anything.
+   * does not take it (`unsaved` says why): the other's has it, and our next process asks the other before it does anything.
    */
-  async adopt(theirs: DurableState): Promise<DurableState | null> {
+  async adopt(theirs: DurableState): Promise<{ ours: DurableState; unsaved: string | null } | null> {
     return this.#inTurn(async () => {
       const ours = this.#durable;
       if (this.#sharing!.compare(ours, theirs) >= 0) return null;
-      await this.#file.save(theirs).catch(() => undefined);
+      const unsaved = await this.#file.save(theirs).then(() => null, messageOf);
       this.#ownTerm = null;
       this.#take(theirs);
-      return ours;
+      return { ours, unsaved };
     });
   }
 

@@ -22,6 +22,7 @@ class Host {
   readonly pair: Pair;
   disk = formatState({ epoch: 5, clusters: { main: { primary: 'db1', epoch: 5 } }, backends: {} });
   vip = false;
+  isFull = false;
   other!: Host;
   store!: TopologyStore;
   peer: Peer | null = null;
@@ -42,6 +43,7 @@ class Host {
     const file: StateStore = {
       load: () => parseState(this.disk) as DurableState,
       save: (state) => {
+        if (this.isFull) return Promise.reject(new Error('no space left on device'));
         // A process that is dead writes nothing.
         if (this.life === life) this.disk = formatState(state);
         return Promise.resolve();
@@ -166,6 +168,25 @@ describe('a pair of dbproxies', () => {
     pair.two.start();
     assert.equal(pair.two.store.rememberedPrimary('main'), 'db2');
     assert.equal(pair.two.store.epochOf('main'), 6);
+  });
+
+  test('while the disk of the other is full it counts there as well, and that it is not on it is told once', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    two.isFull = true;
+    for (const primary of ['db2', 'db1', 'db2']) {
+      const recorded = one.store.recordPromotion('main', primary);
+      await pair.pass(200);
+      await recorded;
+      assert.equal(two.store.rememberedPrimary('main'), primary);
+    }
+    assert.equal(two.primary, 'db1', 'on its disk');
+    assert.equal(two.events.filter((event) => event === 'peer.state_not_saved').length, 1);
+    two.isFull = false;
+    const recorded = one.store.recordPromotion('main', 'db1');
+    await pair.pass(200);
+    await recorded;
+    assert.deepEqual([one.primary, two.primary], ['db1', 'db1']);
   });
 
   test('one dies with a promotion on its own disk alone: what the other decides since then holds', async () => {

@@ -10,8 +10,8 @@ import {
   readArping,
   type HostSurvey,
   type PairSurvey,
-  type PeerSight,
 } from '../../../src/setup/host-rules.ts';
+import type { PeerSight } from '../../../src/topology/peer-sight.ts';
 
 const THERE: ArbiterAnswer = { kind: 'reachable' };
 const SILENT: ArbiterAnswer = { kind: 'unreachable', reason: 'no answer to ping' };
