@@ -15,7 +15,7 @@ import type { Operations } from '../ipc/operations.ts';
 import type { SlotCounter } from '../ipc/slot-counter.ts';
 import type { Monitor } from '../monitor/monitor.ts';
 import { hostAddresses, openPeerLink } from '../peer/link.ts';
-import { Peer } from '../peer/peer.ts';
+import { Peer, type PeerOptions } from '../peer/peer.ts';
 import type { TopologyStore } from '../topology/store.ts';
 
 export interface PairWorld {
@@ -35,40 +35,64 @@ export interface PairWorld {
 
 /** The other dbproxy of this configuration; null: there is none. */
 export function openPair(world: PairWorld): Peer | null {
-  const { config, clock, store, monitor, control, tell } = world;
+  const { config, clock, store, tell } = world;
   if (config.peer === undefined) return null;
   const addresses = world.hostAddresses ?? hostAddresses;
   const vip = vipOfCharge(config);
-  const clusters = config.clusters.map(({ name }) => name);
-  const peer = new Peer({
+  const peer = joinPair({
+    ...world,
+    monitor: () => world.monitor,
     process: randomUUID(),
-    clock,
+    clusters: config.clusters.map(({ name }) => name),
     link: openPeerLink(config.peer, config.admin, clock),
     timeoutMs: config.peer.peerTimeoutMs,
-    store,
     holdsVip: () => addresses().has(vip),
-    busy: () => clusters.filter((name) => control().promotions.underWayIn(name) !== null),
-    isActing: () => clusters.some((name) => control().isActing(name)),
-    hasVotes: () => {
-      const votes = clusters.flatMap((name) => monitor.arbiterSight(name).vote ?? []);
-      return votes.length === 0 ? null : votes.every(({ vote }) => vote === 'ours');
-    },
     config: sharedPartOf(config),
-    version: world.version,
-    onAdopted: async () => {
+    onSettings: () => {
       for (const { name } of store.members)
         world.slots().limitBackend(name, store.settingsOf(name).maxConnections);
-      for (const name of clusters) monitor.rejudge(name);
-      await control().promotions.leaveToOther();
-    },
-    onRight: () => {
-      for (const name of clusters) monitor.voteOf(name)?.askSoon();
-      control().pairRightChanged();
     },
     tell: (level, event, detail) => tell(level, event, 'peer', detail),
   });
   store.shareWith(peer);
   return peer;
+}
+
+/** What `joinPair` joins; the rest is what the peer itself wants. */
+export interface PairParts
+  extends
+    Pick<
+      PeerOptions,
+      'process' | 'clock' | 'link' | 'timeoutMs' | 'holdsVip' | 'config' | 'version' | 'tell'
+    >,
+    Pick<PairWorld, 'control' | 'store'> {
+  readonly monitor: () => Monitor;
+  readonly clusters: readonly string[];
+  /** Weights and limits may be others. */
+  readonly onSettings: () => void;
+}
+
+/** The other dbproxy, joined with the rest of the control plane; the simulator has one of its own kind. */
+export function joinPair({ clusters, control, monitor, store, onSettings, ...options }: PairParts): Peer {
+  return new Peer({
+    ...options,
+    store,
+    busy: () => clusters.filter((name) => control().promotions.underWayIn(name) !== null),
+    isActing: () => clusters.some((name) => control().isActing(name)),
+    hasVotes: () => {
+      const votes = clusters.flatMap((name) => monitor().arbiterSight(name).vote ?? []);
+      return votes.length === 0 ? null : votes.every(({ vote }) => vote === 'ours');
+    },
+    onAdopted: async () => {
+      onSettings();
+      for (const name of clusters) monitor().rejudge(name);
+      await control().promotions.leaveToOther();
+    },
+    onRight: () => {
+      for (const name of clusters) monitor().voteOf(name)?.askSoon();
+      control().pairRightChanged();
+    },
+  });
 }
 
 /** What the two say to each other, and an operator of the other one. */

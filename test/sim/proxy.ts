@@ -10,7 +10,8 @@ import { unfinishedRuns } from '../../src/failover/journal.ts';
 import type { HoldBounds } from '../../src/ipc/worker-questions.ts';
 import type { ArbiterAnswer } from '../../src/monitor/arbiter.ts';
 import { Monitor, type Checker } from '../../src/monitor/monitor.ts';
-import { Peer } from '../../src/peer/peer.ts';
+import type { Peer } from '../../src/peer/peer.ts';
+import { joinPair } from '../../src/supervisor/pair.ts';
 import type { DurableState } from '../../src/topology/state-file.ts';
 import { TopologyStore, type Sharing } from '../../src/topology/store.ts';
 import { SimDisk } from './disk.ts';
@@ -168,35 +169,22 @@ export class SimProxy {
     void this.#begin(life, adopting);
   }
 
-  /** As the supervisor joins them. */
   #openPeer(pair: SimPair, process: SimProcess, clock: ProcessClock, store: TopologyStore, log: Log): Peer {
     const world = this.#world;
-    const peer: Peer = new Peer({
+    const random = this.#random.stream();
+    const peer = joinPair({
       process: `${this.host} ${++this.#starts}`,
+      clusters: ['main'],
       clock,
-      link: simulatedLink({
-        world,
-        random: this.#random.stream(),
-        from: this,
-        to: pair.otherThan(this),
-        process,
-        clock,
-      }),
+      link: simulatedLink({ world, random, from: this, to: pair.otherThan(this), process, clock }),
       timeoutMs: world.scenario.pair!.peerTimeoutMs,
       store,
       holdsVip: () => pair.holdsVip(this),
-      busy: () => (this.life?.control.promotions.underWay ?? []).map(() => 'main'),
-      isActing: () => this.life?.control.isActing('main') === true,
-      hasVotes: () => null,
+      control: () => this.life!.control,
+      monitor: () => this.life!.monitor,
       version: 'simulated',
       config: '',
-      onAdopted: async () => {
-        this.life?.monitor.rejudge('main');
-        await this.life?.control.promotions.leaveToOther();
-      },
-      onRight: () => {
-        this.life?.control.pairRightChanged();
-      },
+      onSettings: () => undefined,
       tell: (level, event, detail) => log[level](event, { detail }),
     });
     store.shareWith(world.mutations.ignoresPeer ? unasked(peer) : peer);
