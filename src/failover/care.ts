@@ -19,6 +19,7 @@ import {
 import { whyNotLetLoose } from './let-loose.ts';
 import { mayHaveForgotten } from './memory.ts';
 import { NotYet } from './not-yet.ts';
+import { takeReplicaSide } from './replica-side.ts';
 import { LOOK_TIMEOUT_MS, type OpenServer, type ServerControl } from './server-control.ts';
 import { whatACrashCosts } from './semi-sync.ts';
 import {
@@ -196,10 +197,7 @@ async function follow(
   const primary = source.backend.name;
   if (world.survey().remembered !== primary) throw new Error(`${primary} is not the primary any more`);
   if (!(await server.look(LOOK_TIMEOUT_MS)).readOnly) await fence(server, world);
-  if (cluster.semiSync !== 'off') {
-    await server.setSemiSync('primary', false).catch(() => undefined);
-    if (!server.backend.follow) await server.setSemiSync('replica', true).catch(() => undefined);
-  }
+  await takeReplicaSide(server, cluster);
   await world.takeInHand([name]);
   const facts = await source.look(LOOK_TIMEOUT_MS);
   if (!facts.hasGtid) {

@@ -36,6 +36,7 @@ import {
 import { missingRights } from './lost/rights.ts';
 import { standingOf } from './place.ts';
 import { LostSearch, RejoinEnds, STATEMENT_TIMEOUT_MS } from './rejoin-search.ts';
+import { takeReplicaSide } from './replica-side.ts';
 import { LOOK_TIMEOUT_MS, type OpenServer, type ServerControl } from './server-control.ts';
 import { factsInCluster, followsServer, isSeen, memberOf, type SeenMember, type Survey } from './survey.ts';
 import type { Turn } from './turns.ts';
@@ -402,10 +403,7 @@ class Rejoining {
 
   async #follow(server: ServerControl, primary: BackendConfig): Promise<void> {
     await this.#do('follow', async () => {
-      if (this.#cluster.semiSync !== 'off') {
-        await server.setSemiSync('primary', false);
-        await server.setSemiSync('replica', true);
-      }
+      await takeReplicaSide(server, this.#cluster);
       await this.#world.takeInHand([server.backend.name]);
       const source = await this.#ends.server(primary);
       const own = await server.look(LOOK_TIMEOUT_MS);

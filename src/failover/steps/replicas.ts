@@ -5,6 +5,7 @@ import type { BackendConfig } from '../../config/config.ts';
 import { followByPlace, type PlaceTerms } from '../follow-by-place.ts';
 import { extrasOver, lacksOwn, strayExtras } from '../history.ts';
 import { descendsFrom, isSeen, memberOf } from '../survey.ts';
+import { takeReplicaSide } from '../replica-side.ts';
 import { LOOK_TIMEOUT_MS } from '../server-control.ts';
 import type { StepContext } from './context.ts';
 import { done, skipped, type StepReport } from './step-report.ts';
@@ -135,10 +136,7 @@ async function follow(context: StepContext, backend: BackendConfig, source: Back
   const isFenced = seen.readOnly || backend.follow || dissolvesRing === true;
   // Its clients' commits that wait for replicas must not be acknowledged by who waits for nobody.
   if (!isFenced) await server.makeReadOnly(context.cluster.holdTimeoutMs, true);
-  if (context.cluster.semiSync !== 'off') {
-    await server.setSemiSync('primary', false).catch(() => undefined);
-    if (!backend.follow) await server.setSemiSync('replica', true).catch(() => undefined);
-  }
+  await takeReplicaSide(server, context.cluster);
   const own = isFenced ? seen : await context.look(server);
   const theirs = await context.look(await context.target());
   if (!own.hasGtid) {
