@@ -68,6 +68,12 @@ export interface PairShare {
 
 const RESUME_EVERY_MS = 1_000;
 
+const OVERTAKEN: Standing = {
+  isOurs: false,
+  holder: null,
+  why: 'the other dbproxy has taken up what runs here, or ended it',
+};
+
 export class ControlPlane {
   readonly promotions: Promotions;
   readonly #turns: Turns;
@@ -201,7 +207,9 @@ export class ControlPlane {
 
   /** Whether this proxy is the one that acts on the servers of a cluster. */
   charge(cluster: string): Standing {
-    return chargeOf(this.#voteOn(cluster), this.#right, this.#isPromoting(cluster));
+    // It ends with the act under way, and takes nothing back: that is for the other one to say.
+    if (this.promotions.isOvertaken(cluster)) return OVERTAKEN;
+    return chargeOf(this.#voteOn(cluster), this.#right, this.isPromoting(cluster));
   }
 
   /** Throws DBPROXY_NOT_IN_CHARGE for a statement that acts on servers, unless this proxy is the one that does. */
@@ -229,7 +237,7 @@ export class ControlPlane {
 
   /** An arbiter's vote is to be for this dbproxy: of a pair for the one with the VIP, and where a promotion runs, to its end. */
   wantsVote(cluster: string): boolean {
-    return this.#right === null || this.#right.claims || this.#isPromoting(cluster);
+    return this.#right === null || this.#right.claims || this.isPromoting(cluster);
   }
 
   #voteOn(cluster: string): VoteSight | null {
@@ -240,8 +248,9 @@ export class ControlPlane {
     return this.#options.pair?.right ?? null;
   }
 
-  #isPromoting(cluster: string): boolean {
-    return this.promotions.underWayIn(cluster) !== null;
+  /** A promotion runs here, and the other of a pair has not gone on without it. */
+  isPromoting(cluster: string): boolean {
+    return this.promotions.underWayIn(cluster) !== null && !this.promotions.isOvertaken(cluster);
   }
 
   /** Another proxy has written down what is newer than what was known here. */
@@ -333,7 +342,7 @@ export class ControlPlane {
         const promotion = store.promotionOf(cluster);
         return promotion?.by === process || this.charge(cluster).isOurs ? promotion : null;
       },
-      note: (cluster, promotion) => store.notePromotion(cluster, promotion),
+      note: (...note) => store.notePromotion(...note),
       end: (cluster, ended) => store.endPromotion(cluster, ended),
     };
   }
@@ -348,7 +357,10 @@ export class ControlPlane {
       workUnderWay: (cluster) => this.#work(cluster),
       holdWrites: (request: HoldWrites, bounds) => holdWrites(request, bounds),
       hold: (cluster, held) => store.hold(cluster, held),
-      recordPromotion: (...record) => store.recordPromotion(...record),
+      recordPromotion: async (cluster, ...record) => {
+        requireOurs(this.charge(cluster));
+        return store.recordPromotion(cluster, ...record);
+      },
       failoverWallMs: (cluster) => store.decisionsOf(cluster).failoverWallMs ?? null,
       handoverOf: (cluster) => store.decisionsOf(cluster).handover ?? null,
       setHandover: (cluster, handover) => store.decide(cluster, { handover }),

@@ -89,6 +89,8 @@ export class Governor {
   /** By what they are about: one chore a server at a time, and the failover. */
   readonly #attempts = new Map<string, Attempt>();
   #findings: readonly Finding[] = [];
+  /** What kept this dbproxy from being in charge when they were found; null: nothing. */
+  #charge: string | null = null;
   #told = new Set<string>();
   /** Why nothing is done about what calls for it, as it was told. */
   readonly #excuses = new Set<string>();
@@ -154,6 +156,7 @@ export class Governor {
     if (this.#world.promotions.isBusy(name)) return this.#publishUnfinished();
     const survey = this.#lookForDivergences(this.#world.survey(name));
     const findings = diagnose(survey);
+    this.#charge = survey.charge?.diagnosis ?? null;
     this.#publish(findings);
     if (!this.#world.mayAct(name)) return;
     const work = this.#world.workUnderWay(name);
@@ -207,7 +210,12 @@ export class Governor {
   /** While a promotion that was cut off has not ended, that is what is the matter; one that runs tells of itself. */
   #publishUnfinished(): void {
     const { name } = this.#cluster;
-    const [finding] = diagnose(this.#world.survey(name));
+    const survey = this.#world.survey(name);
+    const stop = this.#findings.find(({ action }) => action.kind === 'stop_writes');
+    // What kept this one from being in charge is over: its clients wait for the promotion alone.
+    if (stop?.name === this.#charge && survey.charge?.stopsWrites !== true)
+      this.#world.stopWrites(name, null);
+    const [finding] = diagnose(survey);
     if (finding.name !== 'PromotionUnfinished') return;
     this.#world.setDiagnosis(name, finding);
     if (this.#told.has(finding.name)) return;

@@ -23,6 +23,8 @@ export interface JournaledDecision {
   readonly force: boolean;
   /** A failover that no operator has asked for; absent in a journal of an earlier version. */
   readonly isAutomatic?: boolean;
+  /** The old primary goes on with what the new one writes: a ring. Absent: it does not. */
+  readonly dissolvesRing?: boolean;
   /** As it was seen when that was decided; null: it was not seen. */
   readonly oldWasReadOnly: boolean | null;
   /** Who asked for it, in words: an operator, or a diagnosis. */

@@ -188,8 +188,10 @@ export class Promotions {
   async leaveToOther(): Promise<void> {
     const { world } = this.#options;
     const isRunning = (cluster: string): boolean => this.#running.has(cluster) || this.#givingUp.has(cluster);
-    const left = await this.#journal.closeSuperseded(isRunning, (cluster) => world.epochOf(cluster));
-    for (const cluster of left) if (!this.isBusy(cluster)) world.hold(cluster, false);
+    await this.#journal.closeSuperseded(isRunning, (cluster) => world.epochOf(cluster));
+    // Whatever could be written down.
+    for (const { name } of this.#options.config.clusters)
+      if (!isRunning(name) && !this.isBusy(name)) world.hold(name, false);
   }
 
   /** Who of those that it is about has been taken out of the configuration meanwhile. */
@@ -229,6 +231,11 @@ export class Promotions {
   /** The server that is being promoted now in this cluster. */
   underWayIn(cluster: string): string | null {
     return this.#running.get(cluster)?.target ?? null;
+  }
+
+  /** What runs here is not this process's any more. */
+  isOvertaken(cluster: string): boolean {
+    return this.#running.has(cluster) && this.#journal.isOvertaken(cluster);
   }
 
   /** A promotion of this cluster runs, or was left unfinished. */
@@ -374,6 +381,7 @@ export class Promotions {
           only: verdict.only,
           force: verdict.force,
           isAutomatic: verdict.isAutomatic,
+          ...(verdict.dissolvesRing === true && { dissolvesRing: true }),
           because,
           oldWasReadOnly: readOnlyOf(world.survey(cluster.name), verdict.old),
         },
@@ -405,6 +413,7 @@ export class Promotions {
       only: decision.only,
       force: decision.force,
       isAutomatic: decision.isAutomatic ?? false,
+      dissolvesRing: decision.dissolvesRing ?? false,
     };
     const run = this.#runOf({
       number: unfinished.run,

@@ -3,7 +3,7 @@
  * no process has ended. What a full disk keeps from being written is known here all the same while this process lives.
  *
  * Of a pair both have what is under way (`shared-run.ts`), and that decides what is unfinished: what this journal alone
- * has was ended by the other, or had not begun.
+ * has was ended by the other, or had not begun. A journal that is older than the pair is closed so, too.
  */
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
@@ -39,6 +39,10 @@ export class RunJournal {
   readonly #begun = new Map<number, StepName>();
   /** Of the other, or of a process before this one of the pair: by the numbers that they have here. */
   readonly #inherited = new Map<number, Pick<PromotionUnderWay, 'by' | 'number'>>();
+  /** By cluster: the run that is under way here, once both have had it. */
+  readonly #noted = new Map<string, number>();
+  /** Runs of which both know that they are past the point of no return, or are being told. */
+  readonly #isBeyond = new Set<number>();
   /** The number that was given out last, whether or not the journal has it yet. */
   #lastRun: number;
   /** Runs before this are of earlier processes. */
@@ -110,26 +114,53 @@ export class RunJournal {
     const { number, cluster, shape } = run;
     const durable = event.event === 'opened' || (event.event === 'begun' && leavesTraces(shape, event.step));
     await journal.append({ run: number, cluster, wallMs: clock.wallMs(), ...event }, durable);
-    if (event.event === 'opened' || (event.event === 'begun' && durable && canBeUndone(shape, event.step)))
-      await this.#share(number, cluster);
+    // What both have by then was seen to be over, or is not to be understood here.
+    if (event.event === 'opened') return this.#share(number, cluster, () => true);
+    if (event.event !== 'begun') return;
+    // A cluster that had no primary yet had no place for it.
+    const isStill = (known: PromotionUnderWay | null): boolean =>
+      this.#noted.has(cluster) ? this.#isSame(known, number) : known === null;
+    if (canBeUndone(shape, event.step)) {
+      if (durable) await this.#share(number, cluster, isStill);
+    } else if (!this.#isBeyond.has(number)) {
+      // So that who takes it up need not have the new primary answer; nothing waits for that.
+      this.#isBeyond.add(number);
+      this.#share(number, cluster, isStill).catch((error: unknown) => this.#complain(cluster, error));
+    }
   }
 
-  async #share(number: number, cluster: string): Promise<void> {
+  async #share(
+    number: number,
+    cluster: string,
+    replaces: (known: PromotionUnderWay | null) => boolean,
+  ): Promise<void> {
     const { shared } = this.#options;
     const run = this.#unfinishedHere().find((one) => one.run === number);
     if (shared === undefined || run === undefined) return;
-    await shared.note(cluster, { by: shared.by, number, run: sharedPartOf(run) });
+    const { decision, notes } = run;
+    const target = notes?.target ?? decision.target;
+    await shared.note(cluster, { by: shared.by, number, target, run: sharedPartOf(run) }, replaces);
+    if (shared.keptOf(cluster) !== null) this.#noted.set(cluster, number);
   }
 
   async #endShared(number: number, cluster: string): Promise<void> {
-    const { shared } = this.#options;
+    this.#noted.delete(cluster);
+    await this.#options.shared?.end(cluster, (one) => this.#isSame(one, number));
+  }
+
+  /** What both have is this run. */
+  #isSame(known: Pick<PromotionUnderWay, 'by' | 'number'> | null, number: number): boolean {
+    if (known === null) return false;
     const inherited = this.#inherited.get(number);
-    await shared?.end(
-      cluster,
-      (one) =>
-        (one.by === shared.by && one.number === number) ||
-        (one.by === inherited?.by && one.number === inherited.number),
-    );
+    const isOwn = known.by === this.#options.shared?.by && known.number === number;
+    return isOwn || (known.by === inherited?.by && known.number === inherited.number);
+  }
+
+  /** The run of this cluster that both had is not what both have any more: the other one has gone on without it. */
+  isOvertaken(cluster: string): boolean {
+    const number = this.#noted.get(cluster);
+    const kept = this.#options.shared?.keptOf(cluster) ?? null;
+    return number !== undefined && !this.#isSame(kept, number);
   }
 
   /**
@@ -140,40 +171,42 @@ export class RunJournal {
     const { clock, journal, shared } = this.#options;
     const { run: number, cluster } = run;
     if (!this.#inherited.has(number) || shared?.runOf(cluster)?.by === shared?.by) return;
+    this.#noted.set(cluster, number);
     try {
       for (const event of eventsOf(run))
         await journal.append({ run: number, cluster, wallMs: clock.wallMs(), ...event }, true);
-      await this.#share(number, cluster);
+      await this.#share(number, cluster, (known) => this.#isSame(known, number));
     } catch (error) {
       this.#complain(cluster, error);
     }
   }
 
   /**
-   * Closes here what both do not have any more: the other has ended it, or nothing of it had begun. Answers the clusters;
-   * what cannot be written down is in the next answer.
+   * Closes here what both do not have any more: the other has ended it, or nothing of it had begun. What cannot be written
+   * down is tried again with the next call.
    */
   async closeSuperseded(
     isRunning: (cluster: string) => boolean,
     epochOf: (cluster: string) => number,
-  ): Promise<string[]> {
+  ): Promise<void> {
     const { clock, journal, shared } = this.#options;
-    if (shared === undefined) return [];
-    const closed: string[] = [];
+    if (shared === undefined) return;
     for (const { run, cluster } of this.#unfinishedHere()) {
-      if (isRunning(cluster) || shared.keptOf(cluster)?.number === run) continue;
+      const kept = shared.keptOf(cluster);
+      // A process before this one on this host has the same numbers, and another name.
+      const isOfBefore = run < this.#firstOwnRun && kept?.number === run;
+      if (isRunning(cluster) || isOfBefore || this.#isSame(kept, run)) continue;
       const entry = { run, cluster, wallMs: clock.wallMs(), epoch: epochOf(cluster) };
       const detail = 'the other dbproxy has ended it, or nothing of it had begun';
       this.#ended.add(run);
+      this.#noted.delete(cluster);
       try {
         await journal.append({ ...entry, event: 'closed', result: 'undone', detail }, true);
-        closed.push(cluster);
       } catch (error) {
         this.#ended.delete(run);
         this.#complain(cluster, error);
       }
     }
-    return closed;
   }
 
   /** What has happened has happened, whether or not it could be written down: the next start does it once more. */
@@ -208,7 +241,7 @@ export class RunJournal {
     }
   }
 
-  /** Nobody takes up what is unfinished in this cluster. Rejects with DBPROXY_STATE_FILE: then it stays unfinished. */
+  /** Nobody takes up what is unfinished in this cluster. Rejects with DBPROXY_STATE_FILE: then it stays unfinished, here at least. */
   async giveUp(cluster: string, epoch: number, detail = 'given up by FORCE'): Promise<void> {
     const { clock, journal } = this.#options;
     for (const { run } of this.unfinished().filter((one) => one.cluster === cluster)) {

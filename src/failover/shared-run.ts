@@ -15,8 +15,15 @@ export interface SharedRuns {
   keptOf(cluster: string): PromotionUnderWay | null;
   /** What is under way in a cluster and is this process's own, or for it to take up; null: nothing is. */
   runOf(cluster: string): PromotionUnderWay | null;
-  /** Writes down how far it has come; rejects when that is not on both disks, or on the one that is left. */
-  note(cluster: string, promotion: Omit<PromotionUnderWay, 'ofEpoch'>): Promise<void>;
+  /**
+   * Writes down how far it has come, instead of what `replaces` says; rejects when something else is there, and when it is
+   * not on both disks, or on the one that is left.
+   */
+  note(
+    cluster: string,
+    promotion: Omit<PromotionUnderWay, 'ofEpoch'>,
+    replaces: (known: PromotionUnderWay | null) => boolean,
+  ): Promise<void>;
   /** Writes down that it has ended; rejects as `note` does. */
   end(cluster: string, ended: (promotion: PromotionUnderWay) => boolean): Promise<void>;
 }
@@ -34,8 +41,9 @@ export function unfinishedFrom(
   number: number,
 ): UnfinishedRun | null {
   const { decision, epoch, step, sinceWallMs, undoing, notes } = kept as Partial<UnfinishedRun>;
-  const shape: Partial<PlanShape> | undefined = decision?.shape;
-  if (decision === undefined || shape === undefined || typeof decision.target !== 'string') return null;
+  const shape = decision?.shape as Partial<PlanShape> | null | undefined;
+  if (decision === undefined || shape === undefined || shape === null || typeof decision.target !== 'string')
+    return null;
   if (typeof epoch !== 'number' || typeof sinceWallMs !== 'number' || typeof undoing !== 'boolean')
     return null;
   if (step !== null && (step === undefined || notes === undefined)) return null;

@@ -77,7 +77,7 @@ export function joinPair({ clusters, control, monitor, store, onSettings, ...opt
   return new Peer({
     ...options,
     store,
-    busy: () => clusters.filter((name) => control().promotions.underWayIn(name) !== null),
+    busy: () => clusters.filter((name) => control().isPromoting(name)),
     isActing: () => clusters.some((name) => control().isActing(name)),
     hasVotes: () => {
       const votes = clusters.flatMap((name) => monitor().arbiterSight(name).vote ?? []);

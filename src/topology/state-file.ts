@@ -81,6 +81,8 @@ export interface PromotionUnderWay {
   readonly number: number;
   /** Of the cluster when this was written: in another epoch it is over. */
   readonly ofEpoch: number;
+  /** Whom it makes the primary. */
+  readonly target: string;
   /** What was decided, and how far it has come; see `failover/shared-run.ts`. */
   readonly run: Readonly<Record<string, unknown>>;
 }
@@ -221,7 +223,7 @@ function clusterProblem(value: unknown): string | null {
   const { epoch, alone, maintenance, inHand, failoverWallMs, handover, diverged } = value;
   const { ownWrites, longGone, promotion } = value;
   if (promotion !== undefined && !isPromotion(promotion))
-    return 'has a promotion without its process, number, epoch and run';
+    return 'has a promotion without its process, number, epoch, target and run';
   if (diverged !== undefined && !(Array.isArray(diverged) && diverged.every(isDivergence)))
     return 'has a diverged that is no list of servers and what they have';
   if (ownWrites !== undefined && !isOwnWrites(ownWrites))
@@ -259,7 +261,8 @@ function isLongGone(value: unknown): boolean {
 
 function isPromotion(value: unknown): boolean {
   if (!isRecord(value) || !isRecord(value.run)) return false;
-  return typeof value.by === 'string' && isCount(value.number) && isCount(value.ofEpoch);
+  const { by, target, number, ofEpoch } = value;
+  return typeof by === 'string' && typeof target === 'string' && isCount(number) && isCount(ofEpoch);
 }
 
 function isHandover(value: unknown): boolean {

@@ -234,8 +234,11 @@ export class TopologyStore {
           throw new Error(
             `${record.by} has written down ${primary} as the primary of epoch ${record.epoch}, which is no backend of cluster ${cluster} here`,
           );
-        // What is under way is for the other of a pair alone; of another epoch it is over.
-        const promotion = own?.promotion && { promotion: own.promotion };
+        // What is under way is for the other of a pair alone; its record may have come to the shared place first.
+        const isItsRecord = own?.promotion?.ofEpoch === ownEpoch && own.promotion.target === primary;
+        const promotion = own?.promotion && {
+          promotion: isItsRecord ? { ...own.promotion, ofEpoch: record.epoch } : own.promotion,
+        };
         const state = { ...record.state, ...promotion, epoch: record.epoch };
         const clusters = { ...durable.clusters, [cluster]: state };
         const epoch = Math.max(durable.epoch, record.epoch);
@@ -295,6 +298,7 @@ export class TopologyStore {
 
   /** Holds the writes of a cluster, or lets them go. */
   hold(cluster: string, held: boolean): void {
+    if (this.#held.has(cluster) === held) return;
     if (held) this.#held.add(cluster);
     else this.#held.delete(cluster);
     this.#rebuild();
@@ -362,7 +366,9 @@ export class TopologyStore {
     return this.#write(
       (durable) => {
         const nextEpoch = this.#nextEpoch(durable, cluster);
-        const next = withPrimary(durable, cluster, primary, nextEpoch, failoverWallMs, handover);
+        // It is a step of the promotion that both of a pair have.
+        const promotion = this.#sharing === null ? null : this.promotionOf(cluster);
+        const next = withPrimary(durable, cluster, primary, nextEpoch, failoverWallMs, handover, promotion);
         return { durable: next, answer: next.epoch };
       },
       [cluster],
@@ -396,9 +402,20 @@ export class TopologyStore {
     );
   }
 
-  /** Writes down how far a promotion has come, instead of any other, in a cluster that has a primary. */
-  async notePromotion(cluster: string, promotion: Omit<PromotionUnderWay, 'ofEpoch'>): Promise<void> {
-    await this.#changePromotion(cluster, (_, ofEpoch) => ({ ...promotion, ofEpoch }));
+  /**
+   * Writes down how far a promotion has come, in a cluster that has a primary. `replaces`: of what is written down by then;
+   * rejects where that is another one.
+   */
+  async notePromotion(
+    cluster: string,
+    promotion: Omit<PromotionUnderWay, 'ofEpoch'>,
+    replaces: (known: PromotionUnderWay | null) => boolean,
+  ): Promise<void> {
+    await this.#changePromotion(cluster, (_, ofEpoch) => {
+      if (!replaces(this.promotionOf(cluster)))
+        throw new Error(`the other dbproxy has taken the promotion of ${promotion.target} up, or ended it`);
+      return { ...promotion, ofEpoch };
+    });
   }
 
   /** Writes down that it has ended; does nothing where another one is written down. */
@@ -611,8 +628,9 @@ function withPrimary(
   epoch: number,
   failoverWallMs?: number | null,
   handover?: Handover | null,
+  promotion: PromotionUnderWay | null = null,
 ): DurableState {
-  const { failoverWallMs: before, promotion, ...known } = durable.clusters[cluster] ?? {};
+  const { failoverWallMs: before, promotion: _, ...known } = durable.clusters[cluster] ?? {};
   const when = failoverWallMs === undefined ? before : (failoverWallMs ?? undefined);
   const state = {
     ...known,
@@ -620,8 +638,7 @@ function withPrimary(
     epoch,
     ...(when !== undefined && { failoverWallMs: when }),
     ...(handover !== undefined && { handover }),
-    // It is a step of this promotion.
-    ...(promotion !== undefined && { promotion: { ...promotion, ofEpoch: epoch } }),
+    ...(promotion !== null && { promotion: { ...promotion, ofEpoch: epoch } }),
   };
   return { ...durable, epoch, clusters: { ...durable.clusters, [cluster]: state } };
 }

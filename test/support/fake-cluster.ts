@@ -190,7 +190,10 @@ export class FakeProcess {
       clusters: [cluster.cluster.name],
       keptOf: kept,
       runOf: () => (kept()?.by === pair.by || this.charge.isOurs ? kept() : null),
-      note: (_name, promotion) => keep('share', { ...promotion, ofEpoch: cluster.state.epoch }),
+      note: async (_name, promotion, replaces) => {
+        if (!replaces(kept())) throw new Error('the other one has gone on without it');
+        await keep('share', { ...promotion, ofEpoch: cluster.state.epoch });
+      },
       end: async (_name, ended) => {
         const promotion = kept();
         if (promotion !== null && ended(promotion)) await keep('share the end', undefined);

@@ -133,7 +133,8 @@ async function follow(context: StepContext, backend: BackendConfig, source: Back
   const server = await context.server(backend);
   const seen = await context.look(server);
   const { kind, old, dissolvesRing } = context.decision;
-  const isFenced = seen.readOnly || backend.follow || dissolvesRing === true;
+  const waitsForNobody = context.cluster.semiSync === 'off' || backend.follow || dissolvesRing === true;
+  const isFenced = seen.readOnly || waitsForNobody;
   // Its clients' commits that wait for replicas must not be acknowledged by who waits for nobody.
   if (!isFenced) await server.makeReadOnly(context.cluster.holdTimeoutMs, true);
   await takeReplicaSide(server, context.cluster);

@@ -39,7 +39,13 @@ const RUN: UnfinishedRun = {
 
 /** As the other one reads it from the state. */
 function kept(run: UnfinishedRun): PromotionUnderWay {
-  const text = JSON.stringify({ by: 'a', number: run.run, ofEpoch: 4, run: sharedPartOf(run) });
+  const text = JSON.stringify({
+    by: 'a',
+    number: run.run,
+    ofEpoch: 4,
+    target: 'db2',
+    run: sharedPartOf(run),
+  });
   return JSON.parse(text) as PromotionUnderWay;
 }
 

@@ -63,7 +63,7 @@ describe('what is dropped', () => {
   });
 
   test('is not how far a promotion has come', () => {
-    const promotion = { by: 'a', number: 7, ofEpoch: 5, run: {} };
+    const promotion = { by: 'a', number: 7, ofEpoch: 5, target: 'db2', run: {} };
     const under = state({ clusters: { main: { primary: 'db1', epoch: 5, promotion } } });
     assert.equal(droppedWords(under, state()), '');
     assert.ok(compareDocuments(under, state()) !== 0, 'though the two are not the same');

@@ -23,7 +23,7 @@ const STATE: DurableState = {
       inHand: ['db1', 'db3'],
       ownWrites: { epoch: 3, of: { db2: '0-2-7' } },
       longGone: { epoch: 5, servers: ['db3'] },
-      promotion: { by: 'a', number: 7, ofEpoch: 5, run: { step: 'fence' } },
+      promotion: { by: 'a', number: 7, ofEpoch: 5, target: 'db2', run: { step: 'fence' } },
       failoverWallMs: 1_718_000_000_000,
     },
     other: { primary: 'x1', handover: handover('2:500', '1:700', '2:520') },
@@ -90,7 +90,10 @@ suite('a document is refused', () => {
       [{ longGone: { epoch: 3, servers: 'db3' } }, /cluster main has a longGone/],
       [{ longGone: { servers: [] } }, /cluster main has a longGone/],
       [{ promotion: { by: 'a', number: 7, ofEpoch: 5 } }, /cluster main has a promotion/],
-      [{ promotion: { by: 'a', number: '7', ofEpoch: 5, run: {} } }, /cluster main has a promotion/],
+      [
+        { promotion: { by: 'a', number: '7', ofEpoch: 5, target: 'db2', run: {} } },
+        /cluster main has a promotion/,
+      ],
       [{ inHand: [1] }, /cluster main has an inHand/],
       [{ handover: {} }, /cluster main has a handover/],
       [

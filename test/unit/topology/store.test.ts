@@ -337,3 +337,70 @@ test('servers that are taken in hand and let go at the same time do not undo one
   ]);
   assert.deepEqual(store.decisionsOf('main').inHand, ['db3', 'db4']);
 });
+
+suite('a promotion that both of a pair have', () => {
+  const underWay = (ofEpoch: number): DurableState => {
+    const promotion = { by: 'a', number: 3, ofEpoch, target: 'db2', run: {} };
+    return { epoch: 5, clusters: { main: { primary: 'db1', epoch: 5, promotion } }, backends: {} };
+  };
+  const inPair = (state: DurableState): TopologyStore => {
+    const file = new MemoryFile();
+    file.state = state;
+    const { store } = open(file);
+    store.shareWith({ requireCharge: () => undefined, share: async () => 'held', compare: () => 0 });
+    return store;
+  };
+  const NEXT = { by: 'b', number: 1, target: 'db2', run: { step: 'fence' } };
+
+  test('stays what is under way when it is written down who the primary is', async () => {
+    const store = inPair(underWay(5));
+    await store.recordPromotion('main', 'db2');
+    assert.deepEqual([store.promotionOf('main')?.number, store.promotionOf('main')?.ofEpoch], [3, 6]);
+    await store.endPromotion('main', ({ number }) => number === 4);
+    assert.notEqual(store.promotionOf('main'), null);
+    await store.endPromotion('main', ({ number }) => number === 3);
+    assert.equal(store.promotionOf('main'), null);
+  });
+
+  test('is over when another epoch has begun without it, also for good', async () => {
+    const store = inPair(underWay(4));
+    assert.equal(store.promotionOf('main'), null);
+    await store.recordPromotion('main', 'db2');
+    assert.equal(store.promotionOf('main'), null);
+    assert.equal(store.durable.clusters['main']?.promotion, undefined);
+  });
+
+  test('is over as soon as a dbproxy without the other one promotes', async () => {
+    const file = new MemoryFile();
+    file.state = underWay(5);
+    const { store } = open(file);
+    await store.recordPromotion('main', 'db2');
+    assert.equal(file.state.clusters['main']?.promotion, undefined);
+  });
+
+  test('gives way to what it is told to, and to nothing else', async () => {
+    const store = inPair(underWay(5));
+    await assert.rejects(
+      store.notePromotion('main', NEXT, (known) => known === null),
+      /has taken the promotion of db2 up, or ended it/,
+    );
+    await store.notePromotion('main', NEXT, (known) => known?.by === 'a');
+    assert.deepEqual(store.promotionOf('main'), { ...NEXT, ofEpoch: 5 });
+  });
+
+  test('has its record taken over from an etcd, where that came before the state file', async () => {
+    for (const [primary, isKept] of [
+      ['db2', true],
+      ['db1', false],
+    ] as const) {
+      const store = inPair(underWay(5));
+      store.shareIn({
+        recordOf: () => ({ epoch: 6, by: 'a', state: { primary } }),
+        lastEpochOf: () => 6,
+        publish: async () => undefined,
+      });
+      assert.equal(await store.settleWithShared('main', false), true);
+      assert.equal(store.promotionOf('main') !== null, isKept);
+    }
+  });
+});
