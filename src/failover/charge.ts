@@ -89,6 +89,8 @@ const LET_LOOSE_AT_LEAST_MS = 250;
 
 export interface Guard {
   charge(cluster: string): Standing;
+  /** The same for having a replica go on that this one has stopped: nobody else knows of that. */
+  chargeToTidy(cluster: string): Standing;
   /** Makes sure of it; answers for how long it stays so, whatever others do. 0: it may not be so any more. */
   confirm(cluster: string): Promise<number>;
 }
@@ -99,8 +101,7 @@ export function serversInCharge(openServer: OpenServer, guard: Guard): OpenServe
 }
 
 function guarded(server: ServerControl, { name: cluster }: ClusterConfig, guard: Guard): ServerControl {
-  const act = async <T>(work: () => Promise<T>): Promise<T> => {
-    const charge = guard.charge(cluster);
+  const act = async <T>(work: () => Promise<T>, charge = guard.charge(cluster)): Promise<T> => {
     if (!charge.isOurs) throw new Error(`not done at ${server.backend.name}: ${charge.why}`);
     return work();
   };
@@ -122,7 +123,7 @@ function guarded(server: ServerControl, { name: cluster }: ClusterConfig, guard:
       }),
     beginNewLog: () => act(() => server.beginNewLog()),
     stopReceiver: () => act(() => server.stopReceiver()),
-    startReplication: () => act(() => server.startReplication()),
+    startReplication: () => act(() => server.startReplication(), guard.chargeToTidy(cluster)),
     stopReplication: (...args) => act(() => server.stopReplication(...args)),
     forgetSource: () => act(() => server.forgetSource()),
     bringTo: (...args) => act(() => server.bringTo(...args)),

@@ -90,6 +90,7 @@ export class ControlPlane {
     this.#options = options;
     this.#openServer = serversInCharge(options.openServer, {
       charge: (cluster) => this.charge(cluster),
+      chargeToTidy: (cluster) => this.#chargeWithPromotion(cluster),
       confirm: (cluster) => this.#confirmCharge(cluster),
     });
     this.#turns = new Turns({
@@ -207,9 +208,13 @@ export class ControlPlane {
 
   /** Whether this proxy is the one that acts on the servers of a cluster. */
   charge(cluster: string): Standing {
-    // It ends with the act under way, and takes nothing back: that is for the other one to say.
-    if (this.promotions.isOvertaken(cluster)) return OVERTAKEN;
-    return chargeOf(this.#voteOn(cluster), this.#right, this.isPromoting(cluster));
+    // It ends with the act under way, and lets none take writes again: that is for the other one to say.
+    return this.promotions.isOvertaken(cluster) ? OVERTAKEN : this.#chargeWithPromotion(cluster);
+  }
+
+  #chargeWithPromotion(cluster: string): Standing {
+    const isUnderWay = this.promotions.underWayIn(cluster) !== null;
+    return chargeOf(this.#voteOn(cluster), this.#right, isUnderWay);
   }
 
   /** Throws DBPROXY_NOT_IN_CHARGE for a statement that acts on servers, unless this proxy is the one that does. */

@@ -132,6 +132,7 @@ suite('servers', () => {
   async function opened(
     charge: Standing,
     confirmedMs = Infinity,
+    chargeToTidy = charge,
   ): Promise<{ server: ServerControl; asked: string[] }> {
     const asked: string[] = [];
     const note =
@@ -142,6 +143,7 @@ suite('servers', () => {
     const plain = { backend: backendConfig('db1'), ...methods } as unknown as ServerControl;
     const open = serversInCharge(async () => plain, {
       charge: () => charge,
+      chargeToTidy: () => chargeToTidy,
       confirm: async () => confirmedMs,
     });
     return { server: await open(plain.backend, clusterConfig()), asked };
@@ -167,6 +169,15 @@ suite('servers', () => {
       await assert.rejects(say(server, name), /not done at db1: the lease may have run out/, name);
     for (const name of LOOKS) await say(server, name);
     assert.deepEqual(asked, LOOKS);
+  });
+
+  test('go on replicating by who has stopped them, though the other one has taken the promotion up', async () => {
+    const overtaken: Standing = { isOurs: false, holder: null, why: 'the other one has taken it up' };
+    const { server, asked } = await opened(overtaken, Infinity, { isOurs: true });
+    for (const name of ACTS)
+      if (name !== 'startReplication') await assert.rejects(say(server, name), /not done at db1/, name);
+    await say(server, 'startReplication');
+    assert.deepEqual(asked, ['startReplication']);
   });
 
   test('are made writable within the time for which that is sure, and not where there is hardly any', async () => {
