@@ -17,7 +17,10 @@ export class SimPair {
   readonly #scenario: Pair;
   /** One a dbproxy. */
   readonly keepaliveds: readonly SimKeepalived[];
-  /** The VIP is, or was, on both hosts while the two could not talk, and they have not agreed since. */
+  /**
+   * The two could not talk while the VIP was on both hosts, or came to one after the other had gone on alone with it; and they
+   * have not agreed since.
+   */
   isSplit = false;
   /** They were split at some time: both halves may have made the same epoch. */
   wasSplit = false;
@@ -62,10 +65,10 @@ export class SimPair {
 
   /** The VIP has moved, or a line was cut. */
   noteSplit(): void {
-    if (this.isSplit || !this.#isCutWithTwoVips()) return;
+    if (this.isSplit || !(this.#isCutWithTwoVips() || this.#isCutFromWhoWentOn())) return;
     this.isSplit = true;
     this.wasSplit = true;
-    this.#world.note(() => 'the pair is split: the VIP is on both hosts, which cannot talk');
+    this.#world.note(() => 'the pair is split: both have had the VIP, and cannot talk');
   }
 
   /** They have found to each other again. */
@@ -77,10 +80,21 @@ export class SimPair {
   }
 
   #isCutWithTwoVips(): boolean {
+    return this.#isCut && this.keepaliveds.every(({ holds }) => holds);
+  }
+
+  /** Who has the VIP now has not heard that the other one, which had it before, has gone on without it. */
+  #isCutFromWhoWentOn(): boolean {
+    const holder = this.#proxies.find((proxy) => this.holdsVip(proxy));
+    if (!this.#isCut || holder === undefined) return false;
+    const termOf = ({ disk }: SimProxy): number => disk.state.term ?? 0;
+    return termOf(this.otherThan(holder)) > termOf(holder);
+  }
+
+  get #isCut(): boolean {
     const [one, other] = this.#proxies.map(({ host }) => peerOf(host)) as [string, string];
     const { network } = this.#world;
-    const isCut = network.cutSinceMs(one, other) !== null || network.cutSinceMs(other, one) !== null;
-    return isCut && this.keepaliveds.every(({ holds }) => holds);
+    return network.cutSinceMs(one, other) !== null || network.cutSinceMs(other, one) !== null;
   }
 
   /** Why they are no pair: one of them has the VIP and acts, and what the one knows the other does; empty: they are. */

@@ -12,7 +12,7 @@
  * 3. Nothing happens twice: a statement is one transaction, and no server applies a transaction twice.
  * 4. Held statements end within hold_timeout, and promotions end.
  * 5. When the faults have ended the system gets well, or says why it needs an operator.
- *    Excused of 1 and 7 are, until they are one again, two dbproxies that cannot talk and both have the VIP (`SimPair.isSplit`),
+ *    Excused of 1 and 7 are, until they are one again, two dbproxies that cannot talk and both have had the VIP (`SimPair.isSplit`),
  *    and of 1 the workers of one that stood still (`SimWorker`). What they have told clients counts for 2.
  *    Excused of 2 and 5 are only two transactions with one global id: a crash had cost a server the one, and somebody wrote
  *    the other there before dbproxy had looked at it again (`Ledger.givenAgain`).
