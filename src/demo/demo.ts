@@ -13,7 +13,7 @@ import { join, resolve } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { refusal } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
-import { semiSyncTimeoutMs } from '../monitor/flavour/setup.ts';
+import { grantStatements, semiSyncTimeoutMs, setupWordsOf } from '../monitor/flavour/setup.ts';
 import { bootstrap } from '../setup/bootstrap.ts';
 import type { SetupWorld } from '../setup/world.ts';
 import { makeCertificate } from '../setup/certificate.ts';
@@ -130,6 +130,14 @@ async function setUp(
     account: { monitorUser: 'root', monitorPassword: '' },
   });
   say(`BOOTSTRAP CLUSTER demo PRIMARY ${primary.name}: ${reports.length} steps`);
+  for (const sql of rejoinGrants()) await primary.query(sql);
+}
+
+/** So that REJOIN can undo, or make again, what an old primary alone has of the application's data. */
+function rejoinGrants(): string[] {
+  const { rejoinPrivileges } = setupWordsOf('10.11.0-MariaDB', () => false);
+  const onTables = rejoinPrivileges.onTables.map((privilege) => ({ ...privilege, on: 'demo.*' }));
+  return grantStatements([...rejoinPrivileges.onServer, ...onTables], PAIR_ACCOUNTS.monitor.user);
 }
 
 /** Who the servers say is the primary: the one of the last epoch that any of them knows. */

@@ -259,6 +259,7 @@ function semiSyncChores(survey: Survey, primary: SeenMember, unacknowledgedMs: n
       waits: member.record.facts.semiSync.primary?.enabled === true,
     })),
   );
+  chores.push(...whoWaitsAlone(survey, primary));
   const wish = (member: Member): SemiSyncWish => wanted.find((one) => one.name === member.backend.name)!;
   for (const member of followers) {
     const { semiSync } = member.record.facts;
@@ -310,6 +311,30 @@ function semiSyncChores(survey: Survey, primary: SeenMember, unacknowledgedMs: n
     });
   }
   return chores;
+}
+
+/**
+ * An old primary that follows nobody: whatever is written there to put it right would wait for ever, and keep everybody
+ * out meanwhile. Only where clients cannot write: what they wait for must not be acknowledged.
+ */
+function whoWaitsAlone(survey: Survey, primary: SeenMember): Chore[] {
+  const alone = survey.members.filter(
+    (member) =>
+      member !== primary &&
+      isSeen(member) &&
+      !member.backend.follow &&
+      member.record.facts.readOnly &&
+      member.record.facts.replication === null &&
+      member.record.facts.semiSync.primary?.enabled === true,
+  );
+  const because = 'it follows nobody and nobody follows it: a statement to put it right would wait for ever';
+  return alone.map(({ backend: { name } }) => ({
+    kind: 'semi_sync',
+    backend: name,
+    side: 'primary',
+    on: false,
+    because,
+  }));
 }
 
 /** It was switched on when its receiver was connected already; to a primary that could take its answers. */

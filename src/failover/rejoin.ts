@@ -343,7 +343,9 @@ class Rejoining {
       const connection = atServer(name, await this.#ends.connect(server));
       const missing = await missingRights(connection, monitorUser, end, tables, STATEMENT_TIMEOUT_MS);
       if (missing.length > 0)
-        throw this.#refused(`${name}: ${monitorUser} may not do all that this takes: ${missing.join('; ')}`);
+        throw this.#refused(
+          `${monitorUser} may not do all that this takes; say on ${name}: SET SESSION sql_log_bin = 0; ${missing.join('; ')}`,
+        );
     }
   }
 

@@ -394,8 +394,7 @@ function replicationRuns({ survey, primary, isPrimary }: ServerView): Complaint 
   if (replication === null) {
     return {
       words: `it replicates from nobody; the primary is ${primary.backend.name}`,
-      remedy:
-        'BOOTSTRAP CLUSTER when it is empty or has the same data, else CLONE BACKEND into an empty server',
+      remedy: `REJOIN ${survey.backend.name} when it was in the cluster before (SHOW LOST TRANSACTIONS has what it alone has), BOOTSTRAP CLUSTER when it is empty or has the same data, else CLONE BACKEND into an empty server`,
     };
   }
   const errors = [replication.receiverError, replication.applierError].filter((error) => error !== '');

@@ -103,7 +103,7 @@ export function pairOperations(
 ): Pick<Operations, 'peer' | 'setPeerGone' | 'peers'> {
   const required = (): Peer => {
     if (peer !== null) return peer;
-    throw refusal('DBPROXY_NOT_AVAILABLE', 'that, as there is no other dbproxy ([peer] address)');
+    throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'GONE', 'there is no other dbproxy ([peer] address)');
   };
   return {
     peer: async (message) => required().receive(message),

@@ -1,5 +1,6 @@
 /** The steps at the new primary: it follows nobody any more and takes writes, or is what it was again. */
 import { messageOf } from '../../base/message-of.ts';
+import type { BackendConfig } from '../../config/config.ts';
 import { describeReminder, extrasOver } from '../history.ts';
 import { describePlace } from '../place.ts';
 import { LOOK_TIMEOUT_MS, type ServerControl } from '../server-control.ts';
@@ -38,7 +39,9 @@ export async function makeWritable(context: StepContext): Promise<StepReport> {
     if (context.decision.force) {
       const givenUp = await context.whoIsGivenUp(target);
       if (givenUp.length > 0) await context.world.noteDiverged(context.cluster.name, givenUp);
-    } else {
+    } else if (mayTurnBack || (await target.look(LOOK_TIMEOUT_MS)).readOnly) {
+      // One that was let loose before this was cut off takes writes; who else does is fenced when this has ended.
+      if (!mayTurnBack) await fenceOthers(context);
       const why = await context.whyNotLetLoose(target);
       if (why !== null) throw new Error(why);
     }
@@ -66,6 +69,18 @@ export async function makeWritable(context: StepContext): Promise<StepReport> {
   if (mayTurnBack) await lookOnceMore(context);
   await target.makeWritable();
   return done(`${name} is writable in epoch ${epoch} and follows nobody${reminder}`);
+}
+
+/** Nobody else comes to that while this is not brought to its end. Who cannot be fenced is told of by who asks next. */
+async function fenceOthers(context: StepContext): Promise<void> {
+  const { enforceReadOnly, holdTimeoutMs } = context.cluster;
+  if (!enforceReadOnly) return;
+  const others = context.members().filter(({ name, follow }) => name !== context.notes.target && !follow);
+  const fence = async (backend: BackendConfig): Promise<void> => {
+    const server = await context.server(backend);
+    if (!(await server.look(LOOK_TIMEOUT_MS)).readOnly) await server.makeReadOnly(holdTimeoutMs, true);
+  };
+  await Promise.allSettled(others.map(fence));
 }
 
 /**
