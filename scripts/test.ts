@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { chmodSync, globSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { PassThrough, type Writable } from 'node:stream';
@@ -54,6 +54,8 @@ function keepFoldersInMemory(): void {
   if (process.env['TMPDIR'] !== undefined || freeBytes(MEMORY) < MEMORY_BYTES) return;
   // A short name: sockets are in it, whose paths have a bound.
   const folder = mkdtempSync(join(MEMORY, 'dbp-'));
+  // As /tmp is: some programs run as somebody else.
+  chmodSync(folder, 0o1777);
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   process.env['TMPDIR'] = folder;
 }
