@@ -6,6 +6,7 @@ import type { BackendConfig } from '../config/config.ts';
 import { wasInSync } from '../monitor/detector.ts';
 import { holdsPosition, unitePositions } from '../monitor/gtid.ts';
 import type { ReplicationFacts } from '../monitor/observation.ts';
+import { cureOfDivergence, followAdvice } from '../topology/divergence-words.ts';
 import { elect, whyDiverged, whyErrant } from './election.ts';
 import { describeHeld, hasAllOf, hasLogOf, heldBy } from './history.ts';
 import { CUT_SHORT, isCutShort, whoHasMore } from './memory.ts';
@@ -116,8 +117,10 @@ function decideStandalone(survey: Survey, target: SeenMember, wish: Wish): Verdi
     return rival === null ? adopted : refuse(rivalWords(rival));
   }
   if (rival !== null && rival.backend.name === remembered) {
+    const own = survey.diverged.find(({ backend }) => backend === name);
+    const cure = own === undefined ? followAdvice(name, remembered) : cureOfDivergence(own);
     return refuse(
-      `it does not follow ${remembered}, the primary of epoch ${epoch}, which takes the writes; make it a replica of ${remembered} first and let it catch up`,
+      `it does not follow ${remembered}, the primary of epoch ${epoch}, which takes the writes; ${cure}`,
     );
   }
   if (rival !== null) return refuse(rivalWords(rival));

@@ -7,7 +7,7 @@
  * primary gets no traffic.
  */
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
-import { cureOfDivergence, describeDivergence } from './divergence-words.ts';
+import { cureOfDivergence, describeDivergence, followAdvice } from './divergence-words.ts';
 import { UNSEEN, type BackendHealth } from './health.ts';
 import type { BackendRole, BackendState, BackendView, ClusterView, Diagnosis, Snapshot } from './snapshot.ts';
 import type { AdminState, Divergence, DurableState } from './state-file.ts';
@@ -260,9 +260,11 @@ function roleReason(
     case 'standalone': {
       const primary = remembered(knowledge, backend.cluster);
       if (primary === null) return 'does not replicate; the cluster has no primary yet';
+      // What it has of its own says the rest, where that is known.
+      const cure = knowledge.diverged.has(backend.name) ? '' : `: ${followAdvice(backend.name, primary)}`;
       return health.writable
-        ? `writable but not the primary of epoch ${epoch} (${primary} is); no traffic: set read_only=1 and make it follow ${primary}`
-        : `does not replicate and is not the primary; no reads: make it follow ${primary}`;
+        ? `writable but not the primary of epoch ${epoch} (${primary} is); no traffic${cure}`
+        : `does not replicate and is not the primary; no reads${cure}`;
     }
     case 'unknown':
       return '';

@@ -16,6 +16,11 @@ export function cureOfDivergence({ backend, kind }: Divergence): string {
   return `it takes no reads and is not elected; ${copyAdvice(backend)}`;
 }
 
+/** What is done about a server that follows nobody, and of which it is not known that it has anything of its own. */
+export function followAdvice(backend: string, primary: string): string {
+  return `REJOIN ${backend} has it follow ${primary}`;
+}
+
 /** What has to be done with a server that cannot be brought back as it is. */
 export function copyAdvice(backend: string): string {
   return `CLONE BACKEND ${backend} copies it anew, and says how to empty it first`;

@@ -1,6 +1,6 @@
 /** Diagnoses of replicas, and of what the primary has of them. */
 import { agree } from '../../base/grammar.ts';
-import { cureOfDivergence, describeDivergence } from '../../topology/divergence-words.ts';
+import { cureOfDivergence, describeDivergence, followAdvice } from '../../topology/divergence-words.ts';
 import type { Handover } from '../../topology/state-file.ts';
 import { whyItsPlaceIsUnknown } from '../history.ts';
 import { describePlace, standingOf, type Standing } from '../place.ts';
@@ -71,7 +71,7 @@ export function findReplicaDiverged(view: View): Found | null {
       ? [
           `${backend}: ${extras}; somebody has written there, or on a server that it followed: it cannot be elected, and has to be undone or copied anew`,
         ]
-      : [`${backend}: ${extras}; so it does not follow ${name}: REJOIN brings it back`];
+      : [`${backend}: ${extras}; so it does not follow ${name}: ${cureOfDivergence(divergence)}`];
   });
   return words.length === 0 ? null : { detail: words.join('; ') };
 }
@@ -176,15 +176,22 @@ export function findReturned({ survey, primary, others }: View): Found | null {
   );
   if (primary === undefined || found.length === 0) return null;
   const names = found.map(({ backend }) => backend.name).join(', ');
-  const extras = survey.diverged
-    .filter((one) => one.kind === undefined && found.some((member) => member.backend.name === one.backend))
-    .map((one) => `; ${one.backend} has what ${survey.remembered} has not: ${one.extras}`);
-  const unknown = found.flatMap(({ backend, record }) => {
-    const why = whyItsPlaceIsUnknown(backend.name, record.facts!);
-    return why === null ? [] : [`; ${why}`];
+  const cures = found.flatMap(({ backend, record }) => {
+    const own = survey.diverged.find((one) => one.backend === backend.name);
+    // What it lacks, or has in the place of something else, is another finding.
+    if (own?.kind !== undefined) return [];
+    if (own !== undefined)
+      return [
+        `${own.backend} has what ${primary.backend.name} has not: ${own.extras}; ${cureOfDivergence(own)}`,
+      ];
+    return [
+      whyItsPlaceIsUnknown(backend.name, record.facts!) ?? followAdvice(backend.name, primary.backend.name),
+    ];
   });
-  const cure = unknown.length === found.length ? '' : ': REJOIN brings it back';
-  return {
-    detail: `${names} ${agree(found, 'answers and follows', 'answer and follow')} nobody; ${survey.remembered} is the primary${cure}${extras.join('')}${unknown.join('')}`,
-  };
+  const said = [
+    `${names} ${agree(found, 'answers and follows', 'answer and follow')} nobody`,
+    `${primary.backend.name} is the primary`,
+    ...cures,
+  ];
+  return { detail: said.join('; ') };
 }
