@@ -1,6 +1,7 @@
 /**
  * Which server of a cluster is to be the primary, and what stands in the way of a bootstrap. Pure.
  */
+import { agree } from '../base/grammar.ts';
 import { grantStatements } from '../monitor/flavour/setup.ts';
 import { findingsOf } from './cluster-rules.ts';
 import type { ClusterSurvey } from './finding.ts';
@@ -45,16 +46,46 @@ export function obstacles(all: ClusterSurvey, actsAs: string): string[] {
     ...blocking.map(
       ({ subject, words, remedy }) => `${subject}: ${words}${remedy === '' ? '' : ` (${remedy})`}`,
     ),
-    ...surveys.flatMap((survey) => {
+    ...missingRights(surveys, actsAs),
+  ];
+}
+
+/**
+ * What has to be granted, and where: a replica gets from its source what that one has to be given, and what it lacks alone
+ * must not be in its own log.
+ */
+function missingRights(surveys: readonly Survey[], actsAs: string): string[] {
+  const grants = new Map(
+    surveys.map((survey) => {
       const needed = [...survey.words.monitorPrivileges, ...survey.words.bootstrapPrivileges];
       const missing = missingPrivileges(survey.grants, needed).filter(({ optional }) => optional !== true);
-      if (missing.length === 0) return [];
-      const grants = grantStatements(missing, actsAs);
-      return [
-        `${survey.backend.name}: ${actsAs} may not do all that this takes; grant it, and revoke it afterwards if you like: ${grants.join('; ')}`,
-      ];
+      return [survey, grantStatements(missing, actsAs).join('; ')];
     }),
-  ];
+  );
+  const comesFrom = (survey: Survey, source: Survey): boolean =>
+    follows(survey, source) && grants.get(survey) === grants.get(source);
+  const lacking = surveys.filter((survey) => grants.get(survey) !== '');
+  const isFirst = (survey: Survey): boolean => !lacking.some((source) => comesFrom(survey, source));
+  const reached = new Set<Survey>();
+  const told: string[] = [];
+  // In a ring nobody is first, and any of them reaches the others.
+  for (const survey of lacking.toSorted((one, other) => Number(isFirst(other)) - Number(isFirst(one)))) {
+    if (reached.has(survey)) continue;
+    const others = new Set([survey]);
+    for (const source of others) {
+      for (const other of lacking) if (comesFrom(other, source)) others.add(other);
+    }
+    for (const one of others) reached.add(one);
+    others.delete(survey);
+    const names = [...others].map(({ backend }) => backend.name);
+    const rest =
+      names.length === 0 ? '' : ` (${names.join(', ')} ${agree(names, 'gets', 'get')} it by replication)`;
+    const isAlone = survey.facts.replication !== null && names.length === 0;
+    told.push(
+      `${survey.backend.name}: ${actsAs} may not do all that this takes; grant it, and revoke it afterwards if you like: ${isAlone ? 'SET SESSION sql_log_bin = 0; ' : ''}${grants.get(survey)!}${rest}`,
+    );
+  }
+  return told;
 }
 
 /** Why this server cannot be the primary of the others; empty when it can. */

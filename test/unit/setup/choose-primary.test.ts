@@ -108,8 +108,23 @@ describe('what stands in the way of a bootstrap', () => {
     assert.match(all[0]!, /^db2: it writes no binary log.*\(in my\.cnf/);
     assert.match(
       all[1]!,
-      /^db2: m may not do all that this takes.*GRANT .* WITH GRANT OPTION; GRANT SELECT ON mysql/,
+      /^db2: m may not do all that this takes.*: SET SESSION sql_log_bin = 0; GRANT .* WITH GRANT OPTION; GRANT SELECT ON mysql/,
     );
+  });
+
+  test('is a privilege that the primary has to be given, and its replica by it', () => {
+    const servers = [survey('db1', { rest: { grants: [] } }), survey('db2', { rest: { grants: [] } })];
+    const [told, ...rest] = obstacles(clusterSurvey(servers), 'm');
+    assert.deepEqual(rest, []);
+    assert.match(told!, /^db1: .*: GRANT .* \(db2 gets it by replication\)$/);
+  });
+
+  test('is a privilege that one of a ring has to be given', () => {
+    const fromDb2 = replicationFacts({ sourceServerId: 0, sourceHost: 'host-db2', sourcePort: 3306 });
+    const db1 = survey('db1', { facts: { replication: fromDb2 }, rest: { grants: [] } });
+    const [told, ...rest] = obstacles(clusterSurvey([db1, survey('db2', { rest: { grants: [] } })]), 'm');
+    assert.deepEqual(rest, []);
+    assert.match(told!, /^db1: .*: GRANT .* \(db2 gets it by replication\)$/);
   });
 });
 
