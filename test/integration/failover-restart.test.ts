@@ -17,6 +17,7 @@ import {
   eventSince,
   isReadOnly,
   primaryOf,
+  startGuarded,
   untilSafe,
   untilWell,
   writeOne,
@@ -28,10 +29,7 @@ forEachFlavour(
       let lab: Lab;
       let proxy: ProxyProcess;
       before(async () => {
-        lab = await startPair({ flavour });
-        await lab.db1.query(CREATE_WRITTEN);
-        proxy = await lab.startProxy({ config: configWith() });
-        await untilSafe(proxy, lab.db1, flavour);
+        ({ lab, proxy } = await startGuarded(flavour));
       });
       after(() => lab?.stop());
 

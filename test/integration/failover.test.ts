@@ -21,6 +21,7 @@ import {
   eventSince,
   isReadOnly,
   primaryOf,
+  startGuarded,
   untilSafe,
   untilWell,
   underWriters,
@@ -43,10 +44,7 @@ forEachFlavour(
       let lab: Lab;
       let proxy: ProxyProcess;
       before(async () => {
-        lab = await startPair({ flavour });
-        await lab.db1.query(CREATE_WRITTEN);
-        proxy = await lab.startProxy({ config: configWith() });
-        await untilSafe(proxy, lab.db1, flavour);
+        ({ lab, proxy } = await startGuarded(flavour));
       });
       after(() => lab?.stop());
 
@@ -75,10 +73,7 @@ forEachFlavour(
       let lab: Lab;
       let proxy: ProxyProcess;
       before(async () => {
-        lab = await startPair({ flavour });
-        await lab.db1.query(CREATE_WRITTEN);
-        proxy = await lab.startProxy({ config: configWith() });
-        await untilSafe(proxy, lab.db1, flavour);
+        ({ lab, proxy } = await startGuarded(flavour));
       });
       after(() => lab?.stop());
 
@@ -98,11 +93,8 @@ forEachFlavour(
       let lab: Lab;
       let proxy: ProxyProcess;
       before(async () => {
-        lab = await startPair({ flavour });
-        await lab.db1.query(CREATE_WRITTEN);
         // A server that is back within a second or two is not taken for dead.
-        proxy = await lab.startProxy({ config: configWith({ fall: 100, hold_timeout: '2s' }) });
-        await untilSafe(proxy, lab.db1, flavour);
+        ({ lab, proxy } = await startGuarded(flavour, { fall: 100, hold_timeout: '2s' }));
       });
       after(() => lab?.stop());
 
@@ -171,10 +163,7 @@ forEachFlavour(
       let lab: Lab;
       let proxy: ProxyProcess;
       before(async () => {
-        lab = await startPair({ flavour });
-        await lab.db1.query(CREATE_WRITTEN);
-        proxy = await lab.startProxy({ config: configWith() });
-        await untilSafe(proxy, lab.db1, flavour);
+        ({ lab, proxy } = await startGuarded(flavour));
       });
       after(() => lab?.stop());
 
@@ -311,10 +300,7 @@ forEachFlavour(
       let lab: Lab;
       let proxy: ProxyProcess;
       before(async () => {
-        lab = await startPair({ flavour });
-        await lab.db1.query(CREATE_WRITTEN);
-        proxy = await lab.startProxy({ config: configWith() });
-        await untilSafe(proxy, lab.db1, flavour);
+        ({ lab, proxy } = await startGuarded(flavour));
       });
       after(() => lab?.stop());
 
@@ -379,10 +365,7 @@ forEachFlavour(
       let lab: Lab;
       let proxy: ProxyProcess;
       before(async () => {
-        lab = await startPair({ flavour });
-        await lab.db1.query(CREATE_WRITTEN);
-        proxy = await lab.startProxy({ config: configWith() });
-        await untilSafe(proxy, lab.db1, flavour);
+        ({ lab, proxy } = await startGuarded(flavour));
       });
       after(() => lab?.stop());
 

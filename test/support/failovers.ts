@@ -4,8 +4,9 @@
 import assert from 'node:assert/strict';
 import type { DatabaseServer } from '../../src/demo/database-server.ts';
 import { findBrokenPromises } from '../chaos/verify.ts';
-import { Workload } from '../chaos/workload.ts';
+import { CREATE_WRITTEN, Workload } from '../chaos/workload.ts';
 import { WORDS, type LabFlavour } from '../lab/flavours.ts';
+import { startPair, type Lab } from '../lab/pair.ts';
 import type { ConfigSections, LogEvent, ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from './eventually.ts';
 
@@ -50,6 +51,23 @@ export async function untilSafe(
     assert.ok(Number(row?.['value']) > A_DAY_MS);
   }, LONG_MS);
   await untilWell(proxy);
+}
+
+/** Two servers with a table for what writers write, and the dbproxy that guards them, once nothing acknowledged can be lost. */
+export async function startGuarded(
+  flavour: LabFlavour,
+  cluster: Record<string, string | number> = {},
+): Promise<{ lab: Lab; proxy: ProxyProcess }> {
+  const lab = await startPair({ flavour });
+  try {
+    await lab.db1.query(CREATE_WRITTEN);
+    const proxy = await lab.startProxy({ config: configWith(cluster) });
+    await untilSafe(proxy, lab.db1, flavour);
+    return { lab, proxy };
+  } catch (error) {
+    await lab.stop();
+    throw error;
+  }
 }
 
 export async function primaryOf(proxy: ProxyProcess): Promise<string | null> {
