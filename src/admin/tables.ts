@@ -4,7 +4,8 @@
 import { formatEndpoint } from '../base/address.ts';
 import type { ProxyConfig } from '../config/config.ts';
 import { configRows } from '../config/show.ts';
-import type { PoolStats, SessionInfo, WorkerStats } from '../ipc/messages.ts';
+import type { PoolStats, WorkerStats } from '../ipc/messages.ts';
+import type { SessionInfo } from '../ipc/session-info.ts';
 import type {
   CheckSettings,
   DiagnosisReport,

@@ -10,7 +10,7 @@ import type { ReplicationFacts, ServerFacts } from '../monitor/observation.ts';
 import type { Charge } from '../topology/charge.ts';
 import type { AdminState, Divergence, Handover } from '../topology/state-file.ts';
 import { withoutForeign } from './history.ts';
-import type { Memory } from './memory.ts';
+import type { Memory } from './traces.ts';
 import type { StepName } from './plan.ts';
 
 /** A server of the cluster as it is known now. */

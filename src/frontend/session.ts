@@ -6,7 +6,8 @@
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import { ByteSocket } from '../base/socket.ts';
 import type { BackendConnection } from '../backend/connection.ts';
-import type { SessionInfo, SessionPlace } from '../ipc/messages.ts';
+import type { SessionPlace } from '../ipc/messages.ts';
+import type { SessionInfo } from '../ipc/session-info.ts';
 import { toErrorPacket, writeError } from '../protocol/packets.ts';
 import { CommandPhase, type CommandPhaseHost } from './command-phase.ts';
 import { ConnectionPhase, type ConnectionPhaseHost } from './connection-phase.ts';

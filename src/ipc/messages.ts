@@ -9,6 +9,7 @@ import type { ProvenLogin } from '../topology/proven-logins.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { ListenerCertificates } from '../transport/certificates.ts';
 import type { RsaKeyTexts } from '../transport/rsa-keys.ts';
+import type { SessionInfo } from './session-info.ts';
 import type {
   CausalStats,
   DigestStats,
@@ -171,25 +172,6 @@ export interface SessionPlace {
   threadId: number;
   /** Whose it is. */
   user: string;
-}
-
-/** One client session, for SHOW SESSIONS. Times are milliseconds of age, not points in time. */
-export interface SessionInfo {
-  id: number;
-  user: string;
-  clientAddress: string;
-  /** What was agreed on TLS, and whose certificate the client showed; null without TLS. */
-  tls: { version: string; cipher: string; peerSubject: string | null } | null;
-  listener: string;
-  backend: string | null;
-  threadId: number | null;
-  database: string;
-  /** login, idle, active, transaction, closing. */
-  state: string;
-  ageMs: number;
-  /** How long it is in this state. */
-  stateMs: number;
-  queries: number;
 }
 
 /** Histogram bounds of `dbproxy_query_duration_seconds`, in seconds. */

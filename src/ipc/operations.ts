@@ -6,7 +6,8 @@ import type { ProxyConfig } from '../config/config.ts';
 import type { ImportStatus } from '../topology/account.ts';
 import type { Snapshot } from '../topology/snapshot.ts';
 import type { CertificateNews } from '../transport/certificates.ts';
-import type { CommitOutcome, SessionInfo, WorkerStats } from './messages.ts';
+import type { CommitOutcome, WorkerStats } from './messages.ts';
+import type { SessionInfo } from './session-info.ts';
 import type { DigestStats, RouteAsker, RouteExplanation, SessionExplanation } from './split.ts';
 
 /** What an operator may change of a backend; what is absent stays. */

@@ -7,7 +7,7 @@
 import type { ListenerConfig } from '../config/config.ts';
 import type { StatementClass } from '../sql/statement.ts';
 import type { BackendRole } from '../topology/snapshot.ts';
-import type { SessionInfo } from './messages.ts';
+import type { SessionInfo } from './session-info.ts';
 
 /** Whose statement EXPLAIN ROUTE is about: that of a session, or the first one of a new session. */
 export type RouteAsker =

@@ -4,7 +4,8 @@
  */
 import { refusal } from '../base/errors.ts';
 import type { AnswerTo, Question, WorkerFleet } from './fleet.ts';
-import type { SessionInfo, SessionPlace, ToWorker, WorkerStats } from './messages.ts';
+import type { SessionPlace, ToWorker, WorkerStats } from './messages.ts';
+import type { SessionInfo } from './session-info.ts';
 import { slotOfSessionId } from './session-id.ts';
 import { sharedWhileInFlight } from './shared-question.ts';
 import type { DigestStats, RouteAsker, RouteExplanation, SessionExplanation } from './split.ts';

@@ -11,7 +11,8 @@ import type { Clock } from '../base/clock.ts';
 import { messageOf } from '../base/message-of.ts';
 import type { CheckConfig } from '../config/for-check.ts';
 import { parseHaconf, type HaconfReading } from './haconf.ts';
-import { askArbiter, type ArbiterAnswer } from '../monitor/arbiter.ts';
+import type { ArbiterAnswer } from '../monitor/arbiter-answer.ts';
+import { askArbiter } from '../monitor/arbiter.ts';
 
 /** What the HTTP port answered: a status and the first line; null with the reason when it did not answer. */
 export type HttpSight = { readonly status: number; readonly line: string } | { readonly silent: string };

@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import net from 'node:net';
+import type { ArbiterAnswer } from './arbiter-answer.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { parseArbiter, type ArbiterConfig } from '../config/arbiter.ts';
 import type { ClusterConfig } from '../config/config.ts';
@@ -26,12 +27,6 @@ export interface ArbiterSight {
   /** What the one that votes says; null: none of them does. */
   readonly vote: VoteSight | null;
 }
-
-export type ArbiterAnswer =
-  | { readonly kind: 'reachable' }
-  | { readonly kind: 'unreachable'; readonly reason: string }
-  /** We ourselves could not ask. */
-  | { readonly kind: 'broken'; readonly reason: string };
 
 /** One that is only asked whether it answers. */
 export type MuteArbiter = Exclude<ArbiterConfig, { kind: 'etcd' }>;

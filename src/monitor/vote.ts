@@ -15,7 +15,7 @@ import { messageOf } from '../base/message-of.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { formatRecord, isSameRecord, parseRecord, type SharedRecord } from '../topology/shared-state.ts';
 import type { ClusterState } from '../topology/state-file.ts';
-import type { ArbiterAnswer } from './arbiter.ts';
+import type { ArbiterAnswer } from './arbiter-answer.ts';
 import type { Etcd, EtcdEntry } from './etcd.ts';
 import { leaseLeftMs, renewalMs, type Lease } from './lease.ts';
 

@@ -19,7 +19,7 @@ import { completePosition, stateAt } from '../monitor/gtid.ts';
 import { text, type Statement } from '../monitor/flavour/row.ts';
 import type { StartingPoint } from '../monitor/flavour/setup.ts';
 import { DBPROXY_SCHEMA } from '../monitor/flavour/tables.ts';
-import type { CloneJob } from './clone.ts';
+import type { CloneJob } from './clone-job.ts';
 import { quoteSchema, schemasOf } from './inventory.ts';
 import { STATEMENT_TIMEOUT_MS } from './servers.ts';
 

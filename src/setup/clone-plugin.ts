@@ -8,7 +8,7 @@
 import { messageOf } from '../base/message-of.ts';
 import { sleep } from '../base/clock.ts';
 import { text, type Row } from '../monitor/flavour/row.ts';
-import type { CloneJob } from './clone.ts';
+import type { CloneJob } from './clone-job.ts';
 import { tcpAddress } from './roles.ts';
 import { STATEMENT_TIMEOUT_MS } from './servers.ts';
 

@@ -14,10 +14,11 @@ import { bootstrap, type BootstrapOptions } from './bootstrap.ts';
 import type { SetupWorld } from './world.ts';
 import { obstacles } from './choose-primary.ts';
 import { cloneByDump, findDumpPrograms, type DumpPrograms } from './clone-dump.ts';
+import type { CloneJob } from './clone-job.ts';
 import { cloneByPlugin } from './clone-plugin.ts';
 import { surveyCluster } from './doctor.ts';
 import { missingPrivileges } from '../monitor/flavour/grants.ts';
-import { copyOfAccounts, objectionsToCopy, type AccountCopy } from './copy.ts';
+import { copyOfAccounts, objectionsToCopy } from './copy.ts';
 import { isEmpty, quoteSchema, schemasOf, takeInventory, type Inventory } from './inventory.ts';
 import { follows, primaryAmong } from './roles.ts';
 import { isOlder } from './server-rules.ts';
@@ -29,20 +30,6 @@ export interface CloneOptions extends Omit<BootstrapOptions, 'primary' | 'filled
   readonly target: string;
   /** Where the data is; null: the primary. */
   readonly from: string | null;
-}
-
-/** What a way of cloning works with. */
-export interface CloneJob {
-  readonly world: SetupWorld;
-  readonly servers: Servers;
-  readonly account: ControlAccount;
-  readonly source: Survey;
-  readonly target: Survey;
-  readonly stock: Inventory;
-  /** Those of the source that the target lacks. A clone plugin brings them itself. */
-  readonly accounts: AccountCopy;
-  /** Tells how far it has come. */
-  readonly tell: (detail: string) => void;
 }
 
 /** Schemas that a refusal names before it tells how to drop them all. */

@@ -2,7 +2,7 @@
  * What would make the pair fail on the day, as far as it can be seen from this host: what keepalived needs, and whether
  * those answer who are asked before anything is done. Pure: a survey of the host goes in, findings come out.
  */
-import type { ArbiterAnswer } from '../monitor/arbiter.ts';
+import type { ArbiterAnswer } from '../monitor/arbiter-answer.ts';
 import type { PeerSight } from '../topology/peer-sight.ts';
 import type { Finding, Severity } from './finding.ts';
 

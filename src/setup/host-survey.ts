@@ -9,7 +9,8 @@ import type { Clock } from '../base/clock.ts';
 import { parseArbiter } from '../config/arbiter.ts';
 import type { ProxyConfig } from '../config/config.ts';
 import { vipAddress } from '../config/virtual-addresses.ts';
-import { askArbiter, type ArbiterAnswer } from '../monitor/arbiter.ts';
+import type { ArbiterAnswer } from '../monitor/arbiter-answer.ts';
+import { askArbiter } from '../monitor/arbiter.ts';
 import type { PeerSight } from '../topology/peer-sight.ts';
 import {
   compareKeepalived,

@@ -8,7 +8,7 @@ import type { HoldWrites } from '../../src/failover/steps/world.ts';
 import { ControlPlane } from '../../src/failover/control.ts';
 import { unfinishedRuns } from '../../src/failover/journal.ts';
 import type { HoldBounds } from '../../src/ipc/worker-questions.ts';
-import type { ArbiterAnswer } from '../../src/monitor/arbiter.ts';
+import type { ArbiterAnswer } from '../../src/monitor/arbiter-answer.ts';
 import { Monitor, type Checker } from '../../src/monitor/monitor.ts';
 import type { Peer } from '../../src/peer/peer.ts';
 import { joinPair } from '../../src/supervisor/pair.ts';

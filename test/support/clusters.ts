@@ -5,7 +5,7 @@
  * It is 100 s on the clock. The server db1 has the id 1, db2 the id 2; each transaction is `0-1-…`.
  */
 import type { BackendConfig, ClusterConfig } from '../../src/config/config.ts';
-import type { Memory, Reign, Trace } from '../../src/failover/memory.ts';
+import type { Memory, Reign, Trace } from '../../src/failover/traces.ts';
 import type { FailoverFailure, Member, PromotionStand, Survey } from '../../src/failover/survey.ts';
 import { FIRST_RECORD, type HealthRecord } from '../../src/monitor/detector.ts';
 import type {

@@ -4,7 +4,8 @@
  */
 import type { ProxyConfig } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
-import type { QueryStats, SessionInfo, WorkerStats } from '../../src/ipc/messages.ts';
+import type { QueryStats, WorkerStats } from '../../src/ipc/messages.ts';
+import type { SessionInfo } from '../../src/ipc/session-info.ts';
 import type {
   DiagnosisReport,
   EventRecord,

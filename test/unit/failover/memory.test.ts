@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { NO_MEMORY, noteLook, type Memory, type Trace } from '../../../src/failover/memory.ts';
+import { noteLook } from '../../../src/failover/memory.ts';
+import { NO_MEMORY, type Memory, type Trace } from '../../../src/failover/traces.ts';
 import type { Survey } from '../../../src/failover/survey.ts';
 import { surveyOf, type ServerDescription } from '../../support/clusters.ts';
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { createServer, type AddressInfo } from 'node:net';
 import { suite, test, type TestContext } from 'node:test';
 import { systemClock } from '../../../src/base/clock.ts';
-import { Arbiters, askArbiter, type ArbiterAnswer } from '../../../src/monitor/arbiter.ts';
+import type { ArbiterAnswer } from '../../../src/monitor/arbiter-answer.ts';
+import { Arbiters, askArbiter } from '../../../src/monitor/arbiter.ts';
 import { clusterConfig } from '../../support/configs.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 

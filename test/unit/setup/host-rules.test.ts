@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { ArbiterAnswer } from '../../../src/monitor/arbiter.ts';
+import type { ArbiterAnswer } from '../../../src/monitor/arbiter-answer.ts';
 import {
   compareKeepalived,
   hostFindings,
