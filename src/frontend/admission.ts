@@ -6,7 +6,8 @@
 import type { BackendConnection } from '../backend/connection.ts';
 import { initialSettings } from '../backend/wish.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
-import { findBackend, type SessionRequest } from './find-backend.ts';
+import { findBackend } from './find-backend.ts';
+import type { SessionRequest } from './session-request.ts';
 import { flagsOf, loginKey, type KnownLogin } from './known-logins.ts';
 import { maySessionBegin } from '../routing/router.ts';
 

@@ -6,7 +6,7 @@ import { Command } from '../protocol/constants.ts';
 import { destinationOf, type Destination, type SplitView } from '../routing/split.ts';
 import { Need, Statement, type RouteHint } from '../sql/statement.ts';
 import { onlyMarksTransaction } from './lost-connection.ts';
-import type { Side } from './session-connections.ts';
+import type { Side } from './side.ts';
 
 /** It asks after the statement before. */
 export const ASKS_AFTER = Need.DIAGNOSTICS | Need.ROW_COUNT | Need.FOUND_ROWS;

@@ -17,7 +17,7 @@ import { guardRead } from '../sql/read-guard.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import type { QueryCounter } from './counters.ts';
 import { StatementDispatcher, type DispatchHost } from './dispatcher.ts';
-import type { SessionRequest } from './find-backend.ts';
+import type { SessionRequest } from './session-request.ts';
 import { INSPECT_BYTES } from './first-look.ts';
 import { Relay, type RelayFlags, type RelayHost } from './relay.ts';
 

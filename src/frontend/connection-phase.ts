@@ -17,7 +17,8 @@ import { toErrorPacket, writeError, writePayload } from '../protocol/packets.ts'
 import { introduceToReplicas, obtainConnection, obtainHome, obtainLogin } from './admission.ts';
 import type { SharedService } from './command-phase.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
-import { sessionRequest, type SessionRequest } from './find-backend.ts';
+import { sessionRequest } from './find-backend.ts';
+import type { SessionRequest } from './session-request.ts';
 import { flagsOf } from './known-logins.ts';
 import { LoginConversation, type LoginHost } from './login-conversation.ts';
 import { staysHome } from './shared-endpoint.ts';

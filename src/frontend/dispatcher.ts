@@ -43,7 +43,7 @@ import { ConnectionLoss, isRollback } from './connection-loss.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
 import { Delivery } from './delivery.ts';
 import { dialectOf } from './dialect.ts';
-import type { SessionRequest } from './find-backend.ts';
+import type { SessionRequest } from './session-request.ts';
 import { HiddenCodeCheck } from './hidden-code-check.ts';
 import { ReadOnlyTransaction, type Detour } from './read-only-transaction.ts';
 import { isInTransaction, rollsBack } from './lost-connection.ts';

@@ -6,7 +6,6 @@
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import { Identity, initialSettings, SETTING_FLAGS } from '../backend/wish.ts';
-import type { PoolRequest } from '../backend/pool.ts';
 import type { AcceptedLogin } from '../protocol/login-server.ts';
 import { ServerError } from '../protocol/packets.ts';
 import { maySessionBegin, route } from '../routing/router.ts';
@@ -14,10 +13,8 @@ import { accountName, fingerprintOf } from '../topology/account.ts';
 import { sessionAttributes } from './attributes.ts';
 import type { SessionContext, SessionEndpoint } from './context.ts';
 import { RELAYED_CAPABILITIES, RELAYED_EXTENDED } from './offer.ts';
+import type { SessionRequest } from './session-request.ts';
 import type { KnownUser } from './users.ts';
-
-/** What a session asks of whichever pool; each question has a time of its own. */
-export type SessionRequest = Omit<PoolRequest, 'timeoutMs'>;
 
 /** How long the control plane may take to doubt a primary that has refused us. */
 const DOUBT_MS = 1_000;

@@ -12,7 +12,7 @@ import type { BackendConnection } from '../backend/connection.ts';
 import { ServerError } from '../protocol/packets.ts';
 import { classify } from '../sql/classify.ts';
 import { Statement, type SqlDialect } from '../sql/statement.ts';
-import type { Side } from './session-connections.ts';
+import type { Side } from './side.ts';
 
 /** How long an answer holds. What was made through endpoints like this one is forgotten at once. */
 const HOLDS_MS = 60_000;

@@ -4,7 +4,7 @@
  * find a connection of its account, or open one.
  */
 import type { BackendConnection } from '../backend/connection.ts';
-import type { SessionRequest } from './find-backend.ts';
+import type { SessionRequest } from './session-request.ts';
 import type { RelayFlags } from './relay.ts';
 
 /** How a server let an account in. */

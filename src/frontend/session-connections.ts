@@ -16,12 +16,11 @@ import { mayReadOn, maySessionBegin, route, type Endpoint, type Route } from '..
 import type { BackendView } from '../topology/snapshot.ts';
 import { waitForPosition, type CausalCounts } from './causal.ts';
 import type { SessionContext, SessionEndpoint, SharedEndpoint } from './context.ts';
-import { explained, isRefusedLogin, type SessionRequest } from './find-backend.ts';
+import { explained, isRefusedLogin } from './find-backend.ts';
 import { InsertId } from './insert-id.ts';
 import type { SessionRecord } from './session-record.ts';
-
-/** home: where everything may go; the primary, on a read endpoint a replica. */
-export type Side = 'home' | 'replica';
+import type { SessionRequest } from './session-request.ts';
+import type { Side } from './side.ts';
 
 /** The session they belong to. */
 export interface ConnectionsHost {

@@ -8,7 +8,7 @@ import type { Settings } from '../backend/settings.ts';
 import { ServerError } from '../protocol/packets.ts';
 import type { Aftermath } from './aftermath.ts';
 import type { Attachment } from './attachment.ts';
-import type { SessionRequest } from './find-backend.ts';
+import type { SessionRequest } from './session-request.ts';
 import type { SessionChanges } from './session-changes.ts';
 import type { SessionConnections } from './session-connections.ts';
 import type { SessionRecord } from './session-record.ts';

@@ -13,7 +13,7 @@ import { CommandPhase, type CommandPhaseHost } from './command-phase.ts';
 import { ConnectionPhase, type ConnectionPhaseHost } from './connection-phase.ts';
 import type { SessionContext, SessionEndpoint } from './context.ts';
 import type { StatementDispatcher } from './dispatcher.ts';
-import type { SessionRequest } from './find-backend.ts';
+import type { SessionRequest } from './session-request.ts';
 
 /** Why the session is to end as soon as it may, and when at the latest. */
 interface Ending {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { BackendConnection } from '../../../src/backend/connection.ts';
 import { Identity, type IdentityParts, type Preparation } from '../../../src/backend/wish.ts';
-import type { SessionRequest } from '../../../src/frontend/find-backend.ts';
+import type { SessionRequest } from '../../../src/frontend/session-request.ts';
 import { flagsOf, KnownLogins, loginKey, type KnownLogin } from '../../../src/frontend/known-logins.ts';
 
 const LOGIN: KnownLogin = {
