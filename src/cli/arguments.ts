@@ -82,7 +82,7 @@ const COMMANDS: readonly CommandRow[] = [
   {
     name: 'init',
     usage: 'init --hosts=IP,IP --vip=IP[,IP] [--to=FOLDER]',
-    help: `Writes the first proxy.conf of a pair of hosts into ${CONFIG_FOLDER}, with a certificate what the servers have to be, and the SQL for its accounts: for the write address, and one for reads where a second --vip is given.`,
+    help: `Writes the first proxy.conf of a pair of hosts into ${CONFIG_FOLDER}, with a certificate, what the servers have to be, and the SQL for its accounts: for the write address, and one for reads where a second --vip is given.`,
     options: ['hosts', 'vip', 'to'],
     vipTakesAddresses: true,
     words: [],

@@ -230,12 +230,14 @@ async function keepalivedMaker(
 }
 
 /** For the doctor: what haconf orders, or why it cannot be read. */
-async function ordersOf({ keepalived: { haconf: path } }: ProxyConfig): Promise<OrdersSight | null> {
+async function ordersOf({
+  keepalived: { haconf: path, vip, instance },
+}: ProxyConfig): Promise<OrdersSight | null> {
   if (path === undefined) return null;
   const { readHaconf } = await import('../keepalived/haconf-watch.ts');
   const { parseHaconf } = await import('../keepalived/haconf.ts');
   try {
-    const reading = parseHaconf(await readHaconf(path));
+    const reading = parseHaconf(await readHaconf(path), vip.length === 0 ? null : instance);
     return 'problem' in reading ? { path, problem: reading.problem } : { path, ...reading.haconf };
   } catch (error) {
     return { path, problem: messageOf(error) };
@@ -246,7 +248,10 @@ async function ordersOf({ keepalived: { haconf: path } }: ProxyConfig): Promise<
 async function sameInstance(path: string, { keepalived }: ProxyConfig): Promise<void> {
   const { readHaconf } = await import('../keepalived/haconf-watch.ts');
   const { parseHaconf } = await import('../keepalived/haconf.ts');
-  const reading = await readHaconf(keepalived.haconf!).then(parseHaconf, () => null);
+  const reading = await readHaconf(keepalived.haconf!).then(
+    (text) => parseHaconf(text, null),
+    () => null,
+  );
   if (reading === null || 'problem' in reading) return;
   const { instance } = reading.haconf;
   if (instance === null || instance === keepalived.instance) return;

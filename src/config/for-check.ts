@@ -9,6 +9,7 @@ import type { Endpoint } from '../base/address.ts';
 import { messageOf } from '../base/message-of.ts';
 import { parseIni, type Problem } from './ini.ts';
 import type { SectionKind } from './keys.ts';
+import { vrrpInstance } from './virtual-addresses.ts';
 import { readSection, type ConfigContext, type Section } from './section.ts';
 
 export interface CheckConfig {
@@ -18,6 +19,8 @@ export interface CheckConfig {
   readonly timeoutMs: number;
   /** Path; null: there is none. */
   readonly haconf: string | null;
+  /** The VRRP instance that haconf is to name; null: any will do. */
+  readonly instance: string | null;
 }
 
 /** Reads it from the file; from nothing at all, the defaults. */
@@ -49,6 +52,7 @@ export function parseCheckConfig(text: string, file: string, env: NodeJS.Process
     gateway: typeof gateway === 'string' ? gateway : null,
     timeoutMs: keepalived.number('check_timeout'),
     haconf: typeof haconf === 'string' ? resolve(dirname(file), haconf) : null,
+    instance: keepalived.isWritten('vip') ? vrrpInstance(keepalived) : null,
   };
 }
 

@@ -24,6 +24,7 @@ import { parseIni, sectionLabel, type IniSection, type Problem } from './ini.ts'
 import { sectionRows, type SectionKind, type SectionRow } from './keys.ts';
 import { readSection, Section, type ConfigContext } from './section.ts';
 import { didYouMean } from './suggest.ts';
+import { vrrpInstance } from './virtual-addresses.ts';
 
 /** Reads and checks the file; throws DBPROXY_CONFIG with all its faults. */
 export function loadConfig(path: string, env: NodeJS.ProcessEnv): ProxyConfig {
@@ -175,9 +176,8 @@ function workOutDefaults(section: Section, context: ConfigContext): void {
   if (section.kind === 'cluster' && !section.isWritten('readmit_lag') && typeof maxLagMs === 'number') {
     section.set('readmit_lag', Math.floor(maxLagMs / 2));
   }
-  const routerId = section.value('virtual_router_id');
-  if (section.kind === 'keepalived' && !section.isWritten('instance') && routerId !== undefined)
-    section.set('instance', `vi_dbproxy_${section.number('virtual_router_id')}`);
+  const instance = section.kind === 'keepalived' ? vrrpInstance(section) : null;
+  if (instance !== null) section.set('instance', instance);
   // What takes no traffic has no share of the reads, whatever the usual share is.
   if (section.kind === 'backend' && section.value('follow') === true && !section.isWritten('ro_weight')) {
     section.set('ro_weight', 0);

@@ -4,6 +4,7 @@
  */
 import { canonicalAddress } from '../base/address.ts';
 import type { ListenerConfig } from './config.ts';
+import type { Section } from './section.ts';
 
 /** What an address is for. */
 export type VipKind = 'write' | 'read';
@@ -25,4 +26,11 @@ export function vipKind(
 /** A listener's address is this VIP. */
 export function isOnVip(address: ListenerConfig['address'], vip: string): boolean {
   return address.kind === 'tcp' && canonicalAddress(address.host) === vipAddress(vip);
+}
+
+/** The name of the VRRP instance that [keepalived] gives, or that follows from its id; null where neither can be read. */
+export function vrrpInstance(keepalived: Section): string | null {
+  const [name, id] = [keepalived.value('instance'), keepalived.value('virtual_router_id')];
+  if (keepalived.isWritten('instance')) return typeof name === 'string' ? name : null;
+  return typeof id === 'number' ? `vi_dbproxy_${id}` : null;
 }

@@ -88,7 +88,7 @@ function readWords({ status, line }: { readonly status: number; readonly line: s
 export async function checkHost(config: CheckConfig, clock: Clock): Promise<CheckVerdict> {
   const leftMs = Math.max(LEAST_TIME_MS, config.timeoutMs - clock.nowMs());
   const { gateway } = config;
-  const haconfReading = config.haconf === null ? null : haconfAt(config.haconf);
+  const haconfReading = config.haconf === null ? null : haconfAt(config.haconf, config.instance);
   const door = reachable(config.httpAddress);
   const [process, read, gatewayAnswer] = await Promise.all([
     askHttp(door, '/health', clock, leftMs),
@@ -105,9 +105,9 @@ export async function checkHost(config: CheckConfig, clock: Clock): Promise<Chec
 }
 
 /** At once and first: what it orders must not depend on how long others take. */
-function haconfAt(path: string): HaconfReading {
+function haconfAt(path: string, instance: string | null): HaconfReading {
   try {
-    return parseHaconf(readFileSync(path, 'utf8'));
+    return parseHaconf(readFileSync(path, 'utf8'), instance);
   } catch (error) {
     return { problem: messageOf(error) };
   }

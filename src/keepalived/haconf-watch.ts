@@ -18,6 +18,8 @@ export interface HaconfWorld {
   readonly clock: Clock;
   /** The text of the file; rejects when there is none. */
   readonly read: () => Promise<string>;
+  /** The VRRP instance that the file is to name; null: any will do. */
+  readonly instance: string | null;
   /** What operators would say by MAINTENANCE, of all clusters. */
   readonly rest: (on: boolean) => void;
   readonly backends: () => readonly BackendConfig[];
@@ -66,7 +68,7 @@ export class HaconfWatch {
     if (this.#isLooking) return;
     this.#isLooking = true;
     try {
-      const reading = parseHaconf(await this.#world.read());
+      const reading = parseHaconf(await this.#world.read(), this.#world.instance);
       if ('problem' in reading) return this.#complain(reading.problem);
       this.#trouble = null;
       this.#take(reading.haconf);

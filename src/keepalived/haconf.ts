@@ -71,8 +71,8 @@ const COLUMNS: readonly ColumnRow[] = [
   { meaning: 'reserved', form: 'anything', fits: anything },
 ];
 
-/** Reads the text of the file. */
-export function parseHaconf(text: string): HaconfReading {
+/** Reads the text of the file, which is for this VRRP instance (null: for any). */
+export function parseHaconf(text: string, instance: string | null): HaconfReading {
   const lines = text
     .split('\n')
     .map((line, index) => ({ number: index + 1, text: line.trim() }))
@@ -91,7 +91,7 @@ export function parseHaconf(text: string): HaconfReading {
   if (values.length > COLUMNS.length)
     problems.push(`column ${COLUMNS.length + 1}: '${values[COLUMNS.length]}' is one too many`);
   if (problems.length > 0) return { problem: `line ${line.number}: ${problems.join('; ')}` };
-  const [maintenance, , , , master, slaves, errorMode, instance] = values as [
+  const [maintenance, , , , master, slaves, errorMode, named] = values as [
     string,
     string,
     string,
@@ -101,13 +101,17 @@ export function parseHaconf(text: string): HaconfReading {
     string,
     string,
   ];
+  if (instance !== null && named !== NOTHING && named !== instance) {
+    const wanted = `${instance}, which is [keepalived] instance, or null`;
+    return { problem: `line ${line.number}: column 8 (VRRP instance): '${named}' is not ${wanted}` };
+  }
   return {
     haconf: {
       maintenance: isYes(maintenance),
       master: readMaster(master),
       slaves: slaves === NOTHING ? [] : slaves.split(',').map(canonicalAddress),
       errorMode: isYes(errorMode),
-      instance: instance === NOTHING ? null : instance,
+      instance: named === NOTHING ? null : named,
     },
   };
 }

@@ -15,12 +15,13 @@ export interface HaconfPlace extends Pick<HaconfWorld, 'tell'> {
 
 /** What watches the haconf of this configuration; null: it names none. */
 export function watchHaconf({ config, clock, store, control, tell }: HaconfPlace): HaconfWatch | null {
-  const { haconf } = config.keepalived;
+  const { haconf, vip, instance } = config.keepalived;
   if (haconf === undefined) return null;
   const { changePrimary } = controlOperations(config, control, store);
   return new HaconfWatch({
     clock,
     read: () => readHaconf(haconf),
+    instance: vip.length === 0 ? null : instance,
     rest: (on) => {
       store.rest(on);
       for (const { name } of config.clusters) control.consider(name);

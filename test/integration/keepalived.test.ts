@@ -41,9 +41,14 @@ suite('keepalived', () => {
     return { status, line: stdout };
   }
 
-  function order(columns: { maintenance?: string; master?: string; errorMode?: string }): void {
-    const { maintenance = 'N', master = 'null', errorMode = 'N' } = columns;
-    const line = `${maintenance} dbproxy /usr 3001 ${master} null ${errorMode} vi_dbproxy_51 null null\n`;
+  function order(columns: {
+    maintenance?: string;
+    master?: string;
+    errorMode?: string;
+    instance?: string;
+  }): void {
+    const { maintenance = 'N', master = 'null', errorMode = 'N', instance = 'vi_dbproxy_51' } = columns;
+    const line = `${maintenance} dbproxy /usr 3001 ${master} null ${errorMode} ${instance} null null\n`;
     writeFileSync(join(dirname(dirname(proxy.configPath)), 'haconf'), line);
   }
 
@@ -65,6 +70,18 @@ suite('keepalived', () => {
     );
     assert.match(String(detail), /column 1 \(maintenance\): 'yes' is not Y or N/);
     assert.equal(check().status, 0);
+    assert.equal(await maintenance(), 'off');
+  });
+
+  test('a haconf of another VRRP instance is a wrong column for check and the running dbproxy', async () => {
+    order({ maintenance: 'Y', errorMode: 'Y', instance: 'vi_other' });
+    await proxy.waitForEvent('haconf.bad', ({ detail }) => String(detail).includes('vi_other'));
+    const { status, line } = check();
+    assert.equal(status, 0);
+    assert.match(
+      line,
+      /^well: .*haconf does not count: .*column 8 \(VRRP instance\): 'vi_other' is not vi_dbproxy_51/,
+    );
     assert.equal(await maintenance(), 'off');
   });
 

@@ -17,7 +17,7 @@ const WELL: CheckSight = {
 
 const allBad: Partial<CheckSight> = { process: { silent: 'gone' }, read: { silent: 'gone' } };
 const said = (maintenance: string, errorMode: string): HaconfReading =>
-  parseHaconf(`${maintenance} dbproxy /usr 3001 null null ${errorMode} vi_dbproxy_51 null null`);
+  parseHaconf(`${maintenance} dbproxy /usr 3001 null null ${errorMode} vi_dbproxy_51 null null`, null);
 
 const rows: [what: string, changes: Partial<CheckSight>, isWell: boolean, why: RegExp][] = [
   ['all is well', {}, true, /^well: main: reads go to db2$/],
@@ -85,6 +85,7 @@ test('what is asked is read even from a file that is being edited', () => {
     gateway: null,
     timeoutMs: 400,
     haconf: null,
+    instance: null,
   };
   assert.deepEqual(read(''), usual);
   assert.deepEqual(read('[http\naddress = 1\n[keepalived]\ngateway = 10.0.0\ncheck_timeout = 5'), usual);
@@ -97,6 +98,18 @@ test('what is asked is read even from a file that is being edited', () => {
       gateway: '10.0.0.254',
       timeoutMs: 300,
       haconf: '/etc/haconf',
+      instance: null,
     },
   );
+});
+
+test('the instance that haconf is to name is the written one, or follows from the id', () => {
+  const read = (keys: string): unknown =>
+    parseCheckConfig(`[keepalived]\n${keys}`, '/etc/proxy.conf', {}).instance;
+  const vip = 'vip = 10.0.0.3/24\n';
+  assert.equal(read(vip), 'vi_dbproxy_51');
+  assert.equal(read(`${vip}virtual_router_id = 73`), 'vi_dbproxy_73');
+  assert.equal(read(`${vip}instance = vi_shop`), 'vi_shop');
+  for (const any of ['', 'virtual_router_id = 73', `${vip}instance = a/b`, `${vip}virtual_router_id = x`])
+    assert.equal(read(any), null, any);
 });

@@ -30,7 +30,7 @@ const good: [text: string, haconf: Haconf][] = [
   [EXAMPLE.replace('vi_dbproxy_73', 'null'), { ...READ, instance: null }],
 ];
 for (const [text, haconf] of good) {
-  test(`'${text.trim()}' is read`, () => assert.deepEqual(parseHaconf(text), { haconf }));
+  test(`'${text.trim()}' is read`, () => assert.deepEqual(parseHaconf(text, null), { haconf }));
 }
 
 const bad: [text: string, problem: RegExp][] = [
@@ -52,10 +52,21 @@ const bad: [text: string, problem: RegExp][] = [
 ];
 for (const [text, problem] of bad) {
   test(`'${text.trim()}' is not read`, () => {
-    const reading = parseHaconf(text);
+    const reading = parseHaconf(text, null);
     assert.match('problem' in reading ? reading.problem : 'no problem', problem);
   });
 }
+
+test('column 8 names the VRRP instance of the configuration, where that has one', () => {
+  const own = parseHaconf(EXAMPLE, 'vi_dbproxy_73');
+  assert.deepEqual(own, { haconf: READ });
+  const none = parseHaconf(EXAMPLE.replace('vi_dbproxy_73', 'null'), 'vi_shop');
+  assert.deepEqual(none, { haconf: { ...READ, instance: null } });
+  assert.deepEqual(parseHaconf(EXAMPLE, 'vi_shop'), {
+    problem:
+      "line 1: column 8 (VRRP instance): 'vi_dbproxy_73' is not vi_shop, which is [keepalived] instance, or null",
+  });
+});
 
 describe('haconf watched', () => {
   function world(refuses?: string): {
@@ -70,6 +81,7 @@ describe('haconf watched', () => {
     const watch = new HaconfWatch({
       clock: new FakeClock(),
       read: () => (text === null ? Promise.reject(new Error('ENOENT')) : Promise.resolve(text)),
+      instance: 'vi_dbproxy_73',
       rest: (on) => told.push(on ? 'rest' : 'go on'),
       backends: () => [
         at('db1', 'main', '10.0.0.1', 3306),
@@ -112,6 +124,8 @@ describe('haconf watched', () => {
     assert.match(told.join(), /^haconf\.bad haconf: line 1: column 2 \(service\) is missing/);
     await write('Y');
     assert.deepEqual(told, []);
+    await write(EXAMPLE.replace('vi_dbproxy_73', 'vi_shop'));
+    assert.match(told.join(), /^haconf\.bad haconf: line 1: column 8 \(VRRP instance\): 'vi_shop' is not/);
     await write(null);
     assert.deepEqual(told, ['haconf.bad haconf: cannot be read: ENOENT; what it said before goes on']);
     await write(EXAMPLE.replace('N', 'Y'));
