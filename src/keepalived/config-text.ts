@@ -112,8 +112,12 @@ function globals({ hostname }: TextSource): string[] {
     '    # Who may write a script that runs as root is root.',
     '    enable_script_security',
     '    script_user root',
-    '    # Tells the neighbours again where the addresses are: after a cut that has healed, too.',
+    '    # Tells the neighbours again where the addresses are, now and then,',
     '    vrrp_garp_master_refresh 10',
+    '    # and at once, and a second later, when a cut has healed behind which both hosts had them: who gives them',
+    '    # up is heard once more, and that has the other one tell.',
+    '    vrrp_higher_prio_send_advert true',
+    '    vrrp_garp_lower_prio_delay 1',
     '}',
   ];
 }

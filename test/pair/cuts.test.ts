@@ -32,8 +32,16 @@ await pairSuite('a pair of hosts and its network', (flavour) => {
       pair.cutBetween();
       await eventually(() => assert.deepEqual(pair.holders(), ['h1', 'h2']));
       await eventSince(other.proxy, from[other.number - 1]!, 'promote.done');
+      const told = pair.hosts.map(({ keepalived }) => keepalived.output.length);
       pair.healBetween();
-      await pair.untilHeld();
+      const { keepalived, number } = await pair.untilHeld();
+      // It has heard the one that gives way, or the neighbours would look for the VIP there until the next refresh.
+      await eventually(() =>
+        assert.match(
+          keepalived.output.slice(told[number - 1]),
+          /lower priority[^]*Sending gratuitous ARP on eth0 for 10\.99\.0\.100/,
+        ),
+      );
       await goesOn(workload);
     });
     await settledAgain(pair);

@@ -70,6 +70,15 @@ describe('keepalived.conf', () => {
     assert.equal(lines[0], `script "/usr/bin/nice -n -20 ${check}"`);
   });
 
+  test('has who keeps the addresses after a cut tell the neighbours within a second', () => {
+    const lines = blockOf(textOf(BOTH), 'global_defs');
+    // The last to be heard of the addresses may be the host that gives them up. Without the first line keepalived tells again
+    // only if it happens to hear the other one before that has heard it; its second telling, 5 s later by default, is for who
+    // has missed the first, while the other one still had them.
+    assert.ok(lines.includes('vrrp_higher_prio_send_advert true'));
+    assert.ok(lines.includes('vrrp_garp_lower_prio_delay 1'));
+  });
+
   test('has all addresses in one instance when they live together', () => {
     const text = textOf(BOTH);
     assert.equal(text.match(/^vrrp_instance /gm)!.length, 1);
