@@ -31,6 +31,7 @@ id dbproxy >/dev/null 2>&1 || useradd --system --home-dir /var/lib/dbproxy --she
 # What is put here belongs to the group of the service, which reads it and can change nothing.
 install -d -o root -g dbproxy -m 2750 /etc/dbproxy
 install -m 0644 contrib/systemd/dbproxy.service /etc/systemd/system/dbproxy.service
+install -D -m 0644 contrib/systemd/keepalived.service.d/dbproxy.conf /etc/systemd/system/keepalived.service.d/dbproxy.conf
 printf '#!/bin/sh\nexec /opt/dbproxy/node_modules/.bin/node /opt/dbproxy/dist/cli.js "$@"\n' >/usr/local/bin/dbproxy
 chmod 0755 /usr/local/bin/dbproxy
 echo "$(dbproxy version) is installed: the command dbproxy, the service dbproxy, and /etc/dbproxy for proxy.conf"

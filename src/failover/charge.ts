@@ -6,7 +6,7 @@
 import { refusal } from '../base/errors.ts';
 import type { ClusterConfig } from '../config/config.ts';
 import type { VoteSight } from '../monitor/vote.ts';
-import type { Charge, PairRight } from '../topology/charge.ts';
+import { BOTH_HOLD_CURE, type Charge, type PairRight } from '../topology/charge.ts';
 import { LET_LOOSE_WITHIN_MS, type OpenServer, type ServerControl } from './server-control.ts';
 
 /** Whether this proxy is in charge of a cluster. */
@@ -49,10 +49,9 @@ export function matterOf(vote: VoteSight | null, pair: PairRight | null): Charge
   const { diagnosis, detail } = charge;
   if (diagnosis === 'BothInCharge' && vote !== null && vote.vote !== 'none') {
     const who = vote.vote === 'ours' ? 'this one has the lease and acts' : `${vote.why} and acts`;
-    const cure = 'see keepalived on both hosts (VRRP may be blocked between them)';
     return {
       diagnosis,
-      detail: `the write VIP is on both hosts, and etcd decides: ${who}; ${cure}`,
+      detail: `the write VIP is on both hosts, and etcd decides: ${who}; ${BOTH_HOLD_CURE}`,
       stopsWrites: false,
     };
   }

@@ -18,7 +18,7 @@
  * 7. That the primary may acknowledge writes without a replica is not decided without the other, who may be alive behind
  *    a cut cable with that replica, unless an operator has said that it is gone.
  */
-import type { Charge, PairRight } from '../topology/charge.ts';
+import { BOTH_HOLD_CURE, type Charge, type PairRight } from '../topology/charge.ts';
 
 /** What is known of the other dbproxy. */
 export type Sight =
@@ -75,7 +75,7 @@ function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean,
     const right = nothing(
       'BothInCharge',
       true,
-      `the write VIP is on this host and on that of the other dbproxy (${other}): no writes are taken by either until one of them has it no more; see keepalived on both (VRRP may be blocked between them), and take the VIP away from one: ip addr del`,
+      `the write VIP is on this host and on that of the other dbproxy (${other}): no writes are taken by either until one of them has it no more; ${BOTH_HOLD_CURE}`,
     );
     return { ...right, mayActByVote: !isBusy && !isActing, claims: true, mayFinish: !isBusy };
   }

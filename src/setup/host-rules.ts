@@ -51,6 +51,8 @@ export interface PairSurvey {
   readonly others: readonly (Answered & { readonly mac: string | null })[];
   readonly installed: boolean;
   readonly running: boolean;
+  /** `Restart=` of its unit; null: there is none, or no systemd. */
+  readonly restart: string | null;
   readonly file: KeepalivedFile;
   readonly orders: OrdersSight | null;
   /** By address; empty when nobody wanted that looked at. */
@@ -58,6 +60,7 @@ export interface PairSurvey {
 }
 
 const SUBJECT = 'host';
+const DROP_IN = 'systemd/keepalived.service.d/dbproxy.conf';
 const RENEW = 'dbproxy keepalived config --config';
 
 /** What is wrong with this host. */
@@ -165,7 +168,7 @@ function otherFindings({ others }: PairSurvey): Finding[] {
   });
 }
 
-function keepalivedFindings({ installed, running, file, configPath }: PairSurvey): Finding[] {
+function keepalivedFindings({ installed, running, restart, file, configPath }: PairSurvey): Finding[] {
   if (!installed) {
     const words = 'keepalived is not installed: nobody sets the virtual addresses';
     return [finding('error', 'keepalived', SUBJECT, words, 'apt-get install keepalived')];
@@ -174,6 +177,12 @@ function keepalivedFindings({ installed, running, file, configPath }: PairSurvey
   if (!running) {
     const words = 'keepalived does not run: nobody sets the virtual addresses of this host';
     findings.push(finding('error', 'keepalived', SUBJECT, words, 'systemctl enable --now keepalived'));
+  }
+  if (restart === 'no') {
+    const words =
+      'systemd does not start keepalived again when it is killed: it leaves its virtual addresses here, the other host takes them as well, and no writes are taken until somebody starts it';
+    const remedy = `install -Dm 0644 /opt/dbproxy/contrib/${DROP_IN} /etc/systemd/system/${DROP_IN.replace('systemd/', '')} && systemctl daemon-reload`;
+    findings.push(finding('warning', 'keepalived_restart', SUBJECT, words, remedy));
   }
   return findings;
 }
@@ -278,6 +287,12 @@ function meaningfulLines(text: string): string[] {
         .replaceAll(/\s+/g, ' '),
     )
     .filter((line) => line !== '');
+}
+
+/** `Restart=` out of `systemctl show -p LoadState,Restart UNIT`; null: there is no such unit. */
+export function readRestart(status: number | null, output: string): string | null {
+  if (status !== 0 || !/^LoadState=loaded$/m.test(output)) return null;
+  return /^Restart=(.+)$/m.exec(output)?.[1] ?? null;
 }
 
 /**

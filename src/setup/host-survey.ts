@@ -15,6 +15,7 @@ import type { PeerSight } from '../topology/peer-sight.ts';
 import {
   compareKeepalived,
   readArping,
+  readRestart,
   type Answered,
   type HostSurvey,
   type KeepalivedFile,
@@ -81,7 +82,7 @@ async function surveyPair(
   const strange = keepalived.hosts.filter((address) => !isOwn(address));
   const foreign = keepalived.vip.map(vipAddress).filter((address) => !isOwn(address));
   const probes = questions.probesVips;
-  const [gateway, others, installed, running, file, orders, vips] = await Promise.all([
+  const [gateway, others, installed, running, restart, file, orders, vips] = await Promise.all([
     keepalived.gateway === undefined ? null : ping(keepalived.gateway, clock),
     Promise.all(
       strange.map(async (address) => {
@@ -91,6 +92,7 @@ async function surveyPair(
     ),
     hasProgram('keepalived'),
     runs(questions.keepalivedPid ?? KEEPALIVED_PID),
+    restartOf('keepalived'),
     lookAtFile(questions),
     questions.orders(),
     Promise.all(probes ? foreign.map(async (vip) => [vip, await probeArp(interfaceName, vip)] as const) : []),
@@ -103,6 +105,7 @@ async function surveyPair(
     others,
     installed,
     running,
+    restart,
     file,
     orders,
     vips: new Map(vips),
@@ -160,6 +163,12 @@ async function runs(pidFile: string): Promise<boolean> {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
+}
+
+/** Whether, and when, systemd starts a service again; null where it does not know it. */
+async function restartOf(unit: string): Promise<string | null> {
+  const { status, output } = await run('systemctl', ['show', '-p', 'LoadState,Restart', unit]);
+  return readRestart(status, output);
 }
 
 /** A program that is there and does not know `--version` is there as well. */

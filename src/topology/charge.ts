@@ -1,3 +1,7 @@
+/** What an operator does when both hosts have the write VIP. */
+export const BOTH_HOLD_CURE =
+  'where keepalived does not run (systemctl is-active keepalived) it has left the VIP behind: systemctl start keepalived there takes it away. Where it runs on both hosts, VRRP (IP protocol 112) does not pass between them: mend that, or systemctl stop keepalived on one';
+
 /** What keeps this dbproxy of a pair from being in charge, or is the matter with the other one. */
 export interface Charge {
   readonly diagnosis: 'PeerUnheard' | 'BothInCharge' | 'PeerUnreachable' | 'NotInCharge';

@@ -150,6 +150,10 @@ await pairSuite('a pair of hosts', (flavour) => {
       await holder.keepalived.kill();
       await eventually(() => assert.deepEqual(pair.holders(), ['h1', 'h2']));
       await bothInCharge(pair);
+      for (const { proxy } of pair.hosts) {
+        const [diagnosis] = await proxy.admin('SHOW DIAGNOSES');
+        assert.match(String(diagnosis!['detail']), /does not run .* systemctl start keepalived there/);
+      }
       holder.keepalived.start();
       await pair.untilHeld(other.name);
     });

@@ -8,6 +8,7 @@ import {
   compareKeepalived,
   hostFindings,
   readArping,
+  readRestart,
   type HostSurvey,
   type PairSurvey,
 } from '../../../src/setup/host-rules.ts';
@@ -29,6 +30,7 @@ function pairOf(over: Partial<PairSurvey> = {}): PairSurvey {
     others: [{ name: '10.0.0.2', answer: THERE, mac: OTHER_MAC }],
     installed: true,
     running: true,
+    restart: 'always',
     file: { kind: 'same' },
     orders: { path: '/etc/haconf', maintenance: false, errorMode: false },
     vips: new Map(),
@@ -90,6 +92,11 @@ suite('a host', () => {
       'whose keepalived does not run',
       { running: false },
       'error host keepalived → systemctl enable --now keepalived',
+    ],
+    [
+      'whose keepalived is not started again',
+      { restart: 'no' },
+      'warning host keepalived_restart → install -Dm 0644 /opt/dbproxy/contrib/systemd/keepalived.service.d/dbproxy.conf /etc/systemd/system/keepalived.service.d/dbproxy.conf && systemctl daemon-reload',
     ],
     [
       'without a keepalived.conf',
@@ -163,6 +170,13 @@ suite('a host', () => {
       'error main arbiter',
     ]);
   });
+});
+
+test('a unit is started again as systemd says, and nobody says so of one that is not there, or without systemd', () => {
+  assert.equal(readRestart(0, 'Restart=no\nLoadState=loaded\n\n'), 'no');
+  assert.equal(readRestart(0, 'LoadState=loaded\nRestart=always\n'), 'always');
+  assert.equal(readRestart(0, 'Restart=no\nLoadState=not-found\n'), null);
+  assert.equal(readRestart(1, '\nSystem has not been booted with systemd as init system'), null);
 });
 
 suite('a keepalived.conf', () => {
