@@ -70,6 +70,8 @@ export class TopologyStore {
   #pending: DurableState | null = null;
   /** The term that was begun here since the other has last been heard; null: none was. */
   #ownTerm: number | null = null;
+  /** The one that was to be begun, until it was, or the other is heard. */
+  #triedTerm: number | null = null;
   #members: readonly BackendConfig[];
   #current: Snapshot;
   /** What of the current one was published, as text: it is compared with each check of each server. */
@@ -134,6 +136,7 @@ export class TopologyStore {
   /** The other is there, and has what we have. */
   endTerm(): void {
     this.#ownTerm = null;
+    this.#triedTerm = null;
   }
 
   /**
@@ -145,7 +148,7 @@ export class TopologyStore {
       const ours = this.#durable;
       if (this.#sharing!.compare(ours, theirs) >= 0) return null;
       const unsaved = await this.#file.save(theirs).then(() => null, messageOf);
-      this.#ownTerm = null;
+      this.endTerm();
       this.#take(theirs);
       return { ours, unsaved };
     });
@@ -546,7 +549,10 @@ export class TopologyStore {
   }
 
   async #saveTerm(durable: DurableState): Promise<void> {
-    const term = (durable.term ?? 0) + 1;
+    const last = durable.term ?? 0;
+    // One that the disk has although it said no is not yet begun, and not passed over either: it would hold against more than it is.
+    const term = last === this.#triedTerm ? last : last + 1;
+    this.#triedTerm = term;
     const begun = { ...durable, term, revision: (durable.revision ?? 0) + 1 };
     await this.#save(begun);
     this.#ownTerm = term;

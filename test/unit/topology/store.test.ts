@@ -75,6 +75,17 @@ test('after a write that failed only in its flushing, memory follows the disk', 
   assert.equal(published.at(-1)?.epoch, 1);
 });
 
+test('a term whose write failed only in its flushing is begun anew, not passed over', async () => {
+  const file = new UnflushedFile();
+  const { store } = open(file);
+  for (let attempt = 0; attempt < 3; attempt++) await assert.rejects(store.beginTerm(), /not flushed/);
+  assert.deepEqual([store.latest.term, store.isAlone], [1, false]);
+  // The other was heard: the next one is another.
+  store.endTerm();
+  await assert.rejects(store.beginTerm(), /not flushed/);
+  assert.equal(store.latest.term, 2);
+});
+
 test('when the disk cannot be read after a failed write, its epoch is not used again', async () => {
   const file = new UnflushedFile();
   const { store } = open(file);
