@@ -403,13 +403,15 @@ class Supervisor implements RunningSupervisor {
       this.#tell('error', 'setup.abandoned', setup, 'dbproxy stops before all of it could be taken back');
     }
     // Of what is abandoned nobody knows when it ends: then the right runs out by itself.
-    if (setup === null && this.#control.promotions.underWay.length === 0) await this.#monitor.releaseVotes();
+    const isAbandoned = setup !== null || this.#control.promotions.underWay.length > 0;
+    if (!isAbandoned) await this.#monitor.releaseVotes();
     for (const target of this.#control.promotions.underWay) {
       const detail =
         'dbproxy stops in the middle of this promotion; the next start goes on with it, or takes it back';
       this.#tell('error', 'promote.abandoned', target, detail);
     }
-    await this.#fleet.stop(Math.max(0, endMs - this.#clock.nowMs()));
+    const fleetEnd = this.#fleet.stop(Math.max(0, endMs - this.#clock.nowMs()));
+    await Promise.all([fleetEnd, isAbandoned ? undefined : this.#peer?.leave()]);
     this.#claims.close();
     this.#peer?.close();
     this.#backends.close();

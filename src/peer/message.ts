@@ -16,6 +16,8 @@ export interface PeerMessage {
   readonly busy: readonly string[];
   /** It has begun something at servers that has not ended yet. */
   readonly isActing: boolean;
+  /** It is being stopped, and this process does nothing more to servers, nor to what both have. */
+  readonly leaves: boolean;
   /** Of the configuration that both should have; see `config/shared-part.ts`. */
   readonly config: string;
   /** Of the program; null: one that does not say it. */
@@ -45,10 +47,8 @@ export function parseMessage(text: string): PeerMessage {
     throw bad((error as Error).message);
   }
   if (typeof read !== 'object' || read === null) throw bad('it is no object');
-  const { format, process, order, holds, busy, isActing, config, version, wallMs, state } = read as Record<
-    string,
-    unknown
-  >;
+  const { format, process, order, holds, busy, isActing, leaves, config, version, wallMs, state } =
+    read as Record<string, unknown>;
   if (format !== FORMAT)
     throw bad(`it has format ${JSON.stringify(format)}, this version reads format ${FORMAT}`);
   if (typeof process !== 'string' || typeof config !== 'string') throw bad('process or config is missing');
@@ -64,6 +64,7 @@ export function parseMessage(text: string): PeerMessage {
     holds,
     busy,
     isActing: isActing === true,
+    leaves: leaves === true,
     config,
     version: typeof version === 'string' ? version : null,
     wallMs: typeof wallMs === 'number' ? wallMs : null,

@@ -70,6 +70,13 @@ export class Peer implements Sharing {
   /** Its port was closed when it was asked last. */
   #isRefused = false;
   #isGoneByWord = false;
+  /** It has said that it is being stopped, and nothing since. */
+  #hasLeft = false;
+  /** Its process before this one; what that had to say has come late. */
+  #before: string | null = null;
+  /** This one is being stopped; and has told the other that it does nothing more. */
+  #leaves = false;
+  #saidLeaves = false;
   /** When this process last looked, and since when it does so again after it stood still. */
   #lookedMs: number;
   #awakeMs = -Infinity;
@@ -113,7 +120,9 @@ export class Peer implements Sharing {
 
   /** The right of now. */
   get right(): PairRight {
-    return rightOf(this.sight, this.#holds, this.#options.link.address);
+    const right = rightOf(this.sight, this.#holds, this.#options.link.address);
+    if (!this.#leaves) return right;
+    return { ...right, mayAct: false, mayActByVote: false, claims: false, mayGoAlone: false };
   }
 
   /** The write VIP is on this host. */
@@ -124,7 +133,8 @@ export class Peer implements Sharing {
   get sight(): Sight {
     const { clock, timeoutMs, store } = this.#options;
     const nowMs = clock.nowMs();
-    if (this.#isGoneByWord) return { kind: 'gone', byWord: true, hasTerm: store.isAlone };
+    const gone = { kind: 'gone', hasLeft: this.#hasLeft, hasTerm: store.isAlone } as const;
+    if (this.#isGoneByWord) return { ...gone, byWord: true };
     if (this.#heardMs === null || this.#other === null)
       return { kind: 'unheard', trouble: this.#toldTrouble };
     // Who does not hold the VIP stops sooner than the other can take it for gone.
@@ -139,8 +149,9 @@ export class Peer implements Sharing {
       };
     }
     const stoodStill = this.#standsStill || this.#askedMs < this.#awakeMs;
-    const isOver = this.#isRefused || nowMs - Math.max(this.#heardMs, this.#awakeMs) > timeoutMs;
-    if (isOver && !this.#standsStill) return { kind: 'gone', byWord: false, hasTerm: store.isAlone };
+    const isLongSilent = nowMs - Math.max(this.#heardMs, this.#awakeMs) > timeoutMs;
+    const isOver = this.#isRefused || this.#hasLeft || isLongSilent;
+    if (isOver && !this.#standsStill) return { ...gone, byWord: false };
     return { kind: 'silent', stoodStill };
   }
 
@@ -196,6 +207,8 @@ export class Peer implements Sharing {
   requireCharge(settles = false): void {
     const { mayAct, mayActByVote, mayFinish, charge } = this.right;
     const { busy, hasVotes } = this.#options;
+    if (this.#leaves && this.#isIdle)
+      throw refusal('DBPROXY_NOT_IN_CHARGE', 'this dbproxy is being stopped, and does nothing more');
     if (mayAct || (mayActByVote && hasVotes() === true)) return;
     if (mayFinish && (settles || busy().length > 0)) return;
     throw refusal(
@@ -220,6 +233,20 @@ export class Peer implements Sharing {
   }
 
   // ---- what is said --------------------------------------------------------------------------------
+
+  /**
+   * Tells the other that this one is being stopped and does nothing more, once what has begun has ended: it need not be
+   * taken for cut off. Resolves when that was told, or the other is gone, or cannot be told in time.
+   */
+  async leave(): Promise<void> {
+    this.#leaves = true;
+    if (this.#other !== null) await this.#untilToldOrGone(() => this.#saidLeaves);
+  }
+
+  get #isIdle(): boolean {
+    const { busy, isActing } = this.#options;
+    return busy().length === 0 && !isActing();
+  }
 
   /** What the other says; answers what this one has to say then. */
   async receive(text: string): Promise<string> {
@@ -282,12 +309,14 @@ export class Peer implements Sharing {
 
   #message(): PeerMessage {
     const { busy, clock, isActing, config, store, version } = this.#options;
+    this.#saidLeaves = this.#leaves && this.#isIdle;
     return {
       process: this.process,
       order: ++this.#said,
       holds: this.#holds,
       busy: busy(),
       isActing: isActing(),
+      leaves: this.#saidLeaves,
       config,
       version,
       wallMs: clock.wallMs(),
@@ -323,6 +352,7 @@ export class Peer implements Sharing {
     const { clock } = this.#options;
     this.#awakeMs = clock.nowMs();
     this.#isRefused = false;
+    this.#hasLeft = false;
     this.#nextMs = this.#awakeMs;
   }
 
@@ -331,7 +361,7 @@ export class Peer implements Sharing {
     const { busy, isActing, store } = this.#options;
     // With the VIP chores come and go, and nobody waits for their end.
     const acts = !this.#holds && isActing();
-    return `${this.#holds} ${busy().join()} ${acts} ${stampWords(store.latest)}`;
+    return `${this.#holds} ${busy().join()} ${acts} ${this.#leaves} ${stampWords(store.latest)}`;
   }
 
   /** One exchange; null: there was no answer. Several who ask meanwhile get the same one. */
@@ -374,7 +404,9 @@ export class Peer implements Sharing {
   async #take(message: PeerMessage): Promise<void> {
     const { store, tell, onAdopted, clock, config } = this.#options;
     if (this.#isOvertaken(message)) return;
+    if (this.#other !== null && this.#other.process !== message.process) this.#before = this.#other.process;
     this.#other = message;
+    this.#hasLeft = message.leaves;
     this.#clockAheadMs = message.wallMs === null ? null : Math.round(message.wallMs - clock.wallMs());
     if (this.#heardMs !== null) this.#heardMs = clock.nowMs();
     if (compareDocuments(store.latest, message.state) < 0) {
@@ -423,6 +455,7 @@ export class Peer implements Sharing {
   /** Questions and answers go by two lines, and one may be under way for long: the other has said more since then. */
   #isOvertaken({ process, order }: PeerMessage): boolean {
     const last = this.#other;
+    if (process === this.#before) return true;
     return last?.process === process && order !== null && last.order !== null && order < last.order;
   }
 
@@ -433,10 +466,14 @@ export class Peer implements Sharing {
     if (sight.kind !== this.#toldSight) {
       if (sight.kind === 'connected') tell('info', 'peer.connected', `${link.address} answers`);
       if (sight.kind === 'gone')
-        tell('warn', 'peer.gone', `${link.address} has not answered for ${timeoutMs} ms, or is closed`);
+        tell(
+          'warn',
+          'peer.gone',
+          `${link.address} ${this.#hasLeft ? 'was stopped' : `has not answered for ${timeoutMs} ms, or is closed`}`,
+        );
       this.#toldSight = sight.kind;
     }
-    if (sight.kind === 'gone' && this.#holds && this.#mayGoOn && !sight.hasTerm) {
+    if (sight.kind === 'gone' && this.#holds && this.#mayGoOn && !sight.hasTerm && !this.#leaves) {
       // Tried again with the next look when the disk does not take it.
       void store.beginTerm().then(
         () => this.#judge(),

@@ -16,7 +16,7 @@
  * 6. Who stood still (the process was stopped, or its host) does neither until the other has answered, or is gone: the other may
  *    have taken this one for gone, and gone on.
  * 7. That the primary may acknowledge writes without a replica is not decided without the other, who may be alive behind
- *    a cut cable with that replica, unless an operator has said that it is gone.
+ *    a cut cable with that replica, unless an operator has said that it is gone, or it has said itself that it is being stopped.
  */
 import { BOTH_HOLD_CURE, type Charge, type PairRight } from '../topology/charge.ts';
 
@@ -36,8 +36,16 @@ export type Sight =
     }
   /** It was heard a moment ago and does not answer; it is not known to be gone. `stoodStill`: it is not heard since we did. */
   | { readonly kind: 'silent'; readonly stoodStill: boolean }
-  /** It has not answered for peer_timeout, or its port is closed; `byWord`: an operator says so. */
-  | { readonly kind: 'gone'; readonly byWord: boolean; readonly hasTerm: boolean };
+  /**
+   * It has not answered for peer_timeout, or its port is closed; `byWord`: an operator says so. `hasLeft`: its last word was
+   * that it is being stopped and does nothing more, and who starts there again does nothing before it has heard this one.
+   */
+  | {
+      readonly kind: 'gone';
+      readonly byWord: boolean;
+      readonly hasLeft: boolean;
+      readonly hasTerm: boolean;
+    };
 
 /** The right of the one that holds the write VIP, or does not; `other`: its address. */
 export function rightOf(sight: Sight, holds: boolean, other: string): PairRight {
@@ -111,15 +119,17 @@ function connected(sight: Extract<Sight, { kind: 'connected' }>, holds: boolean,
 function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: string): PairRight {
   const isGone = sight.kind === 'gone';
   const byWord = isGone && sight.byWord;
+  const hasLeft = isGone && sight.hasLeft;
+  const how = byWord ? 'is gone, by the word of an operator' : hasLeft ? 'was stopped' : 'is gone';
   const detail = !isGone
     ? `the other dbproxy (${other}) does not answer; if that lasts for peer_timeout this one goes on without it`
-    : `the other dbproxy (${other}) is gone${byWord ? ', by the word of an operator' : ''}: this one, which holds the write VIP, goes on without it. What it decides is handed over when the other is back`;
+    : `the other dbproxy (${other}) ${how}: this one, which holds the write VIP, goes on without it. What it decides is handed over when the other is back`;
   return {
     mayAct: isGone && sight.hasTerm,
     mayActByVote: false,
     claims: true,
     mayFinish: true,
-    mayGoAlone: byWord,
+    mayGoAlone: byWord || hasLeft,
     holder: null,
     charge: { diagnosis: 'PeerUnreachable', detail, stopsWrites: false },
   };

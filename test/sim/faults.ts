@@ -86,6 +86,7 @@ export class Faults {
       case 'checker_broken':
         return this.#beginAtProxy(deed);
       case 'freeze_host':
+      case 'stop_proxy':
       case 'kill_keepalived':
       case 'deafen':
       case 'move_vip':

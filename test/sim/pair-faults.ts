@@ -18,6 +18,8 @@ export function beginInPair(
   switch (deed.kind) {
     case 'freeze_host':
       return freezeHost(world, deed.proxy);
+    case 'stop_proxy':
+      return stopInOrder(world, deed);
     case 'kill_keepalived': {
       const keepalived = keepaliveds[deed.proxy]!;
       keepalived.kill(deed.leavesVip);
@@ -53,6 +55,27 @@ function freezeHost({ proxies, pair, servers }: World, index: number): () => voi
   for (const one of frozen) one?.pause();
   return () => {
     for (const one of frozen) one?.goOn();
+  };
+}
+
+function stopInOrder(
+  world: World,
+  { proxy: index, withHost }: Extract<PairDeed, { kind: 'stop_proxy' }>,
+): (() => void) | null {
+  const proxy = world.proxies[index]!;
+  const server = world.servers.find(({ host }) => host === proxy.host)!;
+  if (!proxy.isUp || proxy.isHostDown) return null;
+  let isOver = false;
+  let end = (): void => undefined;
+  proxy.stop(() => {
+    if (withHost && !isOver && !proxy.isHostDown) end = hostDown(world, server);
+  });
+  return () => {
+    isOver = true;
+    // It may be at it still.
+    proxy.kill();
+    end();
+    if (!proxy.isHostDown) proxy.start();
   };
 }
 

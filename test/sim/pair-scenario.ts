@@ -65,6 +65,7 @@ function onHosts(fault: Fault, random: Random): Fault {
     case 'fool':
     case 'weight':
     case 'freeze_host':
+    case 'stop_proxy':
     case 'kill_keepalived':
     case 'deafen':
     case 'move_vip':
@@ -84,6 +85,7 @@ function pairDeedOf(random: Random, holder: ProxyIndex): Deed {
     () => ({ kind: 'kill_proxy', proxy, crash: false, forMs }),
     () => ({ kind: 'kill_proxy', proxy, crash: false, forMs: forMs / 10 }),
     () => ({ kind: 'host_down', server: server.slice('host-'.length), forMs }),
+    () => ({ kind: 'stop_proxy', proxy, withHost: random.chance(0.6), forMs }),
     () => ({ kind: 'kill_keepalived', proxy, leavesVip: random.chance(0.6), forMs }),
     () => ({ kind: 'deafen', what: 'vrrp', proxy, bothWays, forMs }),
     () => ({ kind: 'deafen', what: 'peer', proxy, bothWays, forMs }),

@@ -201,6 +201,23 @@ export class SimProxy {
     await control.start();
   }
 
+  /** As the supervisor stops: what has begun ends, and the other of a pair is told; then `ended`. */
+  stop(ended: () => void): void {
+    const { life } = this;
+    life?.process.enter(() => {
+      void this.#stop(life).then(() => {
+        if (this.life !== life) return;
+        this.kill();
+        ended();
+      });
+    });
+  }
+
+  async #stop({ control, peer }: Life): Promise<void> {
+    await control.stop();
+    if (control.promotions.underWay.length === 0) await peer?.leave();
+  }
+
   /** Its workers end themselves when they find out. */
   kill(): void {
     const { life } = this;

@@ -64,6 +64,13 @@ export type ProxyDeed =
 export type PairDeed =
   /** All of a host stands still: server, dbproxy, keepalived. */
   | { readonly kind: 'freeze_host'; readonly proxy: ProxyIndex; readonly forMs: number }
+  /** A dbproxy is stopped in order, and its host after it, or not; both come back. */
+  | {
+      readonly kind: 'stop_proxy';
+      readonly proxy: ProxyIndex;
+      readonly withHost: boolean;
+      readonly forMs: number;
+    }
   /** keepalived dies; killed, it leaves the VIP where it is. */
   | {
       readonly kind: 'kill_keepalived';

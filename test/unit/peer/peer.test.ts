@@ -457,6 +457,82 @@ describe('a pair of dbproxies', () => {
     assert.equal(one.peer!.report('', true)[1]!.heardMs, before);
   });
 
+  test('one that is stopped says so when it has ended what it did, and does nothing more; a primary may go on alone then', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    two.isActing = true;
+    let hasLeft = false;
+    const left = two.peer!.leave().then(() => (hasLeft = true));
+    await pair.pass(1_000);
+    assert.equal(hasLeft, false);
+    two.isActing = false;
+    await pair.pass(1_000);
+    assert.equal(hasLeft, true);
+    await left;
+    // It still answers, and counts as before.
+    assert.deepEqual([one.sight, one.right], ['connected', 'acts']);
+    await one.store.recordPromotion('main', 'db2');
+    two.kill();
+    await pair.pass(1_000);
+    assert.deepEqual([one.right, one.peer!.right.mayGoAlone], ['acts', true]);
+    assert.equal(two.primary, 'db2');
+    two.start();
+    pair.isCut = true;
+    await pair.pass(5_000);
+    assert.equal(two.right, 'PeerUnheard', 'who starts again does nothing by what it knows');
+    assert.equal(one.peer!.right.mayGoAlone, true);
+  });
+
+  test('one that was only killed may be alive behind a cut: no primary goes on alone', async () => {
+    const pair = await pairAtWork();
+    pair.two.kill();
+    await pair.pass(5_000);
+    assert.deepEqual([pair.one.right, pair.one.peer!.right.mayGoAlone], ['acts', false]);
+  });
+
+  test('that one was stopped does not count after its next process was heard, though it is told late', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    const farewell = two.peer!.leave();
+    await pair.pass(500);
+    await farewell;
+    const last = await two.peer!.receive(LOOK);
+    two.kill();
+    two.start();
+    await pair.pass(1_000);
+    await one.peer!.receive(last);
+    pair.isCut = true;
+    await pair.pass(5_000);
+    assert.deepEqual([one.sight, one.peer!.right.mayGoAlone], ['gone', false]);
+  });
+
+  test('that one was stopped does not count after standing still: it may have been started again, and gone on alone', async () => {
+    const pair = await pairAtWork();
+    const farewell = pair.two.peer!.leave();
+    await pair.pass(500);
+    await farewell;
+    pair.two.kill();
+    await pair.pass(1_000);
+    assert.equal(pair.one.peer!.right.mayGoAlone, true);
+    pair.isCut = true;
+    pair.clock.jump(10_000);
+    await pair.pass(5_000);
+    assert.deepEqual([pair.one.sight, pair.one.peer!.right.mayGoAlone], ['gone', false]);
+  });
+
+  test('who is being stopped with the VIP decides nothing more, and leaves that to the other', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    const left = one.peer!.leave();
+    await pair.pass(500);
+    await left;
+    await assert.rejects(one.store.change({ db1: { roWeight: 3 } }), /being stopped/);
+    assert.equal(one.peer!.right.mayAct, false);
+    [one.vip, two.vip] = [false, true];
+    await pair.pass(1_000);
+    assert.equal(two.right, 'acts');
+  });
+
   test('one process that dies is known to be gone at once', async () => {
     const pair = await pairAtWork();
     pair.one.kill();

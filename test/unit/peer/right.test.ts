@@ -14,6 +14,7 @@ const connected = (over: Partial<Extract<Sight, { kind: 'connected' }>> = {}): S
 const gone = (over: Partial<Extract<Sight, { kind: 'gone' }>> = {}): Sight => ({
   kind: 'gone',
   byWord: false,
+  hasLeft: false,
   hasTerm: true,
   ...over,
 });
@@ -115,6 +116,24 @@ const CASES: readonly [string, Sight, boolean, boolean, boolean, boolean, string
     true,
     true,
     true,
+    'PeerUnreachable',
+  ],
+  [
+    'the holder, when the other was stopped',
+    gone({ hasLeft: true }),
+    true,
+    true,
+    true,
+    true,
+    'PeerUnreachable',
+  ],
+  [
+    'alone and without the VIP, when the other was stopped',
+    gone({ hasLeft: true }),
+    false,
+    false,
+    false,
+    false,
     'PeerUnreachable',
   ],
   ['alone and without the VIP', gone(), false, false, false, false, 'PeerUnreachable'],
