@@ -10,6 +10,7 @@ import { eventually } from '../support/eventually.ts';
 import { backendRow, eventSince, primaryOf } from '../support/failovers.ts';
 import {
   bothInCharge,
+  goesOn,
   holderWithPrimary,
   pairSuite,
   promotionsSince,
@@ -33,6 +34,22 @@ await pairSuite('a pair of hosts', (flavour) => {
     await underLoad(pair, () => other.server.kill());
     assert.equal(await primaryOf(holder.proxy), holder.server.name);
     await other.server.start();
+    await settled(pair);
+    assert.deepEqual([promotionsSince(holder, from), pair.holders()], [0, [holder.name]]);
+  });
+
+  test('the standby is shut down in order, dbproxy before its server: the primary goes on alone, and waits for it again when both are back', async () => {
+    const holder = await holderWithPrimary(pair);
+    const other = pair.other(holder);
+    const from = holder.proxy.log.length;
+    await underLoad(pair, async (workload) => {
+      assert.equal(await other.proxy.stop(), 0);
+      await other.server.stop();
+      await eventSince(holder.proxy, from, 'care.go_alone');
+      await goesOn(workload);
+    });
+    await other.server.start();
+    await other.proxy.start();
     await settled(pair);
     assert.deepEqual([promotionsSince(holder, from), pair.holders()], [0, [holder.name]]);
   });
