@@ -186,6 +186,7 @@ export class ControlPlane {
       failoverFailure: this.#governors.get(name)?.failoverFailure ?? null,
       promotion: this.promotions.standOf(name),
       charge: matterOf(this.#voteOn(name), this.#right),
+      mayGoAlone: mayGoAlone(this.#voteOn(name), this.#right),
       nowMs: clock.nowMs(),
     });
   }
@@ -396,7 +397,6 @@ export class ControlPlane {
       survey: (cluster) => this.survey(cluster),
       mayAct: () => this.#isReady && !monitor.hasStalled,
       mayWriteDown: (cluster) => this.#mayWriteDown(cluster),
-      mayGoAlone: (cluster) => mayGoAlone(this.#voteOn(cluster), this.#right),
       isInCharge: (cluster) => this.charge(cluster).isOurs,
       workUnderWay: (cluster) => this.#work(cluster),
       decisionsOf: (cluster) => store.decisionsOf(cluster),

@@ -7,6 +7,7 @@
  * receives from it), and an arbiter that answers us, so that it is not we who are cut off. One that is missing
  * makes another diagnosis, with another action.
  */
+import { findCommitsWait } from './findings/commits-wait.ts';
 import { NONE, type Action, type DiagnosisName, type Finding, type Found } from './findings/finding.ts';
 import {
   findNoWritable,
@@ -91,6 +92,7 @@ const ROWS: readonly Row[] = [
   { name: 'PrimaryLocked', gravity: 'critical', find: findPrimaryLocked },
   { name: 'PrimaryReadOnly', gravity: 'critical', find: findPrimaryReadOnly },
   { name: 'PrimaryReplicates', gravity: 'critical', find: findPrimaryReplicates },
+  { name: 'CommitsWait', gravity: 'critical', find: findCommitsWait },
   { name: 'NoWritablePrimary', gravity: 'critical', find: findNoWritable },
   { name: 'OldPrimaryWritable', gravity: 'warning', find: findOldPrimaryWritable },
   { name: 'ReplicaWritable', gravity: 'warning', find: findReplicaWritable },

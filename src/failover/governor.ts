@@ -33,8 +33,6 @@ export interface GovernorWorld {
   mayAct(cluster: string): boolean;
   /** What the servers know better may be written down here: a pair has one state. */
   mayWriteDown(cluster: string): boolean;
-  /** False while that needs the word of the other dbproxy of a pair, or of an operator; absent: there is no other. */
-  mayGoAlone?(cluster: string): boolean;
   /** This proxy is the one that acts on the servers of a cluster. */
   isInCharge(cluster: string): boolean;
   /** What else is being done to the servers of a cluster on an operator's word; null: nothing. */
@@ -362,13 +360,13 @@ export class Governor {
     this.#letGo(survey);
     const unacknowledgedMs = missingForMs(this.#acknowledgements, survey);
     this.#saveWhatDiverged();
-    this.#carryOut(choresOf(survey, findings, unacknowledgedMs));
+    const chores = choresOf(survey, findings, unacknowledgedMs);
+    this.#carryOut(survey.mayGoAlone === false ? chores.filter(({ kind }) => kind !== 'go_alone') : chores);
     this.#forgetFailures();
   }
 
   #carryOut(chores: readonly Chore[]): void {
     for (const chore of chores) {
-      if (chore.kind === 'go_alone' && this.#world.mayGoAlone?.(this.#cluster.name) === false) continue;
       this.#attempt(chore.backend, async () => {
         const detail = await this.#world.carryOut(this.#cluster, chore).catch((error: unknown) => {
           if (error instanceof Diverged) this.setDivergence({ backend: chore.backend, extras: error.extras });

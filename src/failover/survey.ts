@@ -88,6 +88,8 @@ export interface Survey {
   readonly promotion: PromotionStand | null;
   /** Null or absent: it is in charge, or there is no other. */
   readonly charge?: Charge | null;
+  /** False: the other of a pair may promote a replica meanwhile, so the primary is not let go on alone. */
+  readonly mayGoAlone?: boolean;
   readonly nowMs: number;
 }
 

@@ -7,7 +7,7 @@ import { ADMIN_ACCOUNT } from '../lab/pair.ts';
 import type { TwoHosts } from '../lab/two-hosts.ts';
 import { endAtOnce } from '../support/end-at-once.ts';
 import { eventually } from '../support/eventually.ts';
-import { backendRow, eventSince, primaryOf } from '../support/failovers.ts';
+import { backendRow, diagnoses, eventSince, primaryOf } from '../support/failovers.ts';
 import {
   bothInCharge,
   goesOn,
@@ -50,6 +50,24 @@ await pairSuite('a pair of hosts', (flavour) => {
     });
     await other.server.start();
     await other.proxy.start();
+    await settled(pair);
+    assert.deepEqual([promotionsSince(holder, from), pair.holders()], [0, [holder.name]]);
+  });
+
+  test('the host without the VIP and the primary dies: each commit waits, until an operator says that it is gone', async () => {
+    const holder = await holderWithPrimary(pair);
+    const other = pair.other(holder);
+    const from = holder.proxy.log.length;
+    await underLoad(pair, async (workload) => {
+      await other.powerOff();
+      await eventually(
+        async () => assert.ok((await diagnoses(holder.proxy)).includes('CommitsWait')),
+        20_000,
+      );
+      await holder.proxy.admin('SET PEER GONE');
+      await goesOn(workload);
+    });
+    await other.boot();
     await settled(pair);
     assert.deepEqual([promotionsSince(holder, from), pair.holders()], [0, [holder.name]]);
   });

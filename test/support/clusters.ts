@@ -77,6 +77,7 @@ export interface ClusterDescription {
   readonly stateTrouble?: string;
   readonly failoverFailure?: FailoverFailure;
   readonly charge?: Survey['charge'];
+  readonly mayGoAlone?: boolean;
   readonly servers: Readonly<Record<string, ServerDescription>>;
 }
 
@@ -117,6 +118,7 @@ export function surveyOf(description: ClusterDescription): Survey {
     failoverFailure: description.failoverFailure ?? null,
     promotion: description.promotion ?? null,
     charge: description.charge ?? null,
+    mayGoAlone: description.mayGoAlone ?? true,
     nowMs: NOW_MS,
   };
 }

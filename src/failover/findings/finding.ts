@@ -47,6 +47,7 @@ export type DiagnosisName =
   | 'PrimarySuspect'
   | 'StateNotWritable'
   | 'MonitorAccountRefused'
+  | 'CommitsWait'
   | 'AllReplicasGone'
   | 'SemiSyncDegraded'
   | 'NobodyElectable'

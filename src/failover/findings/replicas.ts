@@ -24,7 +24,8 @@ export function findAllReplicasGone({ primary, others, replicas }: View): Found 
   };
 }
 
-function whyNoReplica({ backend, record }: Member): string {
+/** Why a server is no replica that works. */
+export function whyNoReplica({ backend, record }: Member): string {
   if (record.reach === 'down' || record.facts === null)
     return `${backend.name} is down (${record.reachReason})`;
   return record.facts.replication === null

@@ -54,6 +54,7 @@ const NAMES: Readonly<Record<DiagnosisName, true>> = {
   PrimarySuspect: true,
   StateNotWritable: true,
   MonitorAccountRefused: true,
+  CommitsWait: true,
   AllReplicasGone: true,
   SemiSyncDegraded: true,
   NobodyElectable: true,
