@@ -47,7 +47,7 @@ import { watchHaconf } from './supervisor/haconf.ts';
 import { openPair, pairOperations } from './supervisor/pair.ts';
 import { WorkerReports } from './supervisor/worker-reports.ts';
 import { accountsSource } from './topology/accounts-source.ts';
-import { topologyEvents } from './topology/changes.ts';
+import { TopologyChanges } from './topology/changes.ts';
 import { unusedSections } from './topology/members.ts';
 import { ProvenLogins } from './topology/proven-logins.ts';
 import { openStateFile } from './topology/state-file.ts';
@@ -103,6 +103,7 @@ class Supervisor implements RunningSupervisor {
   readonly #clock: Clock;
   readonly #startedMs: number;
   readonly #events: EventRing;
+  readonly #changes = new TopologyChanges();
   readonly #store: TopologyStore;
   readonly #stateWatch: StateWatch;
   readonly #monitor: Monitor;
@@ -151,7 +152,7 @@ class Supervisor implements RunningSupervisor {
     this.#store.onMembers((joined, left) => this.#takeMembers(joined, left));
     this.#store.onSnapshot((snapshot, previous) => {
       this.#fleet.broadcast({ type: 'snapshot', snapshot });
-      for (const { event, subject, detail, level } of topologyEvents(previous, snapshot)) {
+      for (const { event, subject, detail, level } of this.#changes.between(previous, snapshot)) {
         this.#tell(level, event, subject, detail);
       }
       for (const { name, primary } of snapshot.clusters) {

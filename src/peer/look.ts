@@ -1,11 +1,11 @@
 /** Looks at the other dbproxy of a pair as a dbproxy would, for the doctor; tells it nothing, and changes nothing. */
 import type { Clock } from '../base/clock.ts';
-import { messageOf } from '../base/message-of.ts';
 import type { ProxyConfig } from '../config/config.ts';
 import { differingParts, sharedPartOf } from '../config/shared-part.ts';
 import type { PeerSight } from '../topology/peer-sight.ts';
 import { openPeerLink } from './link.ts';
 import { LOOK, parseMessage } from './message.ts';
+import { troubleWords } from './trouble.ts';
 
 const TIMEOUT_MS = 3_000;
 
@@ -28,7 +28,7 @@ export async function lookAtPeer(config: ProxyConfig, clock: Clock): Promise<Pee
       clockAheadMs: wallMs === null ? null : outside(wallMs, sentMs, cameMs),
     };
   } catch (error) {
-    return { kind: 'silent', address, reason: messageOf(error) };
+    return { kind: 'silent', address, reason: troubleWords(error) };
   } finally {
     link.close();
   }

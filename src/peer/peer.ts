@@ -5,10 +5,11 @@
  */
 import type { Clock, Timer } from '../base/clock.ts';
 import { isRefusal, refusal } from '../base/errors.ts';
-import { messageOf } from '../base/message-of.ts';
+import { ToldReasons } from '../base/told-reasons.ts';
 import { differingParts } from '../config/shared-part.ts';
 import type { PeerReport } from '../ipc/operations.ts';
 import { leaseLeftMs } from '../monitor/lease.ts';
+import { isDenied } from '../monitor/observation.ts';
 import type { PairRight } from '../topology/charge.ts';
 import type { DurableState } from '../topology/state-file.ts';
 import type { Sharing, TopologyStore } from '../topology/store.ts';
@@ -16,6 +17,7 @@ import { compareDocuments, droppedWords, stampWords } from './merge.ts';
 import { formatMessage, LOOK, parseMessage, type PeerMessage } from './message.ts';
 import type { PeerLink } from './link.ts';
 import { rightOf, type Sight } from './right.ts';
+import { troubleWords } from './trouble.ts';
 
 export interface PeerOptions {
   /** Names this process: another one after each start, and none of the other host has it. */
@@ -67,8 +69,14 @@ export class Peer implements Sharing {
   #askedMs = -Infinity;
   /** It has something better than we have, which is being written down here. */
   #adopting = 0;
-  /** Its port was closed when it was asked last. */
+  /** Its port was closed when it was asked, and it has not been heard since then. */
   #isRefused = false;
+  /** It has not answered since its port was closed, or since it did not let this one in. */
+  #isTurnedAway = false;
+  /** Why it did not let this one in when it was asked last; empty: it was something else. */
+  #denial = '';
+  /** What kept it from answering the last question; empty: it did answer. */
+  #trouble = '';
   #isGoneByWord = false;
   /** It has said that it is being stopped, and nothing since. */
   #hasLeft = false;
@@ -89,7 +97,7 @@ export class Peer implements Sharing {
   #toldSight: Sight['kind'] | null = null;
   #toldConfig = '';
   #toldUnsaved: string | null = null;
-  #toldTrouble = '';
+  readonly #toldTroubles = new ToldReasons();
   #toldRight = '';
   #toldNews = '';
 
@@ -133,12 +141,13 @@ export class Peer implements Sharing {
   get sight(): Sight {
     const { clock, timeoutMs, store } = this.#options;
     const nowMs = clock.nowMs();
+    const denial = this.#denial;
     const gone = { kind: 'gone', hasLeft: this.#hasLeft, hasTerm: store.isAlone } as const;
     if (this.#isGoneByWord) return { ...gone, byWord: true };
-    if (this.#heardMs === null || this.#other === null)
-      return { kind: 'unheard', trouble: this.#toldTrouble };
+    if (this.#heardMs === null || this.#other === null) return { kind: 'unheard', trouble: this.#trouble };
     // Who does not hold the VIP stops sooner than the other can take it for gone.
-    if (nowMs - this.#askedMs <= timeoutMs / 2 && this.#askedMs >= this.#awakeMs && !this.#isRefused) {
+    const isRecent = nowMs - this.#askedMs <= timeoutMs / 2 && this.#askedMs >= this.#awakeMs;
+    if (isRecent && !this.#isTurnedAway) {
       const { holds, busy, isActing } = this.#other;
       return {
         kind: 'connected',
@@ -151,8 +160,8 @@ export class Peer implements Sharing {
     const stoodStill = this.#standsStill || this.#askedMs < this.#awakeMs;
     const isLongSilent = nowMs - Math.max(this.#heardMs, this.#awakeMs) > timeoutMs;
     const isOver = this.#isRefused || this.#hasLeft || isLongSilent;
-    if (isOver && !this.#standsStill) return { ...gone, byWord: false };
-    return { kind: 'silent', stoodStill };
+    if (isOver && !this.#standsStill) return { ...gone, byWord: false, denial };
+    return { kind: 'silent', stoodStill, denial };
   }
 
   /** It has not come to look for so long that the other may have taken it for gone, and gone on. */
@@ -167,7 +176,7 @@ export class Peer implements Sharing {
     const { right, sight } = this;
     const own = this.#message();
     const other = this.#other;
-    const [isHere, trouble] = [sight.kind === 'connected', this.#toldTrouble];
+    const [isHere, trouble] = [sight.kind === 'connected', this.#trouble];
     const differing = other === null ? [] : differingParts(own.config, other.config);
     const differs = differing.length === 0 ? '' : `its configuration differs: ${differing.join(', ')}`;
     return [
@@ -381,23 +390,31 @@ export class Peer implements Sharing {
       if (answer.process === this.process)
         throw refusal('DBPROXY_ADMIN_BAD_VALUE', 'PEER', 'address', 'it is the own address of this dbproxy');
       this.#askedMs = askedMs;
-      this.#isRefused = false;
-      this.#toldTrouble = '';
+      this.#isTurnedAway = false;
+      this.#denial = '';
+      this.#trouble = '';
+      this.#toldTroubles.forget();
       // A change that waits for this answer cannot wait for what comes after it.
       void this.#take(answer);
       return answer;
     } catch (error) {
-      this.#isRefused = error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED';
-      const trouble = messageOf(error);
-      if (trouble !== this.#toldTrouble) {
-        const level = isRefusal(error) || this.#heardMs === null ? 'warn' : 'info';
-        this.#options.tell(level, 'peer.not_answered', `${link.address}: ${trouble}`);
-      }
-      this.#toldTrouble = trouble;
+      this.#noteTrouble(error);
       return null;
     } finally {
       this.#judge();
     }
+  }
+
+  #noteTrouble(error: unknown): void {
+    const { link, tell } = this.#options;
+    const isClosed = error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED';
+    this.#isRefused ||= isClosed;
+    this.#isTurnedAway ||= isClosed || isDenied(error);
+    this.#trouble = troubleWords(error);
+    this.#denial = isDenied(error) ? this.#trouble : '';
+    if (!this.#toldTroubles.isNews(this.#trouble)) return;
+    const level = isRefusal(error) || this.#heardMs === null ? 'warn' : 'info';
+    tell(level, 'peer.not_answered', `${link.address} did not answer: ${this.#trouble}`);
   }
 
   /** Learns what the other says; resolves when what it knows better counts here. */
@@ -407,6 +424,7 @@ export class Peer implements Sharing {
     if (this.#other !== null && this.#other.process !== message.process) this.#before = this.#other.process;
     this.#other = message;
     this.#hasLeft = message.leaves;
+    this.#isRefused = false;
     this.#clockAheadMs = message.wallMs === null ? null : Math.round(message.wallMs - clock.wallMs());
     if (this.#heardMs !== null) this.#heardMs = clock.nowMs();
     if (compareDocuments(store.latest, message.state) < 0) {

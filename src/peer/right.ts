@@ -34,8 +34,11 @@ export type Sight =
       /** It has said so in answer to what was asked after the VIP came here. */
       readonly knowsWeHold: boolean;
     }
-  /** It was heard a moment ago and does not answer; it is not known to be gone. `stoodStill`: it is not heard since we did. */
-  | { readonly kind: 'silent'; readonly stoodStill: boolean }
+  /**
+   * It was heard a moment ago and does not answer; it is not known to be gone. `stoodStill`: it is not heard since we did.
+   * `denial`: it answers that it does not let this one in.
+   */
+  | { readonly kind: 'silent'; readonly stoodStill: boolean; readonly denial?: string }
   /**
    * It has not answered for peer_timeout, or its port is closed; `byWord`: an operator says so. `hasLeft`: its last word was
    * that it is being stopped and does nothing more, and who starts there again does nothing before it has heard this one.
@@ -45,6 +48,7 @@ export type Sight =
       readonly byWord: boolean;
       readonly hasLeft: boolean;
       readonly hasTerm: boolean;
+      readonly denial?: string;
     };
 
 /** The right of the one that holds the write VIP, or does not; `other`: its address. */
@@ -70,7 +74,7 @@ export function rightOf(sight: Sight, holds: boolean, other: string): PairRight 
       return nothing(
         'PeerUnreachable',
         true,
-        `the other dbproxy (${other}) does not answer, and this one does not hold the write VIP: what the other decides is not known here, so no writes are taken and nothing is done to the servers until it answers or the VIP comes here`,
+        `the other dbproxy (${other}) ${silenceWords(sight)}, and this one does not hold the write VIP: what the other decides is not known here, so no writes are taken and nothing is done to the servers until it answers or the VIP comes here`,
       );
   }
 }
@@ -120,10 +124,9 @@ function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: 
   const isGone = sight.kind === 'gone';
   const byWord = isGone && sight.byWord;
   const hasLeft = isGone && sight.hasLeft;
-  const how = byWord ? 'is gone, by the word of an operator' : hasLeft ? 'was stopped' : 'is gone';
   const detail = !isGone
-    ? `the other dbproxy (${other}) does not answer; if that lasts for peer_timeout this one goes on without it`
-    : `the other dbproxy (${other}) ${how}: this one, which holds the write VIP, goes on without it. What it decides is handed over when the other is back`;
+    ? `the other dbproxy (${other}) ${silenceWords(sight)}; if that lasts for peer_timeout this one goes on without it`
+    : `the other dbproxy (${other}) ${goneWords(sight)}: this one, which holds the write VIP, goes on without it. What it decides is handed over when the other is back`;
   return {
     mayAct: isGone && sight.hasTerm,
     mayActByVote: false,
@@ -133,6 +136,16 @@ function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: 
     holder: null,
     charge: { diagnosis: 'PeerUnreachable', detail, stopsWrites: false },
   };
+}
+
+function silenceWords({ denial = '' }: Pick<Extract<Sight, { kind: 'silent' }>, 'denial'>): string {
+  return denial === '' ? 'does not answer' : `does not let this one in (${denial})`;
+}
+
+function goneWords({ byWord, hasLeft, denial = '' }: Extract<Sight, { kind: 'gone' }>): string {
+  if (byWord) return 'is gone, by the word of an operator';
+  if (denial !== '') return silenceWords({ denial });
+  return hasLeft ? 'was stopped' : 'is gone';
 }
 
 function nothing(diagnosis: Charge['diagnosis'], stopsWrites: boolean, detail: string): PairRight {

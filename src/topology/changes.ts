@@ -1,6 +1,7 @@
 /**
  * What happened between two snapshots, as events: the line in the log and the row of SHOW EVENTS.
  */
+import { ToldReasons } from '../base/told-reasons.ts';
 import type { BackendView, ClusterView, Snapshot } from './snapshot.ts';
 
 export interface TopologyEvent {
@@ -12,18 +13,47 @@ export interface TopologyEvent {
   readonly level: 'info' | 'warn';
 }
 
-/** The events that lead from one snapshot to the next, clusters last as they follow from backends. */
-export function topologyEvents(previous: Snapshot, next: Snapshot): TopologyEvent[] {
-  const events: TopologyEvent[] = [];
-  for (const backend of next.backends) {
-    const before = previous.backends.find(({ name }) => name === backend.name);
-    if (before !== undefined) events.push(...backendEvents(before, backend));
+/** Tells what happened, snapshot by snapshot; remembers which reasons of an outage it has told. */
+export class TopologyChanges {
+  readonly #told = new Map<string, ToldReasons>();
+
+  /** The events that lead from one snapshot to the next, clusters last as they follow from backends. */
+  between(previous: Snapshot, next: Snapshot): TopologyEvent[] {
+    const events: TopologyEvent[] = [];
+    for (const backend of next.backends) {
+      const before = previous.backends.find(({ name }) => name === backend.name);
+      if (before !== undefined) events.push(...this.#backendEvents(before, backend));
+    }
+    for (const { name } of previous.backends) {
+      if (!next.backends.some((backend) => backend.name === name)) this.#told.delete(name);
+    }
+    for (const cluster of next.clusters) {
+      const before = previous.clusters.find(({ name }) => name === cluster.name);
+      if (before !== undefined) events.push(...clusterEvents(before, cluster));
+    }
+    return events;
   }
-  for (const cluster of next.clusters) {
-    const before = previous.clusters.find(({ name }) => name === cluster.name);
-    if (before !== undefined) events.push(...clusterEvents(before, cluster));
+
+  #backendEvents(before: BackendView, now: BackendView): TopologyEvent[] {
+    const told = this.#toldOf(now.name);
+    const isWell = now.reason === '';
+    if (isWell || (now.state === 'online' && before.state !== 'online')) told.forget();
+    const events = backendEvents(before, now);
+    if (events.length > 0) {
+      if (events.some(({ detail }) => detail === now.reason)) told.isNews(now.reason);
+      return events;
+    }
+    // A reason that changed without any of the above is news of its own: another error, for example.
+    if (before.reason === now.reason || !(isWell || told.isNews(now.reason))) return [];
+    const [detail, level] = isWell ? (['all is well', 'info'] as const) : ([now.reason, 'warn'] as const);
+    return [{ event: 'backend.reason', subject: now.name, detail, level }];
   }
-  return events;
+
+  #toldOf(backend: string): ToldReasons {
+    const told = this.#told.get(backend) ?? new ToldReasons();
+    this.#told.set(backend, told);
+    return told;
+  }
 }
 
 function backendEvents(before: BackendView, now: BackendView): TopologyEvent[] {
@@ -53,10 +83,6 @@ function backendEvents(before: BackendView, now: BackendView): TopologyEvent[] {
   }
   if (before.maxConnections !== now.maxConnections) {
     add('backend.max_connections', `${before.maxConnections} to ${now.maxConnections}`);
-  }
-  // A reason that changed without any of the above is news of its own: another error, for example.
-  if (events.length === 0 && before.reason !== now.reason) {
-    add('backend.reason', now.reason || 'all is well', now.reason === '' ? 'info' : 'warn');
   }
   return events;
 }

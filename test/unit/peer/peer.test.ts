@@ -33,6 +33,8 @@ class Host {
   /** Another one after each start and each death. */
   life = 0;
   events: string[] = [];
+  /** With their details. */
+  told: string[] = [];
 
   constructor(pair: Pair) {
     this.pair = pair;
@@ -59,6 +61,7 @@ class Host {
           await Promise.resolve();
           const there = this.other.peer;
           if (this.pair.isCut) return this.pair.silence();
+          if (this.pair.failure !== null) throw this.pair.failure;
           if (there === null) throw Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
           const answer = await there.receive(message);
           return this.peer === peer ? answer : this.pair.silence();
@@ -75,7 +78,10 @@ class Host {
       version: '1.2.3',
       onAdopted: () => Promise.resolve(),
       onRight: () => undefined,
-      tell: (_level, event) => this.events.push(event),
+      tell: (_level, event, detail) => {
+        this.events.push(event);
+        this.told.push(`${event}: ${detail}`);
+      },
     });
     this.store.shareWith(peer);
     this.peer = peer;
@@ -107,6 +113,8 @@ class Pair {
   readonly one = new Host(this);
   readonly two = new Host(this);
   isCut = false;
+  /** What each question ends with. */
+  failure: Error | null = null;
   readonly timeoutMs: number;
 
   constructor(timeoutMs = 3_000) {
@@ -446,7 +454,10 @@ describe('a pair of dbproxies', () => {
     pair.two.kill();
     await pair.pass(600);
     const [, gone] = pair.one.peer!.report('10.0.0.1:6032', true);
-    assert.deepEqual([gone!.state, gone!.inCharge, gone!.reason], ['gone', null, 'refused']);
+    assert.deepEqual(
+      [gone!.state, gone!.inCharge, gone!.reason],
+      ['gone', null, 'connection refused (refused)'],
+    );
   });
 
   test('answers who only looks, and learns nothing from that', async () => {
@@ -533,6 +544,63 @@ describe('a pair of dbproxies', () => {
     assert.equal(two.right, 'acts');
   });
 
+  test('one that is started anew and lets nobody in is not connected for a moment either', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    two.kill();
+    await pair.pass(600);
+    one.told = [];
+    pair.failure = DENIED;
+    two.start();
+    for (let step = 0; step < 100; step++) {
+      await pair.pass(50);
+      assert.equal(one.sight, 'gone');
+    }
+    assert.deepEqual(one.told, [`peer.not_answered: the other did not answer: ${DENIED.message}`]);
+    const { diagnosis, detail } = one.peer!.right.charge!;
+    assert.equal(diagnosis, 'PeerUnreachable');
+    assert.match(detail, /does not let this one in \(Access denied for user 'pair'/);
+    pair.failure = null;
+    await pair.pass(1_000);
+    assert.deepEqual([one.right, two.right], ['acts', 'NotInCharge']);
+  });
+
+  test('one that lets the other in no more is not connected from then on, and gone after peer_timeout', async () => {
+    const pair = await pairAtWork();
+    const { one, two } = pair;
+    pair.failure = DENIED;
+    await pair.pass(550);
+    assert.deepEqual([one.sight, two.sight], ['silent', 'silent']);
+    for (const { peer } of [one, two]) assert.match(peer!.right.charge!.detail, /Access denied/);
+    await pair.pass(4_000);
+    assert.deepEqual([one.sight, one.right], ['gone', 'acts']);
+    assert.match(one.peer!.right.charge!.detail, /Access denied/);
+  });
+
+  test('while it does not answer each reason is told once, in words, and again in the next outage', async () => {
+    const pair = await pairAtWork();
+    const { one } = pair;
+    const failures = [1, 2, 3].flatMap((port) => [
+      Object.assign(new Error(`connect EHOSTUNREACH - Local (${port})`), { code: 'EHOSTUNREACH' }),
+      Object.assign(new Error(`no answer to PEER {"process":"a"} within ${port} ms`), { code: 'ETIMEDOUT' }),
+    ]);
+    const told = [
+      'the other did not answer: host unreachable (connect EHOSTUNREACH - Local (1))',
+      'the other did not answer: no answer in time',
+    ].map((detail) => `peer.not_answered: ${detail}`);
+    for (const outage of [1, 2]) {
+      one.told = [];
+      for (const failure of failures) {
+        pair.failure = failure;
+        await pair.pass(1_000);
+      }
+      const troubles = one.told.filter((line) => line.startsWith('peer.not_answered'));
+      assert.deepEqual(troubles, told, `outage ${outage}`);
+      pair.failure = null;
+      await pair.pass(1_000);
+    }
+  });
+
   test('one process that dies is known to be gone at once', async () => {
     const pair = await pairAtWork();
     pair.one.kill();
@@ -542,6 +610,8 @@ describe('a pair of dbproxies', () => {
     assert.equal(pair.two.right, 'acts');
   });
 });
+
+const DENIED = Object.assign(new Error("Access denied for user 'pair'@'10.0.0.1'"), { errno: 1045 });
 
 async function startedAlone(): Promise<{ one: Host; pass(timeMs: number): Promise<void> }> {
   const pair = new Pair();
