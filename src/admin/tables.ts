@@ -55,7 +55,7 @@ export function clustersTable(snapshot: Snapshot): Table {
       members.length,
       online,
       cluster.reason,
-      onOff(cluster.maintenance),
+      cluster.maintenance,
     ];
   });
   return tableOf(
@@ -638,10 +638,6 @@ function yesNo(value: boolean): string {
 
 function yesNoUnknown(value: boolean | null): string {
   return value === null ? 'unknown' : yesNo(value);
-}
-
-function onOff(value: boolean): string {
-  return value ? 'on' : 'off';
 }
 
 /** Fractions of a millisecond say nothing to a reader. */

@@ -181,7 +181,7 @@ export class ControlPlane {
       longGone: longGoneIn(store.epochOf(name), store.decisionsOf(name).longGone),
       memory: this.#memories.get(name) ?? NO_MEMORY,
       arbiters: monitor.arbiterSight(name),
-      maintenance: store.decisionsOf(name).maintenance ?? false,
+      maintenance: store.maintenanceOf(name),
       stateTrouble: this.#options.stateTrouble?.() ?? null,
       failoverFailure: this.#governors.get(name)?.failoverFailure ?? null,
       promotion: this.promotions.standOf(name),

@@ -81,12 +81,12 @@ export function controlOperations(
           'it has no primary yet, so nothing is done there',
         );
       }
-      if (!on && store.rests) {
+      if (!on && store.maintenanceOf(cluster).endsWith('haconf')) {
         throw refusal(
           'DBPROXY_ADMIN_BAD_VALUE',
           'CLUSTER',
           cluster,
-          'haconf says maintenance: write N there',
+          'the haconf of this host says maintenance: write N into its column 1',
         );
       }
       await store.decide(cluster, { maintenance: on });

@@ -8,6 +8,7 @@ import { asSeenNow, isSeenWell, type HealthRecord } from '../monitor/detector.ts
 import { receiverWitness } from '../monitor/witness.ts';
 import type { ReplicationFacts, ServerFacts } from '../monitor/observation.ts';
 import type { Charge } from '../topology/charge.ts';
+import type { Maintenance } from '../topology/snapshot.ts';
 import type { AdminState, Divergence, Handover } from '../topology/state-file.ts';
 import { withoutForeign } from './history.ts';
 import type { Memory } from './traces.ts';
@@ -78,8 +79,7 @@ export interface Survey {
   /** What is remembered of the replicas from the looks before. */
   readonly memory: Memory;
   readonly arbiters: ArbiterSight;
-  /** An operator has said MAINTENANCE ON. */
-  readonly maintenance: boolean;
+  readonly maintenance: Maintenance;
   /** Why nothing can be written to state_dir; null: as far as is known it can be. */
   readonly stateTrouble: string | null;
   /** Null: none was tried, or the last one went well. */

@@ -32,7 +32,7 @@ export function healthOf(
   const bad = answers.filter((answer) => !answer.well);
   if (clusters.length === 0) return { well: false, reason: 'no cluster is known' };
   const told = (bad.length > 0 ? bad : answers).map(({ reason }) => reason);
-  const resting = clusters.filter(({ maintenance }) => maintenance).map(({ name }) => name);
+  const resting = clusters.filter(({ maintenance }) => maintenance !== 'off').map(({ name }) => name);
   const notes = resting.length === 0 ? [] : [`MAINTENANCE is on in ${resting.join(', ')}`];
   return { well: bad.length === 0, reason: [...told, ...notes].join('; ') };
 }

@@ -321,7 +321,7 @@ const metricRows: readonly MetricRow[] = [
     samples: ({ snapshot }) =>
       snapshot.clusters.map(({ name, maintenance }) => ({
         labels: { cluster: name },
-        value: maintenance ? 1 : 0,
+        value: maintenance === 'off' ? 0 : 1,
       })),
   },
   {

@@ -95,7 +95,7 @@ export class HaconfWatch {
         'info',
         'haconf.maintenance',
         SUBJECT,
-        now.maintenance ? 'column 1 is Y: no automatic failover' : 'column 1 is N again',
+        now.maintenance ? 'column 1 is Y: no automatic failover by this dbproxy' : 'column 1 is N again',
       );
     }
     if (now.errorMode !== (before?.errorMode ?? false)) {

@@ -13,7 +13,12 @@ export function configDiff(file: ProxyConfig, store: TopologyStore): ConfigDiffe
     return [{ section: `[backend ${name}]`, key: 'state', running: admin, file: 'online' }];
   });
   const maintained = store.snapshot.clusters
-    .filter(({ maintenance }) => maintenance)
-    .map(({ name }) => ({ section: `[cluster ${name}]`, key: 'maintenance', running: 'on', file: 'off' }));
+    .filter(({ maintenance }) => maintenance !== 'off')
+    .map(({ name, maintenance: running }) => ({
+      section: `[cluster ${name}]`,
+      key: 'maintenance',
+      running,
+      file: 'off',
+    }));
   return [...differences(running, file), ...states, ...maintained];
 }

@@ -221,7 +221,9 @@ function ordersFindings({ orders }: PairSurvey): Finding[] {
   const order = (words: string, column: number): Finding =>
     finding('warning', 'haconf', SUBJECT, words, `column ${column} of ${path}: N`);
   return [
-    ...(orders.maintenance ? [order('maintenance is on: nothing happens by itself', 1)] : []),
+    ...(orders.maintenance
+      ? [order('maintenance is on: the dbproxy of this host does nothing by itself', 1)]
+      : []),
     ...(orders.errorMode
       ? [order('error mode is on: this host does not have the virtual addresses', 7)]
       : []),

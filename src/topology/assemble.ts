@@ -9,7 +9,15 @@
 import type { BackendConfig, ClusterConfig } from '../config/config.ts';
 import { cureOfDivergence, describeDivergence, followAdvice } from './divergence-words.ts';
 import { UNSEEN, type BackendHealth } from './health.ts';
-import type { BackendRole, BackendState, BackendView, ClusterView, Diagnosis, Snapshot } from './snapshot.ts';
+import type {
+  BackendRole,
+  BackendState,
+  BackendView,
+  ClusterView,
+  Diagnosis,
+  Maintenance,
+  Snapshot,
+} from './snapshot.ts';
 import type { AdminState, Divergence, DurableState } from './state-file.ts';
 
 export interface Knowledge {
@@ -116,6 +124,12 @@ export function epochOf({ clusters, epoch }: DurableState, cluster: string): num
   return state === undefined ? 0 : (state.epoch ?? epoch);
 }
 
+/** `said`: by MAINTENANCE; `rests`: haconf says so. */
+export function maintenanceBy(said: boolean, rests: boolean): Maintenance {
+  if (said) return rests ? 'on, haconf' : 'on';
+  return rests ? 'haconf' : 'off';
+}
+
 function viewCluster(knowledge: Knowledge, cluster: ClusterConfig): ClusterView {
   const { name } = cluster;
   const state = knowledge.durable.clusters[name];
@@ -123,7 +137,7 @@ function viewCluster(knowledge: Knowledge, cluster: ClusterConfig): ClusterView 
     name,
     epoch: epochOf(knowledge.durable, name),
     diagnosis: knowledge.diagnoses.get(name) ?? null,
-    maintenance: knowledge.rests === true || (state?.maintenance ?? false),
+    maintenance: maintenanceBy(state?.maintenance === true, knowledge.rests === true),
     alone: state?.alone ?? false,
     writesStopped: false,
   };

@@ -73,14 +73,19 @@ export interface Diagnosis {
   readonly detail: string;
 }
 
+/**
+ * Who wants nothing done by itself in a cluster: operators by MAINTENANCE (`on`), which both of a pair of dbproxies share,
+ * or `haconf`, which this one goes by alone.
+ */
+export type Maintenance = 'off' | 'on' | 'haconf' | 'on, haconf';
+
 export interface ClusterView {
   readonly name: string;
   /** Of the promotion that made the primary so; 0: there has been none. */
   readonly epoch: number;
   /** The gravest finding; null before the first. */
   readonly diagnosis: Diagnosis | null;
-  /** No automatic failover, by an operator's word. */
-  readonly maintenance: boolean;
+  readonly maintenance: Maintenance;
   /** The primary goes on without a replica to wait for, though semi_sync = require. */
   readonly alone: boolean;
   /** The backend that takes the writes now; null when writes have nowhere to go. */

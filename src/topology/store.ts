@@ -10,13 +10,14 @@ import {
   assembleSnapshot,
   epochOf,
   firstPrimary,
+  maintenanceBy,
   settings,
   type Knowledge,
   type Settings,
 } from './assemble.ts';
 import { UNSEEN, type BackendHealth } from './health.ts';
 import { membersInForce } from './members.ts';
-import type { BackendView, Diagnosis, Snapshot } from './snapshot.ts';
+import type { BackendView, Diagnosis, Maintenance, Snapshot } from './snapshot.ts';
 import { isSameRecord, type SharedPlace } from './shared-state.ts';
 import {
   formatState,
@@ -176,12 +177,11 @@ export class TopologyStore {
     return promotion?.ofEpoch === this.epochOf(cluster) ? promotion : null;
   }
 
-  /** haconf says maintenance: of all clusters, whatever was decided of each, and only while it says so. */
-  get rests(): boolean {
-    return this.#rests;
+  maintenanceOf(cluster: string): Maintenance {
+    return maintenanceBy(this.#durable.clusters[cluster]?.maintenance === true, this.#rests);
   }
 
-  /** See `rests`; not kept on disk. */
+  /** haconf says maintenance: of all clusters, whatever was decided of each, and only while it says so. Not kept on disk. */
   rest(on: boolean): void {
     this.#rests = on;
     this.#rebuild();

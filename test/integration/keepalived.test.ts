@@ -88,9 +88,9 @@ suite('keepalived', () => {
   test('maintenance in haconf is maintenance of all clusters, for as long as it says so', async () => {
     order({ maintenance: 'Y', errorMode: 'Y' });
     await proxy.waitForEvent('haconf.maintenance');
-    assert.equal(await maintenance(), 'on');
+    assert.equal(await maintenance(), 'haconf');
     assert.deepEqual(check(), { status: 0, line: 'maintenance (haconf): nothing is checked\n' });
-    await assert.rejects(proxy.admin('MAINTENANCE OFF'), /haconf says maintenance/);
+    await assert.rejects(proxy.admin('MAINTENANCE OFF'), /haconf of this host says maintenance/);
     order({});
     await proxy.waitForEvent('haconf.maintenance', ({ detail }) => String(detail).includes('N again'));
     assert.equal(await maintenance(), 'off');

@@ -11,6 +11,7 @@ import {
   pairSuite,
   promotionsSince,
   settled,
+  settledAgain,
   startPairOfHosts,
   underLoad,
 } from '../support/pair-scenarios.ts';
@@ -82,6 +83,33 @@ await pairSuite('the operators of a pair', (flavour) => {
     assert.deepEqual(pair.holders(), [holder.name]);
     for (const host of pair.hosts) host.order({});
     await settled(pair);
+  });
+
+  test('haconf says maintenance on the host without the VIP alone: it says that the other one goes by its own, which fails over', async () => {
+    const holder = await holderWithPrimary(pair);
+    const other = pair.other(holder);
+    const from = holder.proxy.log.length;
+    await underLoad(pair, async () => {
+      other.order({ maintenance: true });
+      await eventually(async () =>
+        assert.deepEqual(await diagnoses(other.proxy), ['NotInCharge', 'InMaintenance']),
+      );
+      const [, maintenance] = await other.proxy.admin('SHOW DIAGNOSES');
+      assert.match(
+        String(maintenance!['detail']),
+        /this dbproxy alone: the other one .* N in column 1 of the file ends it/,
+      );
+      const shown = pair.hosts.map(
+        async ({ proxy }) => (await proxy.admin('SHOW CLUSTERS'))[0]!['maintenance'],
+      );
+      assert.deepEqual(new Set(await Promise.all(shown)), new Set(['haconf', 'off']));
+      await holder.server.kill();
+      await eventSince(holder.proxy, from, 'promote.done');
+    });
+    other.order({});
+    await holder.server.start();
+    await settledAgain(pair);
+    assert.equal(await primaryOf(holder.proxy), other.server.name);
   });
 
   test('haconf says error mode: the VIP goes to the other host, the primary stays', async () => {

@@ -16,6 +16,7 @@ import type {
 } from '../../src/monitor/observation.ts';
 import type { VoteSight } from '../../src/monitor/vote.ts';
 import type { AdminState, Handover } from '../../src/topology/state-file.ts';
+import type { Maintenance } from '../../src/topology/snapshot.ts';
 import { backendConfig, clusterConfig } from './configs.ts';
 import { replicationFacts, serverFacts } from './facts.ts';
 
@@ -73,7 +74,7 @@ export interface ClusterDescription {
   readonly brokenArbiters?: number;
   /** What the arbiter that votes says; null and absent: none does. */
   readonly vote?: VoteSight | null;
-  readonly maintenance?: boolean;
+  readonly maintenance?: Maintenance;
   readonly stateTrouble?: string;
   readonly failoverFailure?: FailoverFailure;
   readonly charge?: Survey['charge'];
@@ -113,7 +114,7 @@ export function surveyOf(description: ClusterDescription): Survey {
       freshMs: total === 0 ? null : NOW_MS,
       vote: description.vote ?? null,
     },
-    maintenance: description.maintenance ?? false,
+    maintenance: description.maintenance ?? 'off',
     stateTrouble: description.stateTrouble ?? null,
     failoverFailure: description.failoverFailure ?? null,
     promotion: description.promotion ?? null,

@@ -111,7 +111,7 @@ export function clusterView(changes: Partial<ClusterView> = {}): ClusterView {
     name: 'main',
     epoch: 3,
     diagnosis: null,
-    maintenance: false,
+    maintenance: 'off',
     alone: false,
     primary: 'db1',
     writesHeld: false,

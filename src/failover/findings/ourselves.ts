@@ -80,9 +80,21 @@ export function findNotInCharge(view: View): Found | null {
 }
 
 export function findInMaintenance({ survey }: View): Found | null {
-  if (!survey.maintenance) return null;
-  return {
-    detail:
-      'an operator has said MAINTENANCE ON: dbproxy changes nothing on the servers by itself, not even when the primary dies; MAINTENANCE OFF ends it',
-  };
+  const nothing = 'changes nothing on the servers by itself, not even when the primary dies';
+  const alone =
+    'It holds for this dbproxy alone: the other one of a pair goes by its own haconf, or by MAINTENANCE ON, which both share';
+  switch (survey.maintenance) {
+    case 'off':
+      return null;
+    case 'on':
+      return { detail: `an operator has said MAINTENANCE ON: dbproxy ${nothing}; MAINTENANCE OFF ends it` };
+    case 'haconf':
+      return {
+        detail: `the haconf of this host says maintenance: this dbproxy ${nothing}. ${alone}. N in column 1 of the file ends it`,
+      };
+    case 'on, haconf':
+      return {
+        detail: `an operator has said MAINTENANCE ON, and the haconf of this host says maintenance as well: dbproxy ${nothing}; N in column 1 of the file and then MAINTENANCE OFF end it`,
+      };
+  }
 }

@@ -154,7 +154,7 @@ describe('the other tables', () => {
   });
 
   test('SHOW CLUSTERS tells of maintenance', async () => {
-    const operations = fakeOperations({ snapshot: () => snapshotOf({ cluster: { maintenance: true } }) });
+    const operations = fakeOperations({ snapshot: () => snapshotOf({ cluster: { maintenance: 'on' } }) });
     const [row] = await rowsOf('SHOW CLUSTERS', contextOf({ operations }));
     assert.equal(row?.['maintenance'], 'on');
   });

@@ -12,14 +12,14 @@ describe('of one cluster', () => {
       [
         'maintenance is on',
         'write',
-        snapshotOf({ cluster: { maintenance: true } }),
+        snapshotOf({ cluster: { maintenance: 'on' } }),
         true,
         'main: writes go to db1; MAINTENANCE is on in main',
       ],
       [
         'maintenance is on, and nobody takes writes',
         'write',
-        snapshotOf({ cluster: { maintenance: true, primary: null, reason: 'db1 is down' } }),
+        snapshotOf({ cluster: { maintenance: 'on', primary: null, reason: 'db1 is down' } }),
         false,
         'main: no writes: db1 is down; MAINTENANCE is on in main',
       ],

@@ -172,7 +172,7 @@ describe('/metrics', () => {
 
   test('maintenance, and a state_dir that cannot be written to', async () => {
     const operations = fakeOperations({
-      snapshot: () => snapshotOf({ cluster: { maintenance: true } }),
+      snapshot: () => snapshotOf({ cluster: { maintenance: 'on' } }),
       stateTrouble: () => 'ENOSPC: no space left on device',
     });
     const { body } = await new Routes(operations, '1').reply('GET', '/metrics');

@@ -110,7 +110,10 @@ describe('haconf watched', () => {
   test('rests while column 1 is Y, from the first look on', async () => {
     const { write, told } = world();
     await write(EXAMPLE.replace('N', 'Y'));
-    assert.deepEqual(told, ['rest', 'haconf.maintenance haconf: column 1 is Y: no automatic failover']);
+    assert.deepEqual(told, [
+      'rest',
+      'haconf.maintenance haconf: column 1 is Y: no automatic failover by this dbproxy',
+    ]);
     await write(EXAMPLE.replace('N', 'Y'));
     assert.deepEqual(told, []);
     await write(EXAMPLE);

@@ -134,7 +134,7 @@ suite('the remembered primary', () => {
     const { cluster } = view(
       knowledge({ db1: WRITABLE, db2: REPLICA }, { durable, diagnoses: new Map([['main', diagnosis]]) }),
     );
-    assert.deepEqual(cluster, clusterView({ epoch: 3, diagnosis, alone: true, maintenance: true }));
+    assert.deepEqual(cluster, clusterView({ epoch: 3, diagnosis, alone: true, maintenance: 'on' }));
   });
 
   test('stays the primary while it is down: nobody else is chosen', () => {

@@ -207,7 +207,7 @@ suite('what else is decided of a cluster', () => {
     await store.takeInHand('main', ['db2']);
     const decided = { alone: true, maintenance: true, failoverWallMs: 1_000, inHand: ['db2'] };
     assert.deepEqual(file.state.clusters.main, { primary: 'db1', epoch: 1, ...decided });
-    assert.partialDeepStrictEqual(published.at(-1)?.clusters[0], { alone: true, maintenance: true });
+    assert.partialDeepStrictEqual(published.at(-1)?.clusters[0], { alone: true, maintenance: 'on' });
     assert.partialDeepStrictEqual(open(file).store.decisionsOf('main'), decided);
   });
 
