@@ -11,7 +11,8 @@ export function sharedPartOf({
   backends,
   listeners,
   keepalived,
-}: Pick<ProxyConfig, 'clusters' | 'backends' | 'listeners' | 'keepalived'>): string {
+  peer,
+}: Pick<ProxyConfig, 'clusters' | 'backends' | 'listeners' | 'keepalived' | 'peer'>): string {
   const parts = {
     clusters: clusters.map((one) => ({
       ...one,
@@ -22,6 +23,10 @@ export function sharedPartOf({
     backends,
     listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
     vip: keepalived.vip,
+    // An application that comes by the VIP finds its port on either host.
+    ports: listeners.map(({ name, address }) => [name, address.kind === 'tcp' ? address.port : null]),
+    // Who has not the VIP stops before the other takes it for gone only if both mean the same by that.
+    peer_timeout: peer?.peerTimeoutMs ?? null,
   };
   return Object.entries(parts)
     .map(

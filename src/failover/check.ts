@@ -133,7 +133,8 @@ function decideStandalone(survey: Survey, target: SeenMember, wish: Wish): Verdi
   }
   const old = survey.members.find((member) => member.backend.name === remembered);
   if (old !== undefined && !isSeen(old) && old.record.reach !== 'down') return refuse(unclearWords(old));
-  if (remembered !== null) {
+  // What a server that is not in the configuration had cannot be asked, and will not be.
+  if (remembered !== null && !(old === undefined && wish.force)) {
     const lack = whyItMayLack(target, old, remembered);
     if (lack !== null) return refuse(lack);
   }
@@ -154,8 +155,11 @@ function whyItLacksItsOwn(survey: Survey, primary: SeenMember): string | null {
 
 /** Why a writable server is no continuation of the primary before it; null when it has all that one had. */
 function whyItMayLack(target: SeenMember, old: Member | undefined, remembered: string): string | null {
-  const facts = old?.record.facts ?? null;
-  if (old === undefined || facts === null) {
+  if (old === undefined) {
+    return `whether it has all that the primary ${remembered} had is not known, as the configuration has no ${remembered}; put its section back under that name, or PROMOTE ${target.backend.name} FORCE, and lose what only ${remembered} has`;
+  }
+  const { facts } = old.record;
+  if (facts === null) {
     return `whether it has all that the primary ${remembered} had is not known, as ${remembered} has not been seen since dbproxy started; bring ${remembered} back first, if only to be looked at`;
   }
   // What the old primary has from the target itself it cannot have ahead of it, only seen later.

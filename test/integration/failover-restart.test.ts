@@ -3,7 +3,7 @@
  * start ends what was begun, and there is one primary.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { CREATE_WRITTEN } from '../chaos/workload.ts';
@@ -140,6 +140,30 @@ forEachFlavour(
   },
   ['mariadb', 'mysql97'],
 );
+
+test('a primary whose section was renamed is taken on under its new name by FORCE, and no other way', async () => {
+  const lab = await startPair();
+  try {
+    await lab.db1.query(CREATE_WRITTEN);
+    const proxy = await lab.startProxy({ config: configWith(), readyWhen: 'alive' });
+    await untilSafe(proxy, lab.db1, 'mariadb');
+    await proxy.stop();
+    const text = readFileSync(proxy.configPath, 'utf8');
+    writeFileSync(proxy.configPath, text.replace('[backend db1]', '[backend dbone]'));
+    await proxy.start();
+    await eventually(async () => {
+      const [found] = await proxy.admin("SHOW DIAGNOSES WHERE diagnosis = 'NoWritablePrimary'");
+      assert.match(String(found?.['detail']), /is db1, which the configuration here does not have/);
+    });
+    await assert.rejects(proxy.admin('PROMOTE dbone'), /PROMOTE dbone FORCE/);
+    await proxy.admin('PROMOTE dbone FORCE');
+    await untilWell(proxy);
+    assert.equal(await primaryOf(proxy), 'dbone');
+    await writeOne(proxy, -1);
+  } finally {
+    await lab.stop();
+  }
+});
 
 suite('a dbproxy that is killed in the middle of a switchover, whose target dies with it', () => {
   let lab: Lab;

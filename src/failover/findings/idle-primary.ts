@@ -101,6 +101,16 @@ export function findNoWritable({ survey, primary }: View): Found | null {
     };
   }
   const writable = survey.members.filter((member) => takesWrites(member)).map(({ backend }) => backend.name);
+  if (survey.remembered !== null) {
+    const [only, ...others] = writable;
+    const adopt =
+      only === undefined || others.length > 0
+        ? ''
+        : `, or, if ${only} is that very server under another name, PROMOTE ${only} FORCE`;
+    return {
+      detail: `the primary of epoch ${survey.epoch} is ${survey.remembered}, which the configuration here does not have: put its section back under that name${adopt}. Of a pair both files have to be the same: see doctor`,
+    };
+  }
   const bootstrap = `BOOTSTRAP CLUSTER ${survey.cluster.name}`;
   const detail =
     writable.length === 0

@@ -41,9 +41,13 @@ function isPast(survey: Survey, member: Member): boolean {
   return survey.epoch > 0 && epoch < survey.epoch;
 }
 
-export function findOldPrimaryWritable({ survey, others }: View): Found | null {
+export function findOldPrimaryWritable({ survey, primary, others }: View): Found | null {
+  // While the configuration does not have the primary, one that knows of no epoch may be that very server under another name.
+  const isKnown = ({ record }: Member): boolean =>
+    primary !== undefined || (record.facts?.epoch ?? null) !== null;
   const found = others.filter(
-    (member) => takesWrites(member) && (survey.remembered === null ? false : isPast(survey, member)),
+    (member) =>
+      takesWrites(member) && survey.remembered !== null && isPast(survey, member) && isKnown(member),
   );
   if (found.length === 0) return null;
   const names = found.map(({ backend }) => backend.name);

@@ -379,6 +379,23 @@ suite('adoption', () => {
     assert.equal(decide([member('db1', from('db2')), member('db2', null)]).kind, 'adopt');
   });
 
+  test('one that was renamed in the configuration is taken on by FORCE, as nobody of its old name can be asked', () => {
+    const renamed = [member('dbtwo', null), member('db1', from('dbtwo'))];
+    const over = { remembered: 'db2' };
+    assertRefused(
+      decide(renamed, over, { target: 'dbtwo' }),
+      /the configuration has no db2; put its section back .* PROMOTE dbtwo FORCE/,
+    );
+    assert.equal(decide(renamed, over, { target: 'dbtwo', force: true }).kind, 'adopt');
+    // One that is in the configuration may be asked when it is back.
+    const gone = member('db2', null, DOWN);
+    const unseen = { ...gone, record: { ...gone.record, facts: null } };
+    assertRefused(
+      decide([unseen, ...renamed], over, { target: 'dbtwo', force: true }),
+      /db2 has not been seen since dbproxy started/,
+    );
+  });
+
   test('two writable servers: neither is promoted before one is read-only', () => {
     const both = [member('db1', null), member('db2', null)];
     assertRefused(decide(both), /it does not follow db1, the primary of epoch 4/);
