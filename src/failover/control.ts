@@ -186,6 +186,7 @@ export class ControlPlane {
       failoverFailure: this.#governors.get(name)?.failoverFailure ?? null,
       promotion: this.promotions.standOf(name),
       charge: matterOf(this.#voteOn(name), this.#right),
+      hasStandby: this.#right?.charge === null,
       mayGoAlone: mayGoAlone(this.#voteOn(name), this.#right),
       nowMs: clock.nowMs(),
     });

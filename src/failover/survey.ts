@@ -90,6 +90,8 @@ export interface Survey {
   readonly charge?: Charge | null;
   /** False: the other of a pair may promote a replica meanwhile, so the primary is not let go on alone. */
   readonly mayGoAlone?: boolean;
+  /** The write VIP of a pair is here, and the other dbproxy answers, which acts once it has the VIP. */
+  readonly hasStandby?: boolean;
   readonly nowMs: number;
 }
 

@@ -124,9 +124,14 @@ function aloneHolder(sight: Extract<Sight, { kind: 'silent' | 'gone' }>, other: 
   const isGone = sight.kind === 'gone';
   const byWord = isGone && sight.byWord;
   const hasLeft = isGone && sight.hasLeft;
+  // Its disk may take nothing now.
+  const goesOn =
+    isGone && !sight.hasTerm
+      ? 'does nothing to the servers before it has written down in state_dir that it goes on without it'
+      : 'goes on without it';
   const detail = !isGone
     ? `the other dbproxy (${other}) ${silenceWords(sight)}; if that lasts for peer_timeout this one goes on without it`
-    : `the other dbproxy (${other}) ${goneWords(sight)}: this one, which holds the write VIP, goes on without it. What it decides is handed over when the other is back`;
+    : `the other dbproxy (${other}) ${goneWords(sight)}: this one, which holds the write VIP, ${goesOn}. What it decides is handed over when the other is back`;
   return {
     mayAct: isGone && sight.hasTerm,
     mayActByVote: false,

@@ -1,5 +1,7 @@
 /** A pair of hosts on which one thing dies at a time: who has the VIP then, who is written, and what clients are told. */
 import assert from 'node:assert/strict';
+import { mkdirSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createConnection } from 'mysql2/promise';
 import { SERVER_PORT } from '../lab/host-servers.ts';
@@ -161,6 +163,33 @@ await pairSuite('a pair of hosts', (flavour) => {
     await settled(pair);
     assert.equal(await primaryOf(other.proxy), holder.server.name);
     assert.deepEqual(await holder.proxy.admin('SHOW PLAN'), []);
+  });
+
+  test('the state_dir of the one in charge takes nothing: it says how the other one comes to act, which does', async () => {
+    const holder = await holderWithPrimary(pair);
+    const other = pair.other(holder);
+    const from = other.proxy.log.length;
+    const inTheWay = join(holder.proxy.stateDirectory, 'probe.tmp');
+    mkdirSync(inTheWay);
+    await underLoad(pair, async () => {
+      await eventually(async () => {
+        const [diagnosis] = await holder.proxy.admin('SHOW DIAGNOSES');
+        assert.equal(diagnosis!['diagnosis'], 'StateNotWritable');
+        assert.match(
+          String(diagnosis!['detail']),
+          /systemctl stop keepalived on this host moves the write VIP/,
+        );
+      }, 20_000);
+      await holder.keepalived.stop();
+      await pair.untilHeld(other.name);
+      await holder.server.kill();
+      await eventSince(other.proxy, from, 'promote.done');
+    });
+    rmdirSync(inTheWay);
+    holder.keepalived.start();
+    await holder.server.start();
+    await settledAgain(pair);
+    assert.deepEqual(pair.holders(), [other.name]);
   });
 
   test('keepalived ends in order: the VIP moves, the primary stays', async () => {

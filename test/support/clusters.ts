@@ -78,6 +78,7 @@ export interface ClusterDescription {
   readonly stateTrouble?: string;
   readonly failoverFailure?: FailoverFailure;
   readonly charge?: Survey['charge'];
+  readonly hasStandby?: boolean;
   readonly mayGoAlone?: boolean;
   readonly servers: Readonly<Record<string, ServerDescription>>;
 }
@@ -119,6 +120,7 @@ export function surveyOf(description: ClusterDescription): Survey {
     failoverFailure: description.failoverFailure ?? null,
     promotion: description.promotion ?? null,
     charge: description.charge ?? null,
+    hasStandby: description.hasStandby ?? false,
     mayGoAlone: description.mayGoAlone ?? true,
     nowMs: NOW_MS,
   };

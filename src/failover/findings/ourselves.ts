@@ -14,11 +14,16 @@ export function chargeFinder(diagnosis: Charge['diagnosis']): (view: View) => Fo
   };
 }
 
+/** The file by which the VIP is sent away otherwise is in state_dir itself. */
+const HAVE_THE_OTHER_ACT =
+  'Until then the other dbproxy can act in its place: systemctl stop keepalived on this host moves the write VIP to it, systemctl start keepalived when the directory is mended';
+
 /** Said before it matters: a promotion is written down before it counts. */
 export function findStateNotWritable({ survey }: View): Found | null {
   if (survey.stateTrouble === null) return null;
+  const meanwhile = survey.hasStandby === true ? `. ${HAVE_THE_OTHER_ACT}` : '';
   return {
-    detail: `nothing can be written to state_dir (${survey.stateTrouble}): no promotion can be written down, so none can be carried out, by itself or by hand, and no change of an operator; free space or mend the directory`,
+    detail: `nothing can be written to state_dir (${survey.stateTrouble}): no promotion can be written down, so none can be carried out, by itself or by hand, and no change of an operator; free space or mend the directory${meanwhile}`,
   };
 }
 

@@ -184,6 +184,12 @@ test('who was never heard of is told with the reason', () => {
   assert.match(charge!.detail, /since this one started \(connect ECONNREFUSED\): /);
 });
 
+test('who is alone and has not written that down says that it does not act yet', () => {
+  const wordsOf = (hasTerm: boolean): string => rightOf(gone({ hasTerm }), true, OTHER).charge!.detail;
+  assert.match(wordsOf(true), /which holds the write VIP, goes on without it\./);
+  assert.match(wordsOf(false), /does nothing to the servers before it has written down in state_dir that/);
+});
+
 test('who acts is named where it is known', () => {
   assert.equal(rightOf(connected({ holds: true }), false, OTHER).holder, OTHER);
   assert.equal(rightOf(connected({ busy: ['main'] }), true, OTHER).holder, OTHER);
