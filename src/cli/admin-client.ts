@@ -8,13 +8,24 @@ import { batchTable, boxedTable, type Cell } from './result-table.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
-export interface AdminCall {
+export interface AdminQuestion {
   address: Endpoint;
   user: string;
   password: string;
   statement: string;
+  /** By default it waits as long as the statement takes. */
+  timeoutMs?: number;
+}
+
+export interface AdminCall extends AdminQuestion {
   batch: boolean;
 }
+
+type AdminFailure = { outcome: 'refused' | 'unreachable'; text: string };
+
+/** A result set; without columns: the words of an OK. */
+export type AdminResult =
+  { outcome: 'done'; columns: string[]; rows: Cell[][]; info: string | undefined } | AdminFailure;
 
 /** How a call went: `unreachable` when there was nobody to ask, `refused` when the statement failed. */
 export interface AdminAnswer {
@@ -22,8 +33,14 @@ export interface AdminAnswer {
   text: string;
 }
 
-/** Runs the statement; never throws for what the other side says. */
-export async function callAdmin(call: AdminCall): Promise<AdminAnswer> {
+/** Runs the statement and answers it as text; never throws for what the other side says. */
+export async function callAdmin({ batch, ...question }: AdminCall): Promise<AdminAnswer> {
+  const result = await askAdmin(question);
+  return result.outcome === 'done' ? { outcome: 'done', text: render(result, batch) } : result;
+}
+
+/** The same, as rows. */
+export async function askAdmin(call: AdminQuestion): Promise<AdminResult> {
   let connection;
   try {
     connection = await createConnection({
@@ -42,8 +59,12 @@ export async function callAdmin(call: AdminCall): Promise<AdminAnswer> {
     return { outcome: 'unreachable', text: `admin port ${formatEndpoint(call.address)}: ${reasonOf(error)}` };
   }
   try {
-    const [result, fields] = await connection.query(call.statement);
-    return { outcome: 'done', text: render(result, fields, call.batch) };
+    const { statement: sql, timeoutMs } = call;
+    const [result, fields] = await connection.query({
+      sql,
+      ...(timeoutMs !== undefined && { timeout: timeoutMs }),
+    });
+    return { outcome: 'done', ...read(result, fields) };
   } catch (error) {
     return { outcome: 'refused', text: reasonOf(error) };
   } finally {
@@ -51,10 +72,20 @@ export async function callAdmin(call: AdminCall): Promise<AdminAnswer> {
   }
 }
 
-function render(result: QueryResult, fields: FieldPacket[] | undefined, batch: boolean): string {
-  if (!Array.isArray(result)) return batch ? '' : describeOk((result as ResultSetHeader).info);
+function read(
+  result: QueryResult,
+  fields: FieldPacket[] | undefined,
+): { columns: string[]; rows: Cell[][]; info: string | undefined } {
+  if (!Array.isArray(result)) return { columns: [], rows: [], info: (result as ResultSetHeader).info };
   const columns = (fields ?? []).map((field) => field.name);
-  const rows = (result as unknown[][]).map((row) => row.map(toCell));
+  return { columns, rows: (result as unknown[][]).map((row) => row.map(toCell)), info: undefined };
+}
+
+function render(
+  { columns, rows, info }: { columns: string[]; rows: Cell[][]; info: string | undefined },
+  batch: boolean,
+): string {
+  if (columns.length === 0) return batch ? '' : describeOk(info);
   if (batch) return batchTable(columns, rows);
   return `${boxedTable(columns, rows)}\n${rows.length} ${rows.length === 1 ? 'row' : 'rows'}`;
 }

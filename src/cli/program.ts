@@ -132,25 +132,26 @@ async function checkConfig(path: string): Promise<number> {
   return EXIT.well;
 }
 
-/** Looks at the servers and this host; a dbproxy that runs on this configuration is not needed, and is only named. */
+/** Looks at the servers, this host, and the dbproxy that runs on it, which is not needed. */
 async function doctor({ config: given, batch, vip }: Command & { name: 'doctor' }): Promise<number> {
   const configPath = await findConfig(given);
   const config = await readConfig(configPath);
   const { examine, isWell } = await import('../setup/doctor.ts');
-  const { callAdmin } = await import('./admin-client.ts');
+  const { lookAtRunning } = await import('./look-at-running.ts');
   const { findingsForPeople, findingsForScripts } = await import('./findings-text.ts');
   const keepalivedText = await keepalivedMaker(configPath, config, undefined);
   const orders = (): Promise<OrdersSight | null> => ordersOf(config);
   const { lookAtPeer } = await import('../peer/look.ts');
   const peer = (): Promise<PeerSight | null> => lookAtPeer(config, systemClock);
   const version = PROGRAM_VERSION;
-  const questions = { configPath, version, keepalivedText, orders, peer, probesVips: vip };
+  const running = lookAtRunning(config.admin);
+  const looks = { keepalivedText, orders, peer, running: () => running };
+  const questions = { configPath, version, probesVips: vip, ...looks };
   const findings = await examine(config, questions, systemClock);
   if (batch) {
     print(findingsForScripts(findings));
   } else {
-    const running = await callAdmin({ ...config.admin, statement: 'SHOW VERSION', batch: true });
-    const state = running.outcome === 'done' ? 'runs' : 'does not run';
+    const state = (await running).kind === 'runs' ? 'runs' : 'does not run';
     print(`dbproxy ${state} here (admin port ${formatEndpoint(config.admin.address)})`);
     print(findingsForPeople(findings));
   }

@@ -1,6 +1,6 @@
 /**
  * `dbproxy doctor`: looks at all servers of a configuration and at this host, changes nothing, and says what is missing. No
- * running dbproxy is needed. The judgement is in the tables of rules; here is only the looking.
+ * running dbproxy is needed; one that runs is asked for its diagnoses. The judgement is in the tables of rules; here is only the looking.
  */
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -15,26 +15,35 @@ import { openStateFile } from '../topology/state-file.ts';
 import type { ClusterSurvey, Finding, LoginTrial } from './finding.ts';
 import { hostFindings } from './host-rules.ts';
 import { surveyHost, type HostQuestions } from './host-survey.ts';
+import { runningFindings, type RunningSight } from './running-rules.ts';
 import { surveyServer } from './survey.ts';
 
 const LOGIN_TIMEOUT_MS = 5_000;
 
+export interface DoctorQuestions extends HostQuestions {
+  /** What the dbproxy of this host says; never rejects. */
+  readonly running: () => Promise<RunningSight>;
+}
+
 /** All findings, the worst first. */
 export async function examine(
   config: ProxyConfig,
-  questions: HostQuestions,
+  questions: DoctorQuestions,
   clock: Clock,
 ): Promise<Finding[]> {
   const backends = membersOf(config);
-  const [host, ...clusters] = await Promise.all([
+  const [running, host, ...clusters] = await Promise.all([
+    questions.running(),
     surveyHost(config, questions, clock),
     ...config.clusters.map((cluster) => surveyCluster(cluster, backends, clock)),
   ]);
-  return sortFindings([
+  const found = [
     ...stateFindings(config.dbproxy.stateDir),
     ...clusters.flatMap(findingsOf),
     ...hostFindings(host),
-  ]);
+  ];
+  const isOfPair = config.peer !== undefined;
+  return sortFindings([...runningFindings({ running, isOfPair, found, backends }), ...found]);
 }
 
 /** True when nothing but hints was found. */

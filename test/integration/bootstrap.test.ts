@@ -208,6 +208,7 @@ forEachFlavour((flavour) => {
           orders: () => Promise.resolve(null),
           version: '1.2.3',
           peer: () => Promise.resolve(null),
+          running: () => Promise.resolve({ kind: 'silent', reason: 'none' }),
           probesVips: false,
         },
         systemClock,

@@ -4,6 +4,8 @@
  * whether they reach each other, the test says (pair-of-proxies.ts).
  */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { createConnection } from 'mysql2/promise';
 import { systemClock } from '../../src/base/clock.ts';
@@ -14,6 +16,19 @@ import { startPair, type Lab } from '../lab/pair.ts';
 import type { ProxyProcess } from '../lab/proxy.ts';
 import { eventually } from '../support/eventually.ts';
 import { PairOfProxies } from '../support/pair-of-proxies.ts';
+
+const CLI = join(import.meta.dirname, '../../src/cli.ts');
+
+/** Severity, subject and rule of what it finds on the host of this one. */
+function doctor({ configPath }: ProxyProcess): Promise<{ code: unknown; rows: string[] }> {
+  return new Promise((resolve) => {
+    const words = [CLI, 'doctor', '--batch', '--config', configPath];
+    const child = execFile(process.execPath, words, (_error, output) => {
+      const [, ...rows] = output.trimEnd().split('\n');
+      resolve({ code: child.exitCode, rows: rows.map((row) => row.split('\t').slice(0, 3).join(' ')) });
+    });
+  });
+}
 
 suite('a pair of dbproxies', () => {
   let lab: Lab;
@@ -79,6 +94,11 @@ suite('a pair of dbproxies', () => {
         const sessions = await pair.admin(one, 'SHOW SESSIONS');
         assert.ok(!sessions.some(({ backend }) => backend === 'db1'));
       });
+      for (const proxy of [one, two]) {
+        const { code, rows } = await doctor(proxy);
+        assert.equal(code, 1);
+        assert.ok(rows.includes('error main BothInCharge'), rows.join('\n'));
+      }
       await assert.rejects(open.query('COMMIT'));
       let isWritten = false;
       const written = session.query('INSERT INTO pair (v) VALUES (4)').then(() => (isWritten = true));
@@ -157,6 +177,12 @@ suite('a pair of dbproxies', () => {
     pair.giveVip(two);
     await two.start();
     assert.deepEqual((await pair.diagnoses(two))[0], 'PeerUnheard');
+    assert.ok((await doctor(one)).rows.includes('warning host dbproxy'));
+    const { rows } = await doctor(two);
+    assert.ok(
+      rows.includes('error main PeerUnheard') && !rows.includes('warning host dbproxy'),
+      rows.join('\n'),
+    );
     await pair.admin(two, 'SET PEER GONE');
     await eventually(() => pair.write(two));
     assert.equal(await pair.primaryOf(two), 'db2');
