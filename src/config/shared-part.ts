@@ -3,7 +3,10 @@
  * secret is in it.
  */
 import { createHash } from 'node:crypto';
-import type { ProxyConfig } from './config.ts';
+import type { ListenerConfig, ProxyConfig } from './config.ts';
+import { isOnVip } from './virtual-addresses.ts';
+
+const WILDCARDS = ['0.0.0.0', '::'];
 
 /** The parts with their hashes. */
 export function sharedPartOf({
@@ -24,7 +27,9 @@ export function sharedPartOf({
     listeners: listeners.map(({ name, cluster, mode }) => ({ name, cluster, mode })),
     vip: keepalived.vip,
     // An application that comes by the VIP finds its port on either host.
-    ports: listeners.map(({ name, address }) => [name, address.kind === 'tcp' ? address.port : null]),
+    ports: listeners.flatMap(({ name, address }) =>
+      comesByVip(address, keepalived.vip) ? [[name, address.port]] : [],
+    ),
     // Who has not the VIP stops before the other takes it for gone only if both mean the same by that.
     peer_timeout: peer?.peerTimeoutMs ?? null,
   };
@@ -34,6 +39,14 @@ export function sharedPartOf({
         `${name}:${createHash('sha256').update(JSON.stringify(part)).digest('hex').slice(0, 16)}`,
     )
     .join(' ');
+}
+
+function comesByVip(
+  address: ListenerConfig['address'],
+  vips: readonly string[],
+): address is Extract<ListenerConfig['address'], { kind: 'tcp' }> {
+  if (address.kind !== 'tcp') return false;
+  return WILDCARDS.includes(address.host) || vips.some((vip) => isOnVip(address, vip));
 }
 
 /** Names of the parts that both texts have, and in which they differ: another version may have other parts. */
