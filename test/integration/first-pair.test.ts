@@ -6,11 +6,13 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { createConnection } from 'mysql2/promise';
 import { systemClock } from '../../src/base/clock.ts';
-import { parseConfig } from '../../src/config/load.ts';
+import { lookAtRunning } from '../../src/cli/look-at-running.ts';
+import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import type { ProxyConfig } from '../../src/config/config.ts';
 import { findingsOf } from '../../src/setup/cluster-rules.ts';
 import { surveyCluster } from '../../src/setup/doctor.ts';
 import { firstFiles } from '../../src/setup/first-pair.ts';
+import { runningFindings } from '../../src/setup/running-rules.ts';
 import { startBlankServers, type BlankServers } from '../lab/blank.ts';
 import { ADMIN_ACCOUNT } from '../lab/pair.ts';
 import { startProxy, type ProxyProcess } from '../lab/proxy.ts';
@@ -80,10 +82,14 @@ suite('the first files of a pair', () => {
       },
     );
     const found = async (): Promise<string[]> => {
-      const findings = findingsOf(await surveyCluster(cluster, config.backends, systemClock));
+      const { backends } = config;
+      const seen = findingsOf(await surveyCluster(cluster, backends, systemClock));
+      const running = await lookAtRunning(loadConfig(proxy.configPath, process.env).admin);
+      assert.equal(running.kind, 'runs');
+      const findings = [...runningFindings({ running, isOfPair: true, found: seen, backends }), ...seen];
       return findings.filter(({ severity }) => severity !== 'hint').map(({ id }) => id);
     };
-    assert.deepEqual(await found(), ['one_writer']);
+    await eventually(async () => assert.deepEqual(await found(), ['one_writer']));
     const reports = await proxy.admin('BOOTSTRAP CLUSTER main');
     const notDone = reports.filter(({ result }) => result !== 'done');
     assert.deepEqual(notDone, [], 'nothing is left for my.cnf');
