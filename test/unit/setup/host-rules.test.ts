@@ -2,6 +2,8 @@
  * What doctor says of a host of the pair: nothing of one that is well, and each fault with what mends it.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import type { ArbiterAnswer } from '../../../src/monitor/arbiter-answer.ts';
 import {
@@ -170,6 +172,19 @@ suite('a host', () => {
       'error main arbiter',
     ]);
   });
+});
+
+test('what has keepalived started again is in the project, and install.sh puts it where the doctor says', () => {
+  const [restart] = hostFindings({
+    version: '1.2.3',
+    peer: null,
+    arbiters: new Map(),
+    pair: pairOf({ restart: 'no' }),
+  });
+  const [, from, to] = /^install -Dm 0644 \/opt\/dbproxy\/(\S+) (\S+) /.exec(restart!.remedy)!;
+  const project = join(import.meta.dirname, '../../..');
+  assert.match(readFileSync(join(project, from!), 'utf8'), /^\[Service\]\nRestart=always$/m);
+  assert.ok(readFileSync(join(project, 'scripts/install.sh'), 'utf8').includes(`${from} ${to}\n`));
 });
 
 test('a unit is started again as systemd says, and nobody says so of one that is not there, or without systemd', () => {
