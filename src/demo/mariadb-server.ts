@@ -40,7 +40,14 @@ export async function initialiseDataDirectory(
   if (existsSync(join(data, 'mysql', 'db.opt'))) return;
   await rm(data, { recursive: true, force: true });
   mkdirSync(data, { recursive: true, mode: 0o700 });
-  const common = ['--no-defaults', `--datadir=${data}`, ...userOption(), SIZE_OPTIONS[0]!];
+  // A server that starts removes what looks like temporary tables of a dead one, in a folder that others have, too.
+  const common = [
+    '--no-defaults',
+    `--datadir=${data}`,
+    `--tmpdir=${data}`,
+    ...userOption(),
+    SIZE_OPTIONS[0]!,
+  ];
   await runToEnd(
     findProgram('mariadb-install-db'),
     [...common, '--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve'],

@@ -134,7 +134,8 @@ export async function initialiseMySql(
 ): Promise<void> {
   const data = join(directory, 'data');
   const [program, ...args] = mysqldOf(flavour);
-  const common = [...args, ...BASE_OPTIONS[flavour](), ...userOption(), `--datadir=${data}`];
+  const folders = [`--datadir=${data}`, `--tmpdir=${data}`];
+  const common = [...args, ...BASE_OPTIONS[flavour](), ...userOption(), ...folders];
   const script = ['set sql_log_bin = 0', 'flush privileges', ...sql].map((one) => `${one};\n`).join('');
   if (flavour === 'mysql97') {
     await mkdir(data, { mode: 0o700 });
