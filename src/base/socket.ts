@@ -53,6 +53,11 @@ export interface ByteStream {
    * not close its side in time, or goes on sending, is cut off.
    */
   end(bytes?: Buffer): void;
+  /**
+   * Closes behind what was written. Where that has left already it is done on return, and the peer learns of it as soon as
+   * may be: what it sends after that is answered with a reset.
+   */
+  close(): void;
   /** Closes at once; what is queued is lost. */
   destroy(): void;
   /** Has the kernel ask a peer that is silent for so long whether it is still there; one that is not is gone soon. */
@@ -223,6 +228,12 @@ export class ByteSocket implements ByteStream {
   end(bytes?: Buffer): void {
     this.#ending = true;
     endInOrder(this.#socket, bytes);
+  }
+
+  close(): void {
+    // An end in order is the kernel's only in the next round of events.
+    if (this.#socket.writableLength === 0) this.destroy();
+    else this.end();
   }
 
   destroy(): void {

@@ -186,12 +186,14 @@ export class CommandPhase implements RelayHost, DispatchHost {
     this.#sentMs = this.#context.clock.nowMs();
   }
 
+  onAnswerEnds(): void {
+    this.#restsSinceMs = this.#context.clock.nowMs();
+  }
+
   onAnswered(): void {
-    const nowMs = this.#context.clock.nowMs();
-    this.#restsSinceMs = nowMs;
     this.queryCount++;
     const { errno } = this.#relay.tracker;
-    const durationMs = nowMs - this.#sentMs;
+    const durationMs = this.#restsSinceMs - this.#sentMs;
     if (this.dispatcher === null) this.#queries!.record(durationMs);
     else this.dispatcher.count(durationMs);
     if (errno !== 0) this.#context.counters.error(errno);

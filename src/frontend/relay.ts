@@ -22,7 +22,9 @@ import { FirstLook } from './first-look.ts';
 
 /** Who decides what the relay cannot, and is told what happens. */
 export interface RelayHost extends CommandHost {
-  /** The answer to a command that was sent has ended. */
+  /** The client is about to be given the end of the answer to a command that was sent. */
+  onAnswerEnds(): void;
+  /** It has been given to it. */
   onAnswered(): void;
   onClientGone(error: Error | undefined): void;
   onBackendGone(reason: string): void;
@@ -308,6 +310,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
     this.#mayBeUnasked = false;
     const ended = unasked ? NOT_ENDED : tracker.feed(bytes, 0, end);
     if (unasked || (ended !== NOT_ENDED && ended < end)) backend.spoiled = true;
+    if (ended !== NOT_ENDED) this.#host.onAnswerEnds();
     this.#sendToClient(end === bytes.length ? bytes : bytes.subarray(0, end));
     if (ended !== NOT_ENDED) this.#answered();
     else if (tracker.wantsFile) this.#sendFile();
@@ -354,6 +357,7 @@ export class Relay implements SocketHandler, ConnectionUser, Rider {
       return true;
     }
     this.bytesToClient += answer.length;
+    if (ended) this.#host.onAnswerEnds();
     // The input that the bytes are in goes on to be used, whether the client has taken them or not.
     const isTaken = this.#client.write(Buffer.from(answer));
     if (!isTaken) {

@@ -4,7 +4,7 @@
  * which leads back. This file is about what goes beyond a phase: where the session is, its limits of time, its ends.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import { ByteSocket } from '../base/socket.ts';
+import { type ByteSocket } from '../base/socket.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import type { SessionPlace } from '../ipc/messages.ts';
 import type { SessionInfo } from '../ipc/session-info.ts';
@@ -22,6 +22,9 @@ interface Ending {
   /** Who has not rested for so long is about to say something: it ends behind the answer to that. */
   readonly afterRestMs: number;
 }
+
+/** Giving a client an answer takes a tenth of this. */
+const RIGHT_BEHIND_MS = 1;
 
 export class Session implements ConnectionPhaseHost, CommandPhaseHost {
   readonly id: number;
@@ -190,13 +193,13 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
 
   /**
    * Ends the session now. A client that waits for an answer gets `error`; one that rests sees its
-   * connection close in order, as a server's does that shuts down.
+   * connection close, as a server's does that shuts down.
    */
   end(error: ProxyError): void {
     if (this.#isOver) return;
     const phase = this.#phase;
     if (phase.waitsForAnswer) this.#sayLast(error, phase.answerSequence);
-    else if (error.code !== 'DBPROXY_SESSION_KILLED' && !this.isActive) this.#connectionPhase.client.end();
+    else if (error.code !== 'DBPROXY_SESSION_KILLED' && !this.isActive) this.#connectionPhase.client.close();
     // Who is killed at rest is gone at once: an end in order would come after the killer's OK.
     else this.#connectionPhase.client.destroy();
     this.#over(false);
@@ -245,7 +248,7 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
   }
 
   onRest(): void {
-    if (this.#ending !== null) this.#endIfResting(this.#ending);
+    if (this.#ending !== null) this.#endBehindAnswer(this.#ending);
   }
 
   onChangeUser(payload: Buffer): void {
@@ -255,10 +258,8 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
   }
 
   onQuit(): void {
-    const { client } = this.#connectionPhase;
-    // It has taken every answer and goes; only TLS has a word to say before it closes.
-    if (client instanceof ByteSocket) client.destroy();
-    else client.end();
+    // It has taken every answer and goes.
+    this.#connectionPhase.client.close();
     this.#over(this.#commandPhase!.isReusable);
   }
 
@@ -311,15 +312,25 @@ export class Session implements ConnectionPhaseHost, CommandPhaseHost {
     this.#endIfRested(this.#ending);
   }
 
+  /** Not while the client is about to say something, see `Ending`. */
   #endIfRested(ending: Ending): void {
-    const { stateName, sinceMs } = this.#phase;
-    const restsMs = this.#context.clock.nowMs() - sinceMs;
-    if (stateName !== 'idle' || restsMs >= ending.afterRestMs) this.#endIfResting(ending);
+    const { stateName } = this.#phase;
+    if (stateName === 'login' || (stateName === 'idle' && this.#restsMs() >= ending.afterRestMs))
+      this.end(ending.error);
   }
 
-  #endIfResting({ error }: Ending): void {
-    const { stateName } = this.#phase;
-    if (stateName === 'idle' || stateName === 'login') this.end(error);
+  /**
+   * On a busy machine giving the client its answer wakes the client and puts this process to sleep: then it is too late, the
+   * client may have gone on with what it got. It ends behind the next one.
+   */
+  #endBehindAnswer(ending: Ending): void {
+    const isRightBehind = this.#restsMs() <= RIGHT_BEHIND_MS;
+    if (isRightBehind && this.#phase.stateName === 'idle') this.end(ending.error);
+    else this.#endIfRested(ending);
+  }
+
+  #restsMs(): number {
+    return this.#context.clock.nowMs() - this.#phase.sinceMs;
   }
 
   /** The last words to the client. */

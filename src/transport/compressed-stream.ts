@@ -112,6 +112,12 @@ export class CompressedStream implements ByteStream, SocketHandler {
     this.#under.end(frames.length === 0 ? undefined : Buffer.concat(frames));
   }
 
+  close(): void {
+    if (this.#held.length > 0) return this.end();
+    this.#ended = true;
+    this.#under.close();
+  }
+
   destroy(): void {
     this.#ended = true;
     this.#under.destroy();

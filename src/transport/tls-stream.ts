@@ -256,6 +256,11 @@ export class TlsStream implements ByteStream {
     endInOrder(this.#socket, bytes);
   }
 
+  /** TLS has a word to say first. */
+  close(): void {
+    this.end();
+  }
+
   destroy(): void {
     this.#socket.destroy();
   }

@@ -146,7 +146,8 @@ export class Workload {
       database: 'demo',
       connectTimeout: CONNECT_TIMEOUT_MS,
     });
-    connection.on('error', () => this.#closed.add(connection));
+    // As mysql2's own pool does: the end comes before the close, which is an error.
+    for (const event of ['end', 'error']) connection.on(event, () => this.#closed.add(connection));
     return connection;
   }
 

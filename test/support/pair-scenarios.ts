@@ -183,6 +183,12 @@ export function failures({ entries }: Workload): string[] {
   );
 }
 
+/** All that clients asked for was done. */
+export function assertNothingFailed(pair: TwoHosts, workload: Workload): void {
+  const found = failures(workload);
+  if (found.length > 0) assert.fail(`${found.join('\n')}\n${story(pair)}`);
+}
+
 /** What each of the two has told lately, for a failure's words. */
 export function story(pair: TwoHosts): string {
   return pair.hosts

@@ -58,6 +58,7 @@ class Passenger {
     const host: RelayHost = {
       onCommand: () => undefined,
       onSent: () => undefined,
+      onAnswerEnds: () => undefined,
       onAnswered: () => undefined,
       onProtocolError: () => assert.fail('no MySQL'),
       onTooLarge: () => assert.fail('too large'),

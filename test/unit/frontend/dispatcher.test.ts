@@ -693,6 +693,10 @@ class HoldingStream implements ByteStream {
     this.#stream.end(bytes);
   }
 
+  close(): void {
+    this.#stream.close();
+  }
+
   destroy(): void {
     this.#stream.destroy();
   }

@@ -59,6 +59,7 @@ function play(route: Route = () => true, large: Route = () => true): Stage {
   const host: RelayHost = {
     onCommand: (payload) => void events.push(`host ${payload[0]}`),
     onSent: () => undefined,
+    onAnswerEnds: () => undefined,
     onAnswered: () => undefined,
     onProtocolError: () => assert.fail('no MySQL'),
     onTooLarge: () => assert.fail('too large'),

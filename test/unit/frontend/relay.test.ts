@@ -20,6 +20,7 @@ function play() {
   const host: RelayHost = {
     onCommand: (payload) => void commands.push(payload[0]!),
     onSent: () => undefined,
+    onAnswerEnds: () => undefined,
     onAnswered: () => undefined,
     onProtocolError: () => void commands.push(PROTOCOL_ERROR),
     onTooLarge: () => assert.fail('too large'),

@@ -778,6 +778,27 @@ suite('an end at the next rest', () => {
     await ended;
   });
 
+  test('of all comes behind the answer after next when this process stood still behind the next one', async (context) => {
+    await setUp({ server: scripted });
+    const client = await logIn();
+    const ended = worker.sessions.endEach(60_000);
+    const connection = server.connections[0]!;
+    const { clock } = worker;
+    const standing = context.mock.method(clock, 'nowMs', () => {
+      clock.advance(2);
+      return clock.wallMs();
+    });
+    for (const isLast of [false, true]) {
+      if (isLast) standing.mock.restore();
+      client.send(query('select 1'));
+      await connection.command();
+      connection.send(writeOk(1));
+      await assertOk(client);
+    }
+    await client.end();
+    await ended;
+  });
+
   test('waits for the answer under way', async () => {
     await setUp({ server: scripted });
     const client = await logIn();

@@ -53,6 +53,10 @@ class FakeStream implements ByteStream {
     this.ended = true;
   }
 
+  close(): void {
+    this.end();
+  }
+
   destroy(): void {
     this.destroyed = true;
     queueMicrotask(() => this.handler.onClose(undefined));
