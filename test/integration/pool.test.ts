@@ -24,7 +24,7 @@ forEachFlavour((flavour) => {
       lab = await startPair({ flavour });
       proxy = await lab.startProxy({
         workers: 2,
-        config: { 'backend db1': { max_connections: 4 }, 'listener write': { queue_timeout: '700ms' } },
+        config: { 'backend db1': { max_connections: 4 }, 'listener write': { queue_timeout: '2s' } },
       });
       direct = await lab.connect(lab.db1, { ...ADMIN_ACCOUNT });
       await direct.query('create table demo.t (a int primary key) engine = innodb');
@@ -75,7 +75,10 @@ forEachFlavour((flavour) => {
       const connections = await Promise.all([1, 2, 3, 4].map(() => proxy.connect('write')));
       await assert.rejects(proxy.connect('write'), (error: { errno: number; message: string }) => {
         assert.equal(error.errno, 1040);
-        assert.match(error.message, /'db1' became free within queue_timeout \(700 ms\): max_connections = 4/);
+        assert.match(
+          error.message,
+          /'db1' became free within queue_timeout \(2000 ms\): max_connections = 4/,
+        );
         return true;
       });
       assert.ok((await onServer()) <= 4);
