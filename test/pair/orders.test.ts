@@ -144,6 +144,14 @@ await pairSuite('the operators of a pair', (flavour) => {
     });
     await eventually(async () => assert.equal(await isReadOnly(holder.server), true));
     assert.equal(await primaryOf(other.proxy), other.server.name);
+    // The two have found each other again: until then nobody is in charge.
+    await eventually(async () => {
+      assert.ok(!(await diagnoses(other.proxy)).includes('PeerUnreachable'));
+      await assert.rejects(
+        other.proxy.admin('REJOIN nobody'),
+        (error: Error) => !/not in charge/.test(error.message),
+      );
+    });
     await other.proxy.admin(`REJOIN ${holder.server.name} DISCARD`);
     await settled(pair);
     assert.deepEqual(await holder.server.query('select id from demo.written where id < 0'), []);
