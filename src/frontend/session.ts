@@ -4,7 +4,7 @@
  * which leads back. This file is about what goes beyond a phase: where the session is, its limits of time, its ends.
  */
 import { isRefusal, refusal, type ProxyError } from '../base/errors.ts';
-import { type ByteSocket } from '../base/socket.ts';
+import type { ByteSocket } from '../base/socket.ts';
 import type { BackendConnection } from '../backend/connection.ts';
 import type { SessionPlace } from '../ipc/messages.ts';
 import type { SessionInfo } from '../ipc/session-info.ts';
